@@ -1,0 +1,1 @@
+//! Vendor archives (tar, zip) as entries.

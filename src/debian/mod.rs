@@ -1,0 +1,1 @@
+//! Debian packages, indexes and relations as data.

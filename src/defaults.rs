@@ -1,0 +1,1 @@
+//! Built-in public defaults for package sources.

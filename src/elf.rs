@@ -1,0 +1,1 @@
+//! What native libraries need of each other.

@@ -1,0 +1,1 @@
+//! Documents that host and container share: order, report, events.

@@ -1,0 +1,1 @@
+//! Artifacts from their sources into the store.

@@ -1,0 +1,1 @@
+//! Documents and layouts of the OCI image format.

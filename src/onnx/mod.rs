@@ -1,0 +1,1 @@
+//! ONNX models as a typed graph.

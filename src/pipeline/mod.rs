@@ -1,0 +1,1 @@
+//! Inside the container: an order becomes a report.

@@ -1,0 +1,1 @@
+//! Python distribution formats as data.

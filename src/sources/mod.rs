@@ -1,0 +1,1 @@
+//! Settings that say where each kind of artifact is fetched from.

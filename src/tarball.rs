@@ -1,0 +1,1 @@
+//! Layer format 1: the deterministic tar stream of a layer.
