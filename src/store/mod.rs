@@ -24,7 +24,9 @@
 //! Must not know about networks, locks of toolchains or images.
 
 mod document;
+mod partial;
 mod session;
+mod sweep;
 mod tree;
 
 use std::fs::File;
@@ -41,7 +43,9 @@ use crate::hint::Hint;
 use crate::lock::Pin;
 use crate::units::ByteSize;
 
+pub use partial::{Partial, Slot};
 use session::Session;
+pub use sweep::{Broken, Collected, Judgement, Kept, Usage, UsageOfKind, Verified};
 pub use tree::StagedTree;
 
 /// Read and written at a time; large enough that the system calls do not show.

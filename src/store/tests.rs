@@ -146,3 +146,125 @@ fn a_root_that_cannot_be_made_is_refused_with_its_path() {
     let error = Store::open(Path::new("/proc/none/store")).map(drop).unwrap_err();
     assert!(error.to_string().contains("/proc/none/store"), "{error}");
 }
+
+fn missing(store: &Store, pin: Pin) -> Partial {
+    match store.slot(pin).unwrap() {
+        Slot::Missing(partial) => partial,
+        Slot::Present(path) => panic!("{path:?} is there"),
+    }
+}
+
+#[test]
+fn a_partial_goes_on_where_it_broke_off() {
+    let (_folder, store) = store();
+    let mut partial = missing(&store, pin(b"abcdef"));
+    assert_eq!(partial.validator(), None);
+    partial.restart(Some("tag 1")).unwrap();
+    partial.append(b"abc").unwrap();
+    assert!(store.try_slot(pin(b"abcdef")).unwrap().is_none(), "another one is bringing it");
+    drop(partial);
+
+    let mut partial = missing(&store, pin(b"abcdef"));
+    assert_eq!((partial.length(), partial.validator()), (ByteSize::new(3), Some("tag 1")));
+    partial.append(b"def").unwrap();
+    partial.verify().unwrap();
+    let path = partial.commit().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
+    assert!(disk::list(&store.folder("partial")).unwrap().is_empty());
+    assert!(matches!(store.slot(pin(b"abcdef")).unwrap(), Slot::Present(_)));
+}
+
+#[test]
+fn a_partial_with_wrong_or_too_many_bytes_begins_again() {
+    let (_folder, store) = store();
+    let mut partial = missing(&store, pin(b"abc"));
+    partial.append(b"ab").unwrap();
+    let error = partial.append(b"cd").unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { source: Mismatch::Size { .. }, .. }));
+    assert_eq!(partial.length(), ByteSize::new(0));
+    partial.append(b"abx").unwrap();
+    let error = partial.verify().unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { source: Mismatch::Digest { .. }, .. }));
+    assert_eq!(partial.length(), ByteSize::new(0));
+    assert!(partial.commit().is_err());
+    for wrong in [&b"abx"[..], b"abcd"] {
+        std::fs::write(store.folder("partial").join(Digest::of(b"abc").hex()), wrong).unwrap();
+        assert_eq!(missing(&store, pin(b"abc")).length(), ByteSize::new(0));
+    }
+}
+
+fn filled() -> (TempDir, Store) {
+    let (folder, store) = store();
+    for bytes in [&b"kept"[..], b"not"] {
+        store.insert(&mut &bytes[..], pin(bytes)).unwrap();
+        let staged = store.stage_tree().unwrap();
+        disk::write(&staged.path().join("a"), bytes).unwrap();
+        staged.commit(&DiffId(Digest::of(bytes))).unwrap();
+        disk::write(&store.cache(&Digest::of(bytes)).unwrap().join("x"), bytes).unwrap();
+        store.write_document("image", std::str::from_utf8(bytes).unwrap(), b"").unwrap();
+        missing(&store, pin(&[bytes, b"..."].concat())).append(bytes).unwrap();
+    }
+    (folder, store)
+}
+
+fn counts(usage: &Usage) -> Vec<(&str, u64)> {
+    usage.kinds.iter().map(|kind| (kind.kind, kind.count)).collect()
+}
+
+#[test]
+fn usage_counts_by_kind() {
+    let (_folder, store) = filled();
+    let usage = store.usage().unwrap();
+    let expected = [("blobs", 2), ("caches", 2), ("documents", 2), ("partial", 2), ("scratch", 1), ("trees", 2)];
+    assert_eq!(counts(&usage), expected);
+    assert_eq!(usage.kinds[0].size, ByteSize::new(7));
+    assert!(usage.to_string().starts_with("blobs            2         7 B\n"), "{usage}");
+}
+
+#[test]
+fn collecting_spares_what_is_kept_and_what_a_live_process_has() {
+    let (_folder, store) = filled();
+    let kept = Kept {
+        blobs: [Digest::of(b"kept")].into(),
+        trees: [DiffId(Digest::of(b"kept"))].into(),
+        caches: [Digest::of(b"kept")].into(),
+        documents: [("image".to_owned(), "kept".to_owned())].into(),
+    };
+    // The session that made everything is alive.
+    let other = Store::open(store.root()).unwrap();
+    let collected = other.collect(&kept).unwrap();
+    assert_eq!((counts(&collected.removed), collected.in_use), (vec![("documents", 1), ("partial", 2)], 3));
+
+    let root = store.root().to_owned();
+    let fetching = missing(&other, pin(b"soon"));
+    drop(store);
+    let collected = other.collect(&kept).unwrap();
+    assert_eq!((counts(&collected.removed), collected.in_use), (vec![("blobs", 1), ("caches", 1), ("trees", 1)], 1));
+    assert_eq!(counts(&other.usage().unwrap())[..4], [("blobs", 1), ("caches", 1), ("documents", 1), ("partial", 1)]);
+    assert!(other.tree(&DiffId(Digest::of(b"kept"))).unwrap().is_some());
+    assert_eq!(disk::list(&root.join("trees/sha256")).unwrap().len(), 2, "a tree and its state");
+    drop(fetching);
+}
+
+#[test]
+fn verifying_removes_what_is_broken() {
+    let (_folder, store) = filled();
+    let blob = store.blob(&Digest::of(b"not")).unwrap().unwrap();
+    disk::set_mode(&blob, 0o644).unwrap();
+    std::fs::write(&blob, b"rot").unwrap();
+    let broken_tree = DiffId(Digest::of(b"not"));
+    let judge = |id: &DiffId, _: &Path| match *id == broken_tree {
+        true => Judgement::Broken { reason: "a file is gone".to_owned() },
+        false => Judgement::Unknown,
+    };
+    let verified = store.verify(&judge, &crate::progress::Silent).unwrap();
+    assert_eq!((verified.intact, verified.unjudged, verified.broken.len()), (1, 1, 2));
+    assert_eq!(verified.broken[0].path, blob);
+    assert!(verified.broken[0].reason.contains(&Digest::of(b"rot").to_string()));
+    assert!(verified.broken.iter().all(|broken| broken.removed));
+    assert_eq!(store.blob(&Digest::of(b"not")).unwrap(), None);
+    assert_eq!(store.tree(&broken_tree).unwrap(), None);
+    let again = store.verify(&|_, _| Judgement::Intact, &crate::progress::Silent).unwrap();
+    assert_eq!(again.to_string(), "2 intact, 0 broken");
+}
