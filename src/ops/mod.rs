@@ -1,3 +1,4 @@
 //! Operations on the host.
 
+pub mod obtain;
 pub mod store;
