@@ -115,12 +115,12 @@ impl<W: Write> TarWriter<W> {
         self.header(path.as_str(), Kind::Symlink { target })
     }
 
-    /// Writes another name of a file that was written earlier.
+    /// Writes another name of a file that was written earlier with the same `mode`.
     ///
     /// # Errors
     /// The writer fails.
-    pub fn hardlink(&mut self, path: &ImagePath, original: &ImagePath) -> io::Result<()> {
-        self.header(path.as_str(), Kind::Hardlink { original: original.as_str() })
+    pub fn hardlink(&mut self, path: &ImagePath, mode: FileMode, original: &ImagePath) -> io::Result<()> {
+        self.header(path.as_str(), Kind::Hardlink { mode, original: original.as_str() })
     }
 
     /// Ends the stream with two empty blocks, and no more.
@@ -177,7 +177,7 @@ enum Kind<'a> {
     Directory { bits: u32 },
     File { mode: FileMode, size: ByteSize },
     Symlink { target: &'a str },
-    Hardlink { original: &'a str },
+    Hardlink { mode: FileMode, original: &'a str },
 }
 
 impl<'a> Kind<'a> {
@@ -193,10 +193,9 @@ impl<'a> Kind<'a> {
     const fn bits(self) -> u32 {
         match self {
             Self::Directory { bits } => bits,
-            Self::File { mode, .. } => mode.bits(),
+            // Container engines set the mode of a hard link on the file it names, so it must be the file's own.
+            Self::File { mode, .. } | Self::Hardlink { mode, .. } => mode.bits(),
             Self::Symlink { .. } => 0o777,
-            // The mode belongs to the file, which came earlier; readers ignore it here.
-            Self::Hardlink { .. } => 0o644,
         }
     }
 
@@ -210,7 +209,7 @@ impl<'a> Kind<'a> {
     const fn target(self) -> &'a str {
         match self {
             Self::Symlink { target } => target,
-            Self::Hardlink { original } => original,
+            Self::Hardlink { original, .. } => original,
             _ => "",
         }
     }
@@ -304,7 +303,7 @@ mod tests {
         tar.directory(&path("usr")).unwrap();
         tar.file(&path("usr/a"), FileMode::Plain, ByteSize::new(3), &mut &b"abc"[..]).unwrap();
         tar.file(&path("usr/b"), FileMode::Executable, ByteSize::new(512), &mut &[7; 512][..]).unwrap();
-        tar.hardlink(&path("usr/c"), &path("usr/a")).unwrap();
+        tar.hardlink(&path("usr/c"), FileMode::Executable, &path("usr/b")).unwrap();
         tar.symlink(&path("usr/d"), "../lib/é").unwrap();
         tar.symlink(&path("usr/e"), &long(101)).unwrap();
         tar.file(&path(&long(100)), FileMode::Plain, ByteSize::new(0), &mut io::empty()).unwrap();
@@ -320,7 +319,7 @@ mod tests {
     #[test]
     fn the_bytes_of_format_1_never_change() {
         let digest = Digest::of(&sample()).to_string();
-        assert_eq!(digest, "sha256:2f432d949f8e98112578f09c5faf9b33330b2c497866b657b1c0d7590b064833");
+        assert_eq!(digest, "sha256:bf0b266fa081cd48563a3e510d77a662cdba8c3d57fb65a4ff6b1d897775d5e7");
     }
 
     #[test]
@@ -344,7 +343,7 @@ mod tests {
             ("usr/".to_owned(), 0o755, None, 0),
             ("usr/a".to_owned(), 0o644, None, 3),
             ("usr/b".to_owned(), 0o755, None, 512),
-            ("usr/c".to_owned(), 0o644, Some("usr/a".to_owned()), 0),
+            ("usr/c".to_owned(), 0o755, Some("usr/b".to_owned()), 0),
             ("usr/d".to_owned(), 0o777, Some("../lib/é".to_owned()), 0),
             ("usr/e".to_owned(), 0o777, Some(long(101)), 0),
             (long(100), 0o644, None, 0),
