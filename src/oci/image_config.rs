@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CREATED, Document};
 use crate::digest::DiffId;
-use crate::lock::Platform;
+use crate::name::Platform;
 
 /// What an image is and how its processes begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Document, ImageReference, Index, MediaType};
 use crate::digest::Digest;
-use crate::lock::Platform;
+use crate::name::Platform;
 
 /// The file that says what the folder is.
 pub const LAYOUT: &str = "oci-layout";

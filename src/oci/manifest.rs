@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Document;
 use crate::digest::Digest;
-use crate::lock::Platform;
+use crate::name::Platform;
 use crate::units::ByteSize;
 
 /// How the bytes of a layer are stored.

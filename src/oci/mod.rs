@@ -75,7 +75,7 @@ pub trait Document: Serialize + DeserializeOwned {
 mod tests {
     use super::*;
     use crate::digest::{DiffId, Digest};
-    use crate::lock::Platform;
+    use crate::name::Platform;
     use crate::units::ByteSize;
 
     fn descriptor(media_type: MediaType, content: &[u8]) -> Descriptor {

@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::block_gzip::BlockGzip;
-    use crate::lock::Platform;
+    use crate::name::Platform;
     use crate::oci::{ProcessDefaults, index_of};
 
     const TAR: &[u8] = b"the stream of a layer";
