@@ -430,7 +430,8 @@ mod tests {
 
     #[test]
     fn lines_arrive_from_both_streams_without_colour() {
-        let (result, lines) = run_shell("read x; echo \"$x\"; printf '\\033[1;33mwarning\\033[0m\\r\\n' >&2", &bounds());
+        let (result, lines) =
+            run_shell("read x; echo \"$x\"; printf '\\033[1;33mwarning\\033[0m\\r\\n' >&2", &bounds());
         assert!(result.unwrap().peak_memory > ByteSize::new(0));
         assert!(lines.contains(&(Stream::Output, "fed".to_owned())));
         assert!(lines.contains(&(Stream::Error, "warning".to_owned())));

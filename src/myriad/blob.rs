@@ -136,8 +136,28 @@ impl Blob {
         for word in &mut words {
             *word = reader.word("header")?;
         }
-        let [magic, size, major, minor, inputs, outputs, stages, _, _, _, _, cmx_slices, shaves, _, _, _, ins, outs, _, data] =
-            words;
+        let [
+            magic,
+            size,
+            major,
+            minor,
+            inputs,
+            outputs,
+            stages,
+            _,
+            _,
+            _,
+            _,
+            cmx_slices,
+            shaves,
+            _,
+            _,
+            _,
+            ins,
+            outs,
+            _,
+            data,
+        ] = words;
         if magic != HEADER_MAGIC {
             return Err(BlobError::Magic { what: "the header's magic number", expected: HEADER_MAGIC, found: magic });
         }
@@ -191,8 +211,7 @@ fn ends(bytes: &[u8], what: &'static str, count: u32, section: u32, data: u32) -
         reader.word("place of the strides")?;
         reader.word("offset of the strides")?;
         let mut shape_reader = Reader { bytes, at: usize::try_from(shape_at).unwrap_or(usize::MAX) };
-        let mut shape =
-            (0..dimensions).map(|_| shape_reader.word("shape")).collect::<Result<Vec<u32>, BlobError>>()?;
+        let mut shape = (0..dimensions).map(|_| shape_reader.word("shape")).collect::<Result<Vec<u32>, BlobError>>()?;
         shape.reverse();
         if !name.ends_with("@shape") {
             tensors.push(Tensor { name, element, order, shape });
@@ -274,9 +293,9 @@ pub(crate) mod tests {
         let size = data_at + data.len() as u32;
         let mut bytes = MAGIC.to_vec();
         bytes.resize(ELF_HEADER, 0);
-        for word in [
-            HEADER_MAGIC, size, 6, 0, 1, 1, 7, 0, 0, 1, 0, shaves, shaves, 1, 1, 1, inputs_at, outputs_at, 0, data_at,
-        ] {
+        for word in
+            [HEADER_MAGIC, size, 6, 0, 1, 1, 7, 0, 0, 1, 0, shaves, shaves, 1, 1, 1, inputs_at, outputs_at, 0, data_at]
+        {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(input);

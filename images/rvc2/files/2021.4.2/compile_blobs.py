@@ -11,6 +11,7 @@ call holds the interpreter's lock. The call itself ends in an error (no device t
 then the core has exported the compiled network to its cache folder; that file, without its first line, is the blob.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -108,11 +109,12 @@ def compile_one(core, network, request, shaves):
             shutil.copyfileobj(source, target, 1 << 20)
     os.rename(path + ".part", path)
     os.unlink(source_path)
-    tell("compiled", shaves=shaves, path=path)
     return 0
 
 
 def compile_all(core, network, request):
+    # What the C library still holds would be printed by every child again.
+    ctypes.CDLL(None).fflush(None)
     waiting, running = list(request["shaves"]), {}
     while waiting or running:
         while waiting and len(running) < request["workers"]:
@@ -128,9 +130,11 @@ def compile_all(core, network, request):
                     # Destructors of the vendor's libraries look for devices again; the blob is written, so leave.
                     os._exit(status)
             running[child] = shaves
-        child, status = os.wait()
+        child, status, usage = os.wait4(-1, 0)
         shaves = running.pop(child)
         if status == 0:
+            path = request["blob"].replace("{shaves}", str(shaves))
+            tell("compiled", shaves=shaves, path=path, peak_memory=usage.ru_maxrss * 1024)
             continue
         if os.WIFSIGNALED(status):
             tell("killed", shaves=shaves, signal=os.WTERMSIG(status))
