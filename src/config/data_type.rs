@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::Named;
 use crate::hint::{Hint, nearest};
 use crate::nn_archive;
 
@@ -18,12 +19,10 @@ macro_rules! data_types {
             $($variant,)*
         }
 
-        impl DataType {
-            /// All types, in the order they are listed to people.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+        impl Named for DataType {
+            const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Returns the name as it is typed.
-            pub const fn as_str(self) -> &'static str {
+            fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                 }

@@ -7,16 +7,24 @@
 //! ([`emit`]). Must not read files: whoever has a file hands its text over.
 
 pub mod data_type;
+pub mod emit;
 pub mod input;
+pub mod problem;
+pub mod read;
 pub mod targets;
+pub mod tree;
+pub mod yaml;
 
 use std::fmt;
+
+use crate::name::{FileName, NameError};
 
 pub use data_type::DataType;
 pub use input::{
     Calibration, CalibrationKeys, ChannelValues, Color, Encoding, FrozenValue, InputEntry, InputSettings, LinkSource,
     Number, OutputEntry, ResizeMethod, Setting, Shape,
 };
+pub use problem::{Fault, Note, Problem, Problems};
 pub use targets::{
     BlobForm, EncodingsSource, FrontEnd, FrontEndChoice, HailoOptions, Rvc2Options, Rvc3Options, Rvc4Options,
     WeightType,
@@ -45,6 +53,11 @@ pub enum Origin {
     },
     /// In the `config.json` of an NN Archive.
     Archive,
+    /// As another process told it.
+    Told {
+        /// Its words.
+        origin: String,
+    },
     /// Nowhere: a value the program itself made.
     Made,
 }
@@ -56,6 +69,7 @@ impl fmt::Display for Origin {
             Self::File { file, line, column } => write!(formatter, "{file}:{line}:{column}"),
             Self::Override { key } => write!(formatter, "override `{key}`"),
             Self::Path { path } => write!(formatter, "`--path {path}`"),
+            Self::Told { origin } => formatter.write_str(origin),
             Self::Archive => formatter.write_str("the NN Archive"),
             Self::Made => formatter.write_str("the program"),
         }
@@ -71,9 +85,34 @@ pub trait Named: Copy + 'static {
     fn as_str(self) -> &'static str;
 }
 
-/// The key of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StageName(pub(crate) String);
+/// The key of a stage, which also names its folder among the results.
+///
+/// Accepted: `yolov8n-seg`, `stage 1`. Refused: the empty text, `.`, `..`, anything with `/` or a NUL.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StageName(String);
+
+impl std::str::FromStr for StageName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse::<FileName>().map(|name| Self(name.as_str().to_owned()))
+    }
+}
+
+impl TryFrom<String> for StageName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<StageName> for String {
+    fn from(name: StageName) -> Self {
+        name.0
+    }
+}
 
 impl StageName {
     /// Returns the text.

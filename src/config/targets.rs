@@ -102,6 +102,10 @@ pub struct Rvc4Options {
     pub htp_socs: Vec<HtpSoc>,
     /// Encodings that override the quantiser's own.
     pub encodings: Option<EncodingsSource>,
+    /// Whether an encoding for a tensor that the model lacks is an error.
+    pub strict_quantization_overrides: bool,
+    /// Whether inputs and outputs always get the encodings that DepthAI can use.
+    pub normalize_io_encodings: bool,
 }
 
 /// Where quantisation encodings come from (`rvc4.encodings`).
@@ -242,6 +246,8 @@ impl Default for Rvc4Options {
             quantization_mode: QuantizationMode::Int8Standard,
             htp_socs: vec![HtpSoc::Sm8550],
             encodings: None,
+            strict_quantization_overrides: false,
+            normalize_io_encodings: true,
         }
     }
 }
