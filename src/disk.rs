@@ -1,1 +1,439 @@
-//! The file system.
+//! The file system: the only place below the operations that touches `std::fs`.
+//!
+//! Owns reading, atomic writing, locks on files, and errors that name the path. A full disk and a read-only file system
+//! are variants of their own, because people act on them differently. Must not know what files mean.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::hint::Hint;
+use crate::units::ByteSize;
+
+/// Something the file system refused.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    /// The disk, the quota or the allowed file size is used up.
+    #[error("no space left to {action} {}", path.display())]
+    NoSpace {
+        /// What was tried: `write`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file system is mounted read-only.
+    #[error("read-only file system: cannot {action} {}", path.display())]
+    ReadOnly {
+        /// What was tried: `write`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The user may not do that.
+    #[error("no permission to {action} {}", path.display())]
+    Denied {
+        /// What was tried: `write`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such file or folder.
+    #[error("cannot {action} {}: it does not exist", path.display())]
+    Missing {
+        /// What was tried: `read`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is larger than anything sensible.
+    #[error("{} is larger than {limit}", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The largest size that is read.
+        limit: ByteSize,
+    },
+    /// Anything else.
+    #[error("cannot {action} {}", path.display())]
+    Other {
+        /// What was tried: `write`.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl DiskError {
+    /// Names what was tried with which path when `source` came up.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match Errno::from_io_error(&source) {
+            // EFBIG: the limit on the size of files; to people it is the same as a full disk.
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Self::NoSpace { action, path, source },
+            Some(Errno::ROFS) => Self::ReadOnly { action, path, source },
+            Some(Errno::ACCESS | Errno::PERM) => Self::Denied { action, path, source },
+            Some(Errno::NOENT) => Self::Missing { action, path, source },
+            _ => Self::Other { action, path, source },
+        }
+    }
+
+    /// Returns whether nothing can be written there, whatever is done: read-only or not allowed.
+    pub fn refuses_writing(&self) -> bool {
+        matches!(self, Self::ReadOnly { .. } | Self::Denied { .. })
+    }
+}
+
+impl Hint for DiskError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoSpace { .. } => vec![
+                "free some space on that disk; `modelconverter store gc` removes what no lock needs".to_owned(),
+                "or put the store elsewhere with `XDG_CACHE_HOME`".to_owned(),
+            ],
+            Self::ReadOnly { .. } | Self::Denied { .. } => {
+                vec!["choose a folder that you may write to; the store follows `XDG_CACHE_HOME`".to_owned()]
+            }
+            Self::Missing { .. } | Self::TooLarge { .. } | Self::Other { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Makes a [`DiskError`] of an [`io::Error`].
+fn refused(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    move |source| DiskError::new(action, path, source)
+}
+
+/// Turns "it does not exist" into nothing.
+fn optional<T>(result: Result<T, DiskError>) -> Result<Option<T>, DiskError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(DiskError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File, DiskError> {
+    File::open(path).map_err(refused("open", path))
+}
+
+/// Opens a file for reading, if there is one.
+pub fn open_if_exists(path: &Path) -> Result<Option<File>, DiskError> {
+    optional(open(path))
+}
+
+/// Reads a whole file of at most `limit`.
+pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
+    let mut bytes = Vec::new();
+    open(path)?.take(limit.bytes().saturating_add(1)).read_to_end(&mut bytes).map_err(refused("read", path))?;
+    if bytes.len() as u64 > limit.bytes() {
+        return Err(DiskError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole file of at most `limit`, if there is one.
+pub fn read_if_exists(path: &Path, limit: ByteSize) -> Result<Option<Vec<u8>>, DiskError> {
+    optional(read(path, limit))
+}
+
+/// Returns what the system knows about a path without following a last link, if it exists.
+pub fn metadata(path: &Path) -> Result<Option<fs::Metadata>, DiskError> {
+    optional(fs::symlink_metadata(path).map_err(refused("look at", path)))
+}
+
+/// Lists the names in a folder, sorted; a missing folder has none.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let Some(entries) = optional(fs::read_dir(folder).map_err(refused("list", folder)))? else {
+        return Ok(Vec::new());
+    };
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(refused("list", folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a folder and those above it; one that exists is left as it is.
+pub fn create_folder(path: &Path) -> Result<(), DiskError> {
+    fs::create_dir_all(path).map_err(refused("create folder", path))
+}
+
+/// Creates a file that must not exist yet, for writing, with this mode (less the umask).
+pub fn create_new(path: &Path, mode: u32) -> Result<File, DiskError> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(refused("create", path))
+}
+
+/// Opens a file for adding at its end; it is created if need be.
+pub fn append(path: &Path) -> Result<File, DiskError> {
+    OpenOptions::new().append(true).create(true).open(path).map_err(refused("write", path))
+}
+
+/// Cuts an open file to `length`.
+pub fn truncate(file: &File, length: ByteSize, path: &Path) -> Result<(), DiskError> {
+    file.set_len(length.bytes()).map_err(refused("truncate", path))
+}
+
+/// Writes all `bytes` to an open file.
+pub fn write_all(file: &mut File, bytes: &[u8], path: &Path) -> Result<(), DiskError> {
+    file.write_all(bytes).map_err(refused("write", path))
+}
+
+/// Waits until the bytes of a file have reached the disk.
+pub fn sync(file: &File, path: &Path) -> Result<(), DiskError> {
+    file.sync_all().map_err(refused("write", path))
+}
+
+/// Waits until everything written to the file system of `path` has reached the disk.
+pub fn sync_file_system(path: &Path) -> Result<(), DiskError> {
+    let file = open(path)?;
+    rustix::fs::syncfs(&file).map_err(|errno| DiskError::new("write", path, errno.into()))
+}
+
+/// Sets the permission bits of a file or folder.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), DiskError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused("change the mode of", path))
+}
+
+/// Moves a file or folder within one file system; a file at `to` is replaced.
+pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    fs::rename(from, to).map_err(refused("write", to))
+}
+
+/// Removes a file; a missing one is no error.
+pub fn remove_file(path: &Path) -> Result<(), DiskError> {
+    optional(fs::remove_file(path).map_err(refused("remove", path))).map(drop)
+}
+
+/// Removes a file or a folder with everything in it, whatever its modes; a missing one is no error.
+pub fn remove_all(path: &Path) -> Result<(), DiskError> {
+    match metadata(path)? {
+        None => Ok(()),
+        Some(metadata) if metadata.is_dir() => {
+            if fs::remove_dir_all(path).is_ok() {
+                return Ok(());
+            }
+            // Folders of images can have modes that keep their owner from emptying them.
+            open_up(path)?;
+            optional(fs::remove_dir_all(path).map_err(refused("remove", path))).map(drop)
+        }
+        Some(_) => remove_file(path),
+    }
+}
+
+/// Lets the owner into every folder below `folder`.
+fn open_up(folder: &Path) -> Result<(), DiskError> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        set_mode(&folder, 0o700)?;
+        for path in list(&folder)? {
+            if metadata(&path)?.is_some_and(|metadata| metadata.is_dir()) {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole: readers see the old bytes or the new ones, also after a crash.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes).map_err(refused("write", path))?;
+    file.commit()
+}
+
+/// A file under a temporary name beside its target; dropping it without [`NewFile::commit`] leaves nothing.
+pub struct NewFile {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl NewFile {
+    /// Begins a file that will stand at `target`.
+    pub fn create(target: &Path) -> Result<Self, DiskError> {
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".modelconverter-")
+            .suffix(".tmp")
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(refused("write", target))?;
+        Ok(Self { file, target: target.to_owned() })
+    }
+
+    /// Waits for the disk and moves the file to its target.
+    pub fn commit(self) -> Result<(), DiskError> {
+        let refused = refused("write", &self.target);
+        if let Err(error) = self.file.as_file().sync_all() {
+            return Err(refused(error));
+        }
+        self.file.persist(&self.target).map(drop).map_err(|error| refused(error.error))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A lock on a file, released by drop or by the death of the process.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+}
+
+/// Whether others may hold the same lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Many holders, as long as nobody holds it alone.
+    Shared,
+    /// One holder.
+    Alone,
+}
+
+impl FileLock {
+    /// Waits for the lock on `path`; the file is created if need be and stays.
+    pub fn wait(path: &Path, sharing: Sharing) -> Result<Self, DiskError> {
+        loop {
+            let file = Self::open(path, sharing)?;
+            match sharing {
+                Sharing::Shared => file.lock_shared(),
+                Sharing::Alone => file.lock(),
+            }
+            .map_err(refused("lock", path))?;
+            if Self::stands_at(&file, path)? {
+                return Ok(Self { file });
+            }
+        }
+    }
+
+    /// Takes the lock on `path` alone, or returns nothing if somebody holds it.
+    pub fn attempt(path: &Path) -> Result<Option<Self>, DiskError> {
+        let file = Self::open(path, Sharing::Alone)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self::stands_at(&file, path)?.then_some(Self { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(DiskError::new("lock", path, source)),
+        }
+    }
+
+    fn open(path: &Path, sharing: Sharing) -> Result<File, DiskError> {
+        let created = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        match created.map_err(refused("lock", path)) {
+            // A reader of a read-only store can still share a lock that stands there.
+            Err(error) if error.refuses_writing() && sharing == Sharing::Shared => open(path),
+            result => result,
+        }
+    }
+
+    /// Returns whether `file` is still the file at `path`: the one who held the lock before may have removed it.
+    fn stands_at(file: &File, path: &Path) -> Result<bool, DiskError> {
+        let ours = file.metadata().map_err(refused("lock", path))?;
+        let theirs = metadata(path)?;
+        Ok(theirs.is_some_and(|theirs| (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino())))
+    }
+
+    /// Returns the locked file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        let mut dropped = NewFile::create(&path).unwrap();
+        dropped.write_all(b"three").unwrap();
+        drop(dropped);
+        assert_eq!(read(&path, ByteSize::new(3)).unwrap(), b"two");
+        assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&path));
+        assert!(matches!(read(&path, ByteSize::new(2)), Err(DiskError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn errors_name_the_path_and_what_to_do() {
+        let path = Path::new("/somewhere/x");
+        for (errno, text, hinted) in [
+            (Errno::NOSPC, "no space left to write /somewhere/x", true),
+            (Errno::DQUOT, "no space left to write /somewhere/x", true),
+            (Errno::ROFS, "read-only file system: cannot write /somewhere/x", true),
+            (Errno::ACCESS, "no permission to write /somewhere/x", true),
+            (Errno::IO, "cannot write /somewhere/x", false),
+        ] {
+            let error = DiskError::new("write", path, errno.into());
+            assert_eq!(error.to_string(), text);
+            assert_eq!(!error.hints().is_empty(), hinted, "{text}");
+        }
+        let device = Path::new("/dev/full");
+        let mut file = OpenOptions::new().write(true).open(device).unwrap();
+        assert!(matches!(write_all(&mut file, b"x", device), Err(DiskError::NoSpace { .. })));
+    }
+
+    #[test]
+    fn missing_things_are_nothing_where_that_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none");
+        assert!(read_if_exists(&path, ByteSize::new(1)).unwrap().is_none());
+        assert!(list(&path).unwrap().is_empty());
+        remove_file(&path).unwrap();
+        remove_all(&path).unwrap();
+        assert!(matches!(open(&path), Err(DiskError::Missing { .. })));
+    }
+
+    #[test]
+    fn folders_that_shut_their_owner_out_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("a/b");
+        create_folder(&inner).unwrap();
+        write(&inner.join("c"), b"").unwrap();
+        set_mode(&inner, 0o000).unwrap();
+        set_mode(&folder.path().join("a"), 0o500).unwrap();
+        remove_all(&folder.path().join("a")).unwrap();
+        assert!(list(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_or_shared_by_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let alone = FileLock::wait(&path, Sharing::Alone).unwrap();
+        assert!(FileLock::attempt(&path).unwrap().is_none());
+        drop(alone);
+        let first = FileLock::wait(&path, Sharing::Shared).unwrap();
+        let second = FileLock::wait(&path, Sharing::Shared).unwrap();
+        drop(first);
+        assert!(FileLock::attempt(&path).unwrap().is_none());
+        drop(second);
+        assert!(FileLock::attempt(&path).unwrap().is_some());
+    }
+}

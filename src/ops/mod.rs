@@ -1,1 +1,3 @@
 //! Operations on the host.
+
+pub mod store;
