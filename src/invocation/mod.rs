@@ -4,7 +4,9 @@
 //! arguments of each vendor's tools. Must not start anything; `process` does that.
 
 pub mod compile_arguments;
+pub mod complaint;
 pub mod driver;
+pub mod front_end;
 pub mod openvino;
 pub mod tools;
 
