@@ -1,8 +1,7 @@
-//! Operations on the host: decisions carried out. One file an operation; commands call these and nothing below.
+//! Operations on the host.
 
 pub mod assemble;
 pub mod image;
-mod layer;
+pub mod lock;
 pub mod obtain;
 pub mod store;
-mod tree;
