@@ -289,7 +289,8 @@ impl<'a> Archives<'a> {
     }
 
     /// Fetches a package and judges its scripts.
-    #[expect(clippy::type_complexity, reason = "the inner result separates what people must decide from what failed")]
+    ///
+    /// The inner result separates what people must decide from what failed.
     fn examine(&self, choice: &Choice<'_>) -> Result<Result<(String, Artifact), Vec<UnknownScript>>, DebianLockError> {
         let package = choice.package;
         let named = || format!("{} {}", package.name, package.version);
