@@ -157,7 +157,12 @@ fn an_artifact_is_fetched_once() {
 
 #[test]
 fn many_artifacts_come_at_once() {
-    let server = Server::start(|request| Reply::new(200, request.path.clone()));
+    // Nobody is answered until eight are waiting.
+    let together = std::sync::Barrier::new(8);
+    let server = Server::start(move |request| {
+        together.wait();
+        Reply::new(200, request.path.clone())
+    });
     let bench = Bench::new(&[&server.url("")]);
     let artifacts: Vec<Artifact> = (0..40)
         .map(|index| {
