@@ -2,6 +2,9 @@
 //!
 //! The tests start this very binary again in a role of its own and kill it; the product has no hook for them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "children speak to their test")]
+
 #[path = "support/server.rs"]
 mod server;
 
@@ -169,6 +172,20 @@ fn a_download_killed_in_the_middle_goes_on() {
     let asked: Vec<_> = server.requests().iter().map(Request::offset).collect();
     assert_eq!(asked, [None, Some(1 << 20)]);
     assert!(entries(&root.join("partial")).is_empty());
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let content = content();
+    let proxy = Server::start(move |request| Reply::file(request, &content, "\"1\""));
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env("http_proxy", proxy.url("").replace("http://", "http://me:s3cret@")).env_remove("no_proxy");
+    let (child, lines) = started(command.env_remove("NO_PROXY"), "fetch", &root, "http://vendor.invalid/");
+    assert!(finished(child, lines).success());
+    assert_eq!(proxy.requests()[0].path, "http://vendor.invalid/a.bin");
+    assert!(proxy.requests()[0].headers.contains_key("proxy-authorization"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Bad days of a download, against a scripted server and a real registry.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/server.rs"]
 mod server;
 
@@ -17,7 +19,7 @@ use modelconverter::lock::{Artifact, DebianSource, Lock, Pin, Source};
 use modelconverter::ops::obtain::{self, Imported, ObtainError, OtherNames};
 use modelconverter::progress::{Event, Moment, Progress, Silent};
 use modelconverter::sources::{Base, Mirrors, Sources};
-use modelconverter::store::Store;
+use modelconverter::store::{Kept, Store};
 use modelconverter::units::ByteSize;
 use server::{Reply, Request, Server, nobody};
 use tempfile::TempDir;
@@ -645,6 +647,21 @@ fn a_file_is_imported_as_what_it_is() {
     assert_eq!(bench.store.blob(&Digest::of(b"other")).unwrap(), None);
     let error = obtain::import(Path::new("/none/at/all"), &lock, &names, &bench.store).unwrap_err();
     assert!(error.to_string().contains("/none/at/all"));
+
+    // What the lock names stays; what was measured only now is not in the lock yet.
+    let collecting = |keep: Kept| {
+        let store = Store::open(&bench.folder.path().join("copy")).unwrap();
+        for bytes in [&b"known"[..], b"fresh"] {
+            store.insert(&mut &bytes[..], pin(bytes)).unwrap();
+        }
+        let root = store.root().to_owned();
+        drop(store);
+        let store = Store::open(&root).unwrap();
+        modelconverter::ops::store::gc(&store, &[&lock], keep).unwrap();
+        [&b"known"[..], b"fresh"].map(|bytes| store.blob(&Digest::of(bytes)).unwrap().is_some())
+    };
+    assert_eq!(collecting(Kept::default()), [true, false]);
+    assert_eq!(collecting(Kept { blobs: [Digest::of(b"fresh")].into(), ..Kept::default() }), [true, true]);
 }
 
 /// A lock with a pinned and an unpinned file, as the canonical writer writes it.
@@ -707,7 +724,7 @@ impl Registry {
             root = folder.path().display()
         );
         std::fs::write(folder.path().join("config.yml"), text).unwrap();
-        let process = Command::new("docker-registry")
+        let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(folder.path().join("config.yml"))
             .stdout(Stdio::null())
@@ -715,6 +732,7 @@ impl Registry {
             .spawn()
             .expect("the package docker-registry is installed");
         while std::net::TcpStream::connect(&host).is_err() {
+            assert!(process.try_wait().unwrap().is_none(), "the registry ended");
             std::thread::sleep(Duration::from_millis(20));
         }
         Self { process, host, _folder: folder }

@@ -1,6 +1,7 @@
 //! A scripted HTTP server on loopback: says what a test tells it to say, and remembers what it was asked.
 
 #![allow(dead_code, reason = "each suite uses another part of it")]
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
