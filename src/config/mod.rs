@@ -9,6 +9,8 @@
 pub mod data_type;
 pub mod emit;
 pub mod input;
+pub mod literal;
+pub mod merge;
 pub mod problem;
 pub mod read;
 pub mod targets;
