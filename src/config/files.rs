@@ -78,7 +78,7 @@ fn calibration_in(settings: &mut InputSettings, replace: &mut dyn FnMut(FileRole
         && script.ends_with(".py")
         && !script.contains('\n')
     {
-        *script = replace(FileRole::Script, &FileReference::new(script)).as_str().to_owned();
+        *script = replace(FileRole::Script, &FileReference::new(script.as_str())).as_str().to_owned();
     }
 }
 
@@ -86,7 +86,7 @@ fn arguments_in(arguments: &mut [String], replace: &mut dyn FnMut(FileRole, &Fil
     let mut file_follows = false;
     for argument in arguments {
         if file_follows {
-            *argument = replace(FileRole::ToolArgument, &FileReference::new(argument)).as_str().to_owned();
+            *argument = replace(FileRole::ToolArgument, &FileReference::new(argument.as_str())).as_str().to_owned();
             file_follows = false;
         } else if FILE_FLAGS.contains(&argument.as_str()) {
             file_follows = true;
