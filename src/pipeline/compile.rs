@@ -250,7 +250,7 @@ pub fn compile(job: &Job<'_>, workshop: &Workshop<'_>, journal: &Journal<'_>) ->
         other => return other,
     };
     let Some(front_end) = chosen.otherwise else { return Err(error) };
-    let reason = format!("with the {}, {error}", name_of(chosen.front_end));
+    let reason = error.to_string();
     journal.line(&format!("front end: {} ({reason})", name_of(front_end)));
     way.through(model, FrontEndReport { front_end, reason })
         .map_err(|other| CompileError::Neither { importer: Box::new(error), optimizer: Box::new(other) })
