@@ -22,6 +22,12 @@ const HTTPS: [(&str, &str); 2] = [
 /// Registries that hold public images by name.
 const OCI: [&str; 2] = ["ghcr.io", "docker.io"];
 
+/// Returns the name under which Docker's configuration keeps the credentials of a registry.
+pub fn credentials_key(host: &str) -> &str {
+    // Docker Hub's credentials have always been filed under the address of its first API.
+    if host == "docker.io" { "https://index.docker.io/v1/" } else { host }
+}
+
 /// Returns the public defaults of every kind.
 pub fn mirrors() -> Mirrors {
     let bases = |texts: &[&str]| texts.iter().filter_map(|text| Base::parse(text)).collect();

@@ -210,6 +210,27 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<(), DiskError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused("change the mode of", path))
 }
 
+/// Sets the permission bits of an open file, whatever the umask left of them.
+pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<(), DiskError> {
+    rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(mode))
+        .map_err(|errno| DiskError::new("change the mode of", path, errno.into()))
+}
+
+/// Makes a symbolic link that must not exist yet.
+pub fn symlink(target: &str, path: &Path) -> Result<(), DiskError> {
+    std::os::unix::fs::symlink(target, path).map_err(refused("create link", path))
+}
+
+/// Returns what a symbolic link says.
+pub fn read_link(path: &Path) -> Result<PathBuf, DiskError> {
+    fs::read_link(path).map_err(refused("read link", path))
+}
+
+/// Gives a file another name.
+pub fn hard_link(original: &Path, path: &Path) -> Result<(), DiskError> {
+    fs::hard_link(original, path).map_err(refused("create link", path))
+}
+
 /// Moves a file or folder within one file system; a file at `to` is replaced.
 pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
     fs::rename(from, to).map_err(refused("write", to))

@@ -18,6 +18,7 @@ pub mod tarball;
 // Formats: documents and containers of bytes, read and written.
 pub mod block_gzip;
 pub mod oci;
+pub mod intake;
 pub mod debian;
 pub mod python;
 pub mod archive;

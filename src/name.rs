@@ -198,6 +198,31 @@ impl fmt::Display for ToolchainName {
     }
 }
 
+/// Operating system and processor of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Platform {
+    /// Linux on x86-64.
+    #[serde(rename = "linux/amd64")]
+    LinuxAmd64,
+}
+
+impl Platform {
+    /// The name of the processor in OCI documents and Debian packages.
+    pub const fn architecture(self) -> &'static str {
+        match self {
+            Self::LinuxAmd64 => "amd64",
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinuxAmd64 => formatter.write_str("linux/amd64"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

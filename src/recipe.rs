@@ -4,6 +4,7 @@
 //! folder hands their bytes over (see `project`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,9 @@ pub struct LayerRecipe {
     /// Whether to make the bundle of certificate authorities from `usr/share/ca-certificates`.
     #[serde(default)]
     pub ca_bundle: bool,
+    /// Native libraries that files of this layer need and the image does not have, each with the reason why that is fine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allow_missing: BTreeMap<String, String>,
 }
 
 /// An archive that is placed in the image: a vendor's tar or zip.
@@ -207,6 +211,15 @@ pub struct FileRecipe {
     /// Whether it may be executed.
     #[serde(default)]
     pub executable: bool,
+}
+
+/// The files of a recipe's folder.
+pub trait RecipeFiles: Sync {
+    /// Returns the bytes of the file at `from`, a path below the recipe's folder.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn read(&self, from: &str) -> io::Result<Vec<u8>>;
 }
 
 /// A recipe that cannot be used.

@@ -8,9 +8,14 @@
 
 pub mod data_type;
 pub mod emit;
+pub mod files;
 pub mod input;
+pub mod literal;
+pub mod merge;
 pub mod problem;
 pub mod read;
+pub mod resolve;
+pub mod source;
 pub mod targets;
 pub mod tree;
 pub mod yaml;
@@ -20,11 +25,16 @@ use std::fmt;
 use crate::name::{FileName, NameError};
 
 pub use data_type::DataType;
+pub use files::FileRole;
 pub use input::{
     Calibration, CalibrationKeys, ChannelValues, Color, Encoding, FrozenValue, InputEntry, InputSettings, LinkSource,
     Number, OutputEntry, ResizeMethod, Setting, Shape,
 };
+pub use merge::Override;
 pub use problem::{Fault, Note, Problem, Problems};
+pub use read::Reading;
+pub use resolve::Resolution;
+pub use source::Source;
 pub use targets::{
     BlobForm, EncodingsSource, FrontEnd, FrontEndChoice, HailoOptions, Rvc2Options, Rvc3Options, Rvc4Options,
     WeightType,
@@ -129,9 +139,14 @@ impl fmt::Display for StageName {
 
 /// A file or folder that a configuration names: a path or a URL, not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileReference(pub(crate) String);
+pub struct FileReference(String);
 
 impl FileReference {
+    /// Takes a path or a URL as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0

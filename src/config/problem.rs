@@ -177,3 +177,8 @@ pub(super) fn near(word: &str, candidates: &[&'static str]) -> Option<&'static s
 fn list(words: &[&'static str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
+
+/// Returns the name of a model that looks most like `word`.
+pub(super) fn closest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
+    nearest(word, names.iter().copied())
+}

@@ -7,14 +7,12 @@ mod wire;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, Digest};
 use crate::name::{ArtifactId, FileName, LayerName, Target, ToolchainName, ToolchainVersion};
 use crate::units::ByteSize;
 
+pub use crate::name::Platform;
 pub use diff::{Change, diff};
 pub use wire::LockError;
 
@@ -69,31 +67,6 @@ pub struct LayerBytes {
     pub compressed: Digest,
     /// The length of the tar stream in block gzip 1.
     pub compressed_size: ByteSize,
-}
-
-/// Operating system and processor of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Platform {
-    /// Linux on x86-64.
-    #[serde(rename = "linux/amd64")]
-    LinuxAmd64,
-}
-
-impl Platform {
-    /// The name of the processor in OCI documents and Debian packages.
-    pub const fn architecture(self) -> &'static str {
-        match self {
-            Self::LinuxAmd64 => "amd64",
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LinuxAmd64 => formatter.write_str("linux/amd64"),
-        }
-    }
 }
 
 /// One file of bytes that toolchains are made of.

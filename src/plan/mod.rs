@@ -1,1 +1,5 @@
 //! What is going to be done, as values.
+//!
+//! Owns plans: complete, comparable, and printable before anything happens. Must not do anything.
+
+pub mod image;

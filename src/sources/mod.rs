@@ -8,6 +8,7 @@ pub mod apt;
 mod base;
 mod mirrors;
 pub mod pip;
+pub mod simple;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -238,7 +238,7 @@ impl Reader {
         let [min_value, max_value, mean, standard_deviation] = numbers;
         let keys = CalibrationKeys {
             random: false,
-            path: path.map(FileReference),
+            path: path.map(FileReference::new),
             max_images: fields
                 .some("max_images")
                 .and_then(|tree| self.integer(tree, &at("max_images"), i64::MIN, i64::MAX)),

@@ -95,7 +95,7 @@ impl Reader {
             None => {
                 let key = name.clone().or_else(|| {
                     let Value::Text(path) = &fields.get("input_model")?.value else { return None };
-                    Some(FileReference(path.clone()).stem().to_owned())
+                    Some(FileReference::new(path.clone()).stem().to_owned())
                 });
                 // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
                 let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
@@ -197,7 +197,7 @@ impl Reader {
         };
         let weights = fields.some("input_bin");
         let weights = weights.map(|tree| (tree, self.text(tree, &format!("{place}input_bin"))));
-        let path = FileReference(self.text(tree, &format!("{place}input_model"))?);
+        let path = FileReference::new(self.text(tree, &format!("{place}input_model"))?);
         let (path, kind) = match path.suffix().to_ascii_lowercase().as_str() {
             ".onnx" => (path, ModelKind::Onnx),
             ".xml" => (path, ModelKind::Ir),
@@ -276,8 +276,8 @@ impl Reader {
             );
         }
         let mut reference = |key: &str| fields.some(key).and_then(|tree| self.text(tree, &at(key)));
-        settings.output_remote_url = reference("output_remote_url").map(FileReference);
-        settings.intermediate_outputs_remote_url = reference("intermediate_outputs_remote_url").map(FileReference);
+        settings.output_remote_url = reference("output_remote_url").map(FileReference::new);
+        settings.intermediate_outputs_remote_url = reference("intermediate_outputs_remote_url").map(FileReference::new);
         settings.put_file_plugin = reference("put_file_plugin");
         self.targets(fields, place, &mut settings);
         settings

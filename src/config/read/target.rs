@@ -224,7 +224,7 @@ impl Reader {
             self.rule(&tree.origin, rule);
         }
         if let Some(file) = files.pop() {
-            options.encodings = Some(EncodingsSource::File(FileReference(file)));
+            options.encodings = Some(EncodingsSource::File(FileReference::new(file)));
         }
     }
 
@@ -241,7 +241,7 @@ impl Reader {
                 };
                 &Tree::new(inline.value, tree.origin.clone())
             }
-            Value::Text(_) => return self.text(tree, key).map(FileReference).map(EncodingsSource::File),
+            Value::Text(_) => return self.text(tree, key).map(FileReference::new).map(EncodingsSource::File),
             _ => tree,
         };
         let groups =
