@@ -317,3 +317,6 @@ impl Model {
         Self { proto: self.proto.clone(), graph }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
