@@ -182,3 +182,6 @@ fn describe(pass: &dyn Pass, patch: &Patch, model: &Model) -> Operation {
         rewired: patch.rewired.iter().map(|(old, new)| (old.clone(), new.clone())).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;
