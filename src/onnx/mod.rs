@@ -322,3 +322,6 @@ impl Model {
         Self { proto: self.proto.clone(), graph }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

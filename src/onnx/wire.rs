@@ -164,7 +164,11 @@ impl Survey<'_> {
                     match child {
                         Some(child) => {
                             let child_end = self.end_of(length, end, start)?;
-                            self.message(child, child_end, depth + 1)?;
+                            // The message itself is whole, so what breaks in it is nonsense, not cut off.
+                            self.message(child, child_end, depth + 1).map_err(|error| match error {
+                                OnnxError::Truncated { offset, .. } => OnnxError::Malformed { offset },
+                                other => other,
+                            })?;
                         }
                         None => {
                             self.skip(length, end, start)?;
@@ -186,11 +190,8 @@ impl Survey<'_> {
     fn varint(&mut self, end: usize, start: usize) -> Result<u64, OnnxError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            if self.offset >= end {
-                return Err(self.broken(start, end));
-            }
-            let Some(&byte) = self.bytes.get(self.offset) else {
-                return Err(self.broken(start, end));
+            let Some(&byte) = self.bytes.get(self.offset).filter(|_| self.offset < end) else {
+                return Err(self.cut_off(start));
             };
             self.offset += 1;
             value |= u64::from(byte & 0x7f) << shift;
@@ -209,17 +210,12 @@ impl Survey<'_> {
     fn end_of(&self, length: usize, end: usize, start: usize) -> Result<usize, OnnxError> {
         match self.offset.checked_add(length) {
             Some(own) if own <= end => Ok(own),
-            _ => Err(self.broken(start, end)),
+            _ => Err(self.cut_off(start)),
         }
     }
 
-    /// A field that leaves its message is a truncated file if the message is the last one, nonsense otherwise.
-    fn broken(&self, start: usize, end: usize) -> OnnxError {
-        if end == self.bytes.len() {
-            OnnxError::Truncated { offset: start, length: self.bytes.len() }
-        } else {
-            OnnxError::Malformed { offset: start }
-        }
+    fn cut_off(&self, start: usize) -> OnnxError {
+        OnnxError::Truncated { offset: start, length: self.bytes.len() }
     }
 
     fn grow(&mut self, bytes: u64) -> Result<(), OnnxError> {
