@@ -28,7 +28,7 @@ impl ConversionConfig {
     /// Returns every file that the configuration names, in its order.
     pub fn files(&self) -> Vec<(FileRole, FileReference)> {
         let mut files = Vec::new();
-        self.with_files(&mut |role, file| {
+        let _unchanged = self.with_files(&mut |role, file| {
             files.push((role, file.clone()));
             file.clone()
         });

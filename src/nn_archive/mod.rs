@@ -5,8 +5,11 @@
 
 pub mod document;
 pub mod layout;
+pub mod pack;
 
 pub use document::{
-    DaiType, DataType, Document, DocumentError, Head, Input, InputType, Metadata, Model, Output, Preprocessing,
+    ChannelPlace, ColorOrder, DaiType, DataType, Document, DocumentError, Head, Input, InputType, Metadata, Model,
+    Output, Preprocessing,
 };
 pub use layout::{Layout, LayoutError};
+pub use pack::{ArchiveError, Member, read, write};

@@ -245,9 +245,9 @@ fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>
     for stage in &mut config.stages {
         if let Some(model) = models.get(&stage.name) {
             let folder = if single { String::new() } else { format!("{}/", stage.name) };
-            stage.model.path = FileReference(format!("{folder}{}", model.file_name));
+            stage.model.path = FileReference::new(format!("{folder}{}", model.file_name));
             if stage.model.weights.is_some() {
-                stage.model.weights = Some(FileReference(format!("{folder}{}.bin", model.name)));
+                stage.model.weights = Some(FileReference::new(format!("{folder}{}.bin", model.name)));
             }
         }
     }
