@@ -16,8 +16,8 @@ use crate::disk::{self, DiskError};
 use crate::exchange::{FrontEndReport, Order, PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
 use crate::myriad::{Element, Tensor};
-use crate::nn_archive::document::{ChannelPlace, ColorOrder, VERSION};
 use crate::name::NameError;
+use crate::nn_archive::document::{ChannelPlace, ColorOrder, VERSION};
 use crate::nn_archive::pack::BUILD_INFO_NAME;
 use crate::nn_archive::{
     self, ArchiveError, DaiType, DataType, Document, Input, InputType, Layout, LayoutError, Member, Metadata, Model,
@@ -279,7 +279,11 @@ pub fn archive(path: &Path, model: &Path, build_info: &str, document: &Document)
     let mut content = bytes.as_slice();
     let mut members = [Member { name: name.parse()?, size, content: &mut content }];
     nn_archive::write(document, Some(build_info.as_bytes()), &mut members, threads, file)?.commit()?;
-    check(path, &BTreeMap::from([(name.as_str(), bytes.as_slice()), (BUILD_INFO_NAME, build_info.as_bytes())]), document)
+    check(
+        path,
+        &BTreeMap::from([(name.as_str(), bytes.as_slice()), (BUILD_INFO_NAME, build_info.as_bytes())]),
+        document,
+    )
 }
 
 /// Reads an archive back and compares it with what was put in.
