@@ -8,6 +8,7 @@ use std::time::Duration;
 use modelconverter::config::{BlobForm, FrontEnd, FrontEndChoice, Rvc2Options};
 use modelconverter::exchange::ArtifactKind;
 use modelconverter::hint::Hint;
+use modelconverter::invocation::front_end::Need;
 use modelconverter::invocation::tools::{Compiler, Dialect, Program, Tools};
 use modelconverter::myriad::{Blob, Superblob};
 use modelconverter::name::Target;
@@ -140,6 +141,7 @@ impl Bench {
             options: &self.options,
             inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
             frozen: Vec::new(),
+            need: Need::Nothing,
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,
             intermediates: &intermediates,
