@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::Model;
-use super::proto::{DimensionProto, DimensionValue, GraphProto, TensorShapeProto, TypeProto, TypeValue, ValueInfoProto};
+use super::proto::{
+    DimensionProto, DimensionValue, GraphProto, TensorShapeProto, TypeProto, TypeValue, ValueInfoProto,
+};
 use super::tensor::element_count;
 use super::value::{Dimension, Shape, Value, ValueKind};
 use crate::hint::{Hint, nearest};
@@ -74,7 +76,9 @@ impl Hint for BindError {
                 let near = nearest(name, inputs.iter().map(String::as_str));
                 near.map(|near| format!("did you mean `{near}`?")).into_iter().collect()
             }
-            Self::Fixed { .. } => vec!["export the model with a dynamic dimension there, or use the shape it has".into()],
+            Self::Fixed { .. } => {
+                vec!["export the model with a dynamic dimension there, or use the shape it has".into()]
+            }
             _ => Vec::new(),
         }
     }

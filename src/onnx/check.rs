@@ -270,8 +270,7 @@ fn count(dimensions: &[i64], place: &dyn Fn() -> String) -> Result<u64, OnnxErro
 fn contents(tensor: &TensorProto, place: &dyn Fn() -> String) -> Result<(), OnnxError> {
     let elements = count(&tensor.dims, place)?;
     let code = tensor.data_type();
-    let element =
-        ElementType::from_code(code).ok_or_else(|| OnnxError::UnknownElementType { what: place(), code })?;
+    let element = ElementType::from_code(code).ok_or_else(|| OnnxError::UnknownElementType { what: place(), code })?;
     let ambiguous = |reason| OnnxError::AmbiguousData { what: place(), reason };
     if tensor.segment.is_some() {
         return Err(ambiguous("is split into segments, which no reader supports"));

@@ -133,7 +133,9 @@ mod tests {
         }
         let names: std::collections::BTreeSet<_> = ElementType::ALL.iter().map(|element| element.as_str()).collect();
         assert_eq!(names.len(), ElementType::ALL.len());
-        for name in ["bfloat16", "float16", "float32", "float64", "int4", "int8", "uint4", "uint64", "boolean", "string"] {
+        for name in
+            ["bfloat16", "float16", "float32", "float64", "int4", "int8", "uint4", "uint64", "boolean", "string"]
+        {
             assert!(names.contains(name), "{name}");
         }
     }

@@ -81,7 +81,9 @@ mod tests {
         for inside in ["weights.bin", "data/w 1.bin", "a..b", "./w", "模型.onnx_data", "..w"] {
             assert_eq!(Whereabouts::of(inside), Whereabouts::Inside, "{inside}");
         }
-        for outside in ["", ".", "..", "../w", "a/../../w", "a/..", "/etc/passwd", "\\\\host\\w", "C:\\w", "c:w", "a/", "w\0"] {
+        for outside in
+            ["", ".", "..", "../w", "a/../../w", "a/..", "/etc/passwd", "\\\\host\\w", "C:\\w", "c:w", "a/", "w\0"]
+        {
             assert_eq!(Whereabouts::of(outside), Whereabouts::Outside, "{outside:?}");
         }
     }

@@ -54,7 +54,8 @@ pub fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 /// Returns the names of the values that a graph's initializers define, dense and sparse.
 pub(super) fn initializer_names(graph: &GraphProto) -> HashSet<&str> {
     let dense = graph.initializer.iter().map(|tensor| tensor.name());
-    let sparse = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref()).map(|tensor| tensor.name());
+    let sparse =
+        graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref()).map(|tensor| tensor.name());
     dense.chain(sparse).collect()
 }
 

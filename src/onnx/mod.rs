@@ -209,12 +209,16 @@ pub enum OnnxError {
 impl Hint for OnnxError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Foreign { what } if what.contains("Git LFS") => vec!["run `git lfs pull` where the file is from".into()],
+            Self::Foreign { what } if what.contains("Git LFS") => {
+                vec!["run `git lfs pull` where the file is from".into()]
+            }
             Self::Foreign { what: "a ZIP archive" | "a Python pickle" } => {
                 vec!["PyTorch checkpoints must be exported to ONNX first (`torch.onnx.export`)".into()]
             }
             Self::Truncated { .. } => vec!["copy or download the file again".into()],
-            Self::Unsorted { .. } => vec!["sort the nodes, for instance by loading and saving with ONNX Runtime".into()],
+            Self::Unsorted { .. } => {
+                vec!["sort the nodes, for instance by loading and saving with ONNX Runtime".into()]
+            }
             _ => Vec::new(),
         }
     }
@@ -302,9 +306,10 @@ impl Model {
     pub fn value(&self, name: &str) -> Option<Value> {
         let graph = &self.graph;
         let mut infos = graph.input.iter().chain(&graph.output).chain(&graph.value_info);
-        infos.find(|info| info.name() == name).map(Value::from_proto).or_else(|| {
-            graph.initializer.iter().find(|tensor| tensor.name() == name).map(Value::from_tensor)
-        })
+        infos
+            .find(|info| info.name() == name)
+            .map(Value::from_proto)
+            .or_else(|| graph.initializer.iter().find(|tensor| tensor.name() == name).map(Value::from_tensor))
     }
 
     /// Returns the tensors whose elements are in other files, wherever they are in the model, in order.

@@ -154,7 +154,8 @@ pub(super) fn forget_lost_values(graph: &mut GraphProto) {
     names.extend(graph.input.iter().map(|input| input.name()));
     names.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
     let infos = graph.value_info.iter().map(|info| names.contains(info.name())).collect::<Vec<_>>();
-    let annotations = graph.quantization_annotation.iter().map(|note| names.contains(note.tensor_name())).collect::<Vec<_>>();
+    let annotations =
+        graph.quantization_annotation.iter().map(|note| names.contains(note.tensor_name())).collect::<Vec<_>>();
     let mut kept = infos.into_iter();
     graph.value_info.retain(|_| kept.next().unwrap_or(true));
     let mut kept = annotations.into_iter();

@@ -25,7 +25,9 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug, Error)]
 pub enum SaveError {
     /// Readers would refuse the file.
-    #[error("the model would take {bytes} bytes, but no reader of ONNX accepts more than {MAX_MODEL_BYTES} in one file")]
+    #[error(
+        "the model would take {bytes} bytes, but no reader of ONNX accepts more than {MAX_MODEL_BYTES} in one file"
+    )]
     TooLarge {
         /// The size it would have.
         bytes: u64,

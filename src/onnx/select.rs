@@ -112,7 +112,8 @@ fn values_of<'a>(graph: &'a GraphProto, reads: &Reads<'a>, name: &str) -> Result
 /// A value of which at most the element type is known.
 fn undescribed(name: &str, element: Option<super::ElementType>) -> ValueInfoProto {
     let tensor = element.map(|element| proto::TensorTypeProto { elem_type: Some(element.code()), shape: None });
-    let typed = tensor.map(|tensor| proto::TypeProto { denotation: None, value: Some(proto::TypeValue::Tensor(tensor)) });
+    let typed =
+        tensor.map(|tensor| proto::TypeProto { denotation: None, value: Some(proto::TypeValue::Tensor(tensor)) });
     ValueInfoProto { name: Some(name.to_owned()), r#type: typed, ..ValueInfoProto::default() }
 }
 
@@ -127,8 +128,11 @@ fn drop_unneeded(cut: &mut GraphProto, whole: &GraphProto) {
     let kept = |name: &str| read.contains(name) || !read_before.contains(name);
     let inputs: Vec<bool> = cut.input.iter().map(|input| kept(input.name())).collect();
     let dense: Vec<bool> = cut.initializer.iter().map(|tensor| kept(tensor.name())).collect();
-    let sparse: Vec<bool> =
-        cut.sparse_initializer.iter().map(|tensor| tensor.values.as_ref().is_none_or(|values| kept(values.name()))).collect();
+    let sparse: Vec<bool> = cut
+        .sparse_initializer
+        .iter()
+        .map(|tensor| tensor.values.as_ref().is_none_or(|values| kept(values.name())))
+        .collect();
     let (mut inputs, mut dense, mut sparse) = (inputs.into_iter(), dense.into_iter(), sparse.into_iter());
     cut.input.retain(|_| inputs.next().unwrap_or(true));
     cut.initializer.retain(|_| dense.next().unwrap_or(true));

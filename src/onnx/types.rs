@@ -45,7 +45,9 @@ fn result(node: &NodeProto, place: usize, known: &HashMap<&str, ElementType>) ->
     match (node.op_type(), place) {
         ("Constant", _) => node.attribute.iter().find_map(|attribute| match attribute.name() {
             "value" => attribute.t.as_deref().and_then(tensor),
-            "sparse_value" => attribute.sparse_tensor.as_ref().and_then(|sparse| sparse.values.as_ref()).and_then(tensor),
+            "sparse_value" => {
+                attribute.sparse_tensor.as_ref().and_then(|sparse| sparse.values.as_ref()).and_then(tensor)
+            }
             "value_float" | "value_floats" => Some(ElementType::Float32),
             "value_int" | "value_ints" => Some(ElementType::Int64),
             "value_string" | "value_strings" => Some(ElementType::String),
@@ -76,7 +78,9 @@ fn result(node: &NodeProto, place: usize, known: &HashMap<&str, ElementType>) ->
         ("DynamicQuantizeLinear", _) => Some(ElementType::Uint8),
         ("ConvInteger" | "MatMulInteger", _) => Some(ElementType::Int32),
         ("QLinearConv" | "QLinearMatMul", _) => input(7),
-        ("HannWindow" | "HammingWindow" | "BlackmanWindow", _) => stated("output_datatype").or(Some(ElementType::Float32)),
+        ("HannWindow" | "HammingWindow" | "BlackmanWindow", _) => {
+            stated("output_datatype").or(Some(ElementType::Float32))
+        }
         // Control flow and what is not made of tensors say their types themselves, or not at all.
         ("If" | "Loop" | "Scan" | "Optional" | "OptionalGetElement" | "OptionalHasElement", _)
         | ("SequenceAt" | "SequenceConstruct" | "SequenceEmpty" | "SequenceErase" | "SequenceInsert", _)
