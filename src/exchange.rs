@@ -1,1 +1,433 @@
-//! Documents that host and container share: order, report, events.
+//! The two documents that host and container share: [`Order`] down, [`Report`] up.
+//!
+//! Owns their JSON and the places of the exchange folder inside the container. While the order is carried out, the
+//! container prints one JSON object for each [`Event`](crate::progress::Event) on its standard output; every other line
+//! there is log. Both documents have a version from the first day; a newer one is refused by name. Must not read or
+//! write files, and must never hold a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::config::{ConversionConfig, FrontEnd, StageName};
+use crate::digest::Digest;
+use crate::hint::Hint;
+use crate::name::{FileName, Target, ToolchainName, ToolchainVersion};
+use crate::nn_archive;
+use crate::units::ByteSize;
+
+/// The version of both documents.
+pub const VERSION: u32 = 1;
+
+/// Where the order lies in the container.
+pub const ORDER_PATH: &str = "/exchange/order.json";
+
+/// Where the report is written in the container.
+pub const REPORT_PATH: &str = "/exchange/report.json";
+
+/// The folder in the container that results are written to.
+pub const OUTPUT_FOLDER: &str = "/exchange/output";
+
+/// The folder in the container that the files of the configuration lie in.
+pub const INPUTS_FOLDER: &str = "/inputs";
+
+/// What the container is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Order {
+    /// The version of the document.
+    pub version: u32,
+    /// What is compiled for.
+    pub target: Target,
+    /// The version of the vendor's tools.
+    pub tool_version: ToolchainVersion,
+    /// What is converted, with paths as the container sees them.
+    pub configuration: ConversionConfig,
+    /// The `config.json` of the NN Archive that the configuration came from, whose heads are carried through.
+    #[serde(default)]
+    pub source_archive: Option<nn_archive::Document>,
+    /// The stage with the main model, where there are several.
+    #[serde(default)]
+    pub main_stage: Option<StageName>,
+    /// What is made.
+    pub form: OutputForm,
+    /// Where mean, scale and colours are applied.
+    #[serde(default)]
+    pub preprocessing: PreprocessingPlace,
+    /// The name of the folder that the results end in on the host, for logs and records.
+    pub output_folder: FileName,
+}
+
+/// What is made of the compiled model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputForm {
+    /// The compiled model alone.
+    Native,
+    /// The compiled model and an NN Archive around it.
+    NnArchive,
+}
+
+/// Where mean, scale and colours are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PreprocessingPlace {
+    /// In the model.
+    #[default]
+    Model,
+    /// On the device, as the NN Archive says.
+    Archive,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Report {
+    /// The version of the document.
+    pub version: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The tools that took part, with their versions in their own words.
+    #[serde(default)]
+    pub tools: BTreeMap<String, String>,
+    /// What was done, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// What was rewritten in the model, in order.
+    #[serde(default)]
+    pub rewritings: Vec<Rewriting>,
+    /// Who read the model.
+    #[serde(default)]
+    pub front_end: Option<FrontEndReport>,
+    /// What people should know although all went well, one line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything was made and checked.
+    Success {
+        /// The results, the main one first.
+        artifacts: Vec<Artifact>,
+    },
+    /// Something failed; what lies in the output folder is for looking at only.
+    Failure(Failure),
+}
+
+/// A file among the results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Artifact {
+    /// The path below the output folder, with `/` between components.
+    pub path: String,
+    /// Its size.
+    pub size: ByteSize,
+    /// The digest of its bytes.
+    pub sha256: Digest,
+    /// What it is.
+    pub kind: ArtifactKind,
+}
+
+/// What a file among the results is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArtifactKind {
+    /// A MyriadX blob for one number of shaves.
+    Blob,
+    /// A MyriadX blob with patches to all numbers of shaves.
+    Superblob,
+    /// A network for Qualcomm's runtime.
+    Dlc,
+    /// A network for Hailo's runtime.
+    Hef,
+    /// An NN Archive.
+    NnArchive,
+    /// The configuration that repeats the conversion.
+    Configuration,
+    /// The record of versions and command lines.
+    BuildInfo,
+    /// The log.
+    Log,
+    /// A file between model and result.
+    Intermediate,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Failure {
+    /// Who can do something about it.
+    pub kind: FailureKind,
+    /// What failed and why, outermost first; never empty.
+    pub messages: Vec<String>,
+    /// What to do next, most useful first.
+    #[serde(default)]
+    pub hints: Vec<String>,
+    /// The path of the full log below the output folder.
+    #[serde(default)]
+    pub log: Option<String>,
+    /// The vendor's tool that failed.
+    #[serde(default)]
+    pub tool: Option<ToolFailure>,
+}
+
+/// Who can do something about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// Words on the command line.
+    Usage,
+    /// The configuration, the model or other files of the user.
+    Project,
+    /// The machine, or a vendor's tool.
+    Environment,
+    /// This program.
+    Internal,
+}
+
+/// A vendor's tool that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ToolFailure {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How it ended.
+    pub end: ToolEnd,
+    /// The last lines it printed.
+    pub last_lines: Vec<String>,
+}
+
+/// How a vendor's tool ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolEnd {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By us, because it did not end in this many milliseconds.
+    TimedOut(u64),
+    /// It could not be started.
+    NotStarted,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Step {
+    /// Its name, as in progress events.
+    pub name: String,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// The most memory that its processes held at once, where it ran any.
+    #[serde(default)]
+    pub peak_memory: Option<ByteSize>,
+}
+
+/// A rewriting of the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rewriting {
+    /// The pass.
+    pub pass: String,
+    /// Why it was needed.
+    pub reason: String,
+    /// The nodes that were rewritten.
+    pub nodes: Vec<String>,
+}
+
+/// Who read the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FrontEndReport {
+    /// The reader.
+    pub front_end: FrontEnd,
+    /// Why this one.
+    pub reason: String,
+}
+
+/// A document that cannot be taken.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// Not the document's shape.
+    #[error("the {what} is not of the expected shape")]
+    Shape {
+        /// Which document.
+        what: &'static str,
+        /// What is wrong and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Written by a newer program.
+    #[error("the {what} has version {found}: this program knows {VERSION}")]
+    Version {
+        /// Which document.
+        what: &'static str,
+        /// The version found.
+        found: u32,
+    },
+}
+
+impl Hint for ExchangeError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Version { .. } => {
+                vec![
+                    "use the same version of modelconverter on the host and in the image; `image build` makes one"
+                        .to_owned(),
+                ]
+            }
+            Self::Shape { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Order {
+    /// Reads `order.json`.
+    ///
+    /// # Errors
+    /// The bytes are no order, or one of a newer version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ExchangeError> {
+        parse(bytes, "order")
+    }
+
+    /// Returns the text of `order.json`.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+
+    /// Returns which toolchain is wanted.
+    pub fn toolchain(&self) -> ToolchainName {
+        ToolchainName { target: self.target, version: self.tool_version.clone() }
+    }
+}
+
+impl Report {
+    /// Reads `report.json`.
+    ///
+    /// # Errors
+    /// The bytes are no report, or one of a newer version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ExchangeError> {
+        parse(bytes, "report")
+    }
+
+    /// Returns the text of `report.json`.
+    pub fn render(&self) -> String {
+        render(self)
+    }
+
+    /// Returns the report of an order that ended in this way, with nothing else to tell.
+    pub const fn new(outcome: Outcome) -> Self {
+        Self {
+            version: VERSION,
+            outcome,
+            tools: BTreeMap::new(),
+            steps: Vec::new(),
+            rewritings: Vec::new(),
+            front_end: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The one key that every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str) -> Result<T, ExchangeError> {
+    let shape = |source| ExchangeError::Shape { what, source };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(shape)?;
+    if version != VERSION {
+        return Err(ExchangeError::Version { what, found: version });
+    }
+    serde_json::from_slice(bytes).map_err(shape)
+}
+
+fn render<T: Serialize>(document: &T) -> String {
+    // Writing plain data into memory cannot fail: all keys are texts.
+    let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        let tree = crate::config::yaml::parse(
+            "stages:\n  zebra:\n    input_model: /inputs/a.onnx\n    shape: [1, 3, 8, 8]\n  ant:\n    input_model: /inputs/b.onnx\n",
+            "model.yaml",
+        );
+        Order {
+            version: VERSION,
+            target: Target::Rvc2,
+            tool_version: "2021.4.2".parse().unwrap(),
+            configuration: crate::config::read::read(&tree.unwrap()).unwrap().config,
+            source_archive: None,
+            main_stage: Some("zebra".parse().unwrap()),
+            form: OutputForm::NnArchive,
+            preprocessing: PreprocessingPlace::Model,
+            output_folder: "out".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn an_order_survives_the_way_with_stages_in_order_and_origins() {
+        let order = order();
+        let text = order.render();
+        let back = Order::parse(text.as_bytes()).unwrap();
+        assert_eq!(back.render(), text);
+        let names: Vec<&str> = back.configuration.stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["zebra", "ant"]);
+        let origin = back.configuration.stages[0].defaults.shape.origin().unwrap();
+        assert_eq!(origin.to_string(), "model.yaml:4:12");
+    }
+
+    #[test]
+    fn a_report_survives_the_way() {
+        let mut report = Report::new(Outcome::Failure(Failure {
+            kind: FailureKind::Environment,
+            messages: vec!["failed to compile".to_owned(), "the tool ended with status 1".to_owned()],
+            hints: vec!["look at the log".to_owned()],
+            log: Some("modelconverter.log".to_owned()),
+            tool: Some(ToolFailure {
+                command: vec!["mo".to_owned()],
+                end: ToolEnd::Code(1),
+                last_lines: vec!["[ ERROR ]".to_owned()],
+            }),
+        }));
+        report.front_end = Some(FrontEndReport { front_end: FrontEnd::Mo, reason: "asked for".to_owned() });
+        assert_eq!(Report::parse(report.render().as_bytes()).unwrap(), report);
+        let success = Report::new(Outcome::Success {
+            artifacts: vec![Artifact {
+                path: "a.superblob".to_owned(),
+                size: ByteSize::new(0),
+                sha256: Digest::of(b""),
+                kind: ArtifactKind::Superblob,
+            }],
+        });
+        assert_eq!(Report::parse(success.render().as_bytes()).unwrap(), success);
+    }
+
+    #[test]
+    fn other_documents_are_refused() {
+        let text = order().render();
+        let newer = text.replacen("\"version\": 1", "\"version\": 2, \"more\": true", 1);
+        let error = Order::parse(newer.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "the order has version 2: this program knows 1");
+        let unknown = text.replacen("\"version\": 1", "\"version\": 1, \"more\": true", 1);
+        assert!(matches!(Order::parse(unknown.as_bytes()), Err(ExchangeError::Shape { .. })));
+        let misspelt = text.replacen("\"input_model\"", "\"input_modle\"", 1);
+        assert!(matches!(Order::parse(misspelt.as_bytes()), Err(ExchangeError::Shape { .. })));
+        for bytes in [&b""[..], b"{}", b"[]", b"\xff", b"{\"version\": -1}"] {
+            assert!(Order::parse(bytes).is_err() && Report::parse(bytes).is_err());
+        }
+    }
+}

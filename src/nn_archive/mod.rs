@@ -1,1 +1,15 @@
-//! NN Archives.
+//! NN Archives: a tar of a compiled model, the record of its making and `config.json`, which says how to feed it.
+//!
+//! Owns the archive's `config.json` (schema of Luxonis, version 1.0), the archive as bytes, and the layouts of tensors.
+//! Must not know how a model was made: `config` describes its own results in these types.
+
+pub mod document;
+pub mod layout;
+pub mod pack;
+
+pub use document::{
+    ChannelPlace, ColorOrder, DaiType, DataType, Document, DocumentError, Head, Input, InputType, Metadata, Model,
+    Output, Preprocessing,
+};
+pub use layout::{Layout, LayoutError};
+pub use pack::{ArchiveError, Member, read, write};

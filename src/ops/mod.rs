@@ -2,7 +2,6 @@
 
 pub mod assemble;
 pub mod image;
+pub mod lock;
+pub mod obtain;
 pub mod store;
-
-mod layer;
-mod tree;

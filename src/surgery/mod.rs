@@ -1,1 +1,187 @@
-//! Passes that rewrite ONNX graphs.
+//! Rewriting models into what the vendor tools of one version can read, without changing what they compute.
+//!
+//! Owns the decision what to change and why. A [`Pass`] looks at a model and returns a [`Patch`]; it never changes the
+//! model itself. [`operate`] applies passes in order until none has anything left to do, and reports what each did.
+//! Whether the vendor tools can take the result is asked in [`support`].
+
+mod build;
+mod dead_code;
+#[cfg(test)]
+mod evaluate;
+mod hard_sigmoid;
+mod initializer_inputs;
+mod preprocessing;
+pub mod support;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use self::dead_code::DeadCode;
+pub use self::hard_sigmoid::LowerHardSigmoid;
+pub use self::initializer_inputs::FreeInitializers;
+pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
+
+use crate::hint::Hint;
+use crate::onnx::{Model, NodeLabel, Patch, PatchError, TensorError};
+
+/// How often the list of passes is gone through before it is an error that there is still something to do. Passes that
+/// enable each other need a round per link; no chain of ours is nearly as long.
+const MAX_ROUNDS: usize = 32;
+
+/// One kind of rewriting.
+pub trait Pass {
+    /// Returns the name of the pass, for reports.
+    fn name(&self) -> &'static str;
+
+    /// Returns why the rewriting is done, as one sentence without final period.
+    fn reason(&self) -> &'static str;
+
+    /// Returns whether the pass runs again after it has changed something.
+    fn repetition(&self) -> Repetition {
+        Repetition::UntilStable
+    }
+
+    /// Returns what to change, or `None` if there is nothing to do.
+    ///
+    /// # Errors
+    /// Something would have to be changed, but cannot.
+    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError>;
+}
+
+/// How often a pass runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// In every round; its own result leaves it nothing to do.
+    UntilStable,
+    /// In the first round only; it adds something that it would add again.
+    Once,
+}
+
+/// A pass that met something it cannot rewrite.
+#[derive(Debug, Error)]
+pub enum PassError {
+    /// The element type of a value does not follow from the model.
+    #[error("the element type of `{value}`, which {node} reads, is not known")]
+    UnknownElementType {
+        /// The reader.
+        node: NodeLabel,
+        /// The value's name.
+        value: String,
+    },
+    /// A constant cannot be made.
+    #[error("a constant for {node} cannot be made")]
+    Constant {
+        /// The node that needs it.
+        node: NodeLabel,
+        /// Why not.
+        #[source]
+        source: TensorError,
+    },
+    /// What should be done to an input cannot be done.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+}
+
+/// A model that could not be rewritten.
+#[derive(Debug, Error)]
+pub enum SurgeryError {
+    /// A pass failed.
+    #[error("the model cannot be rewritten by `{pass}`")]
+    Pass {
+        /// The pass.
+        pass: &'static str,
+        /// Why not.
+        #[source]
+        source: PassError,
+    },
+    /// A pass made a patch that does not fit: a defect of the pass.
+    #[error("`{pass}` made an invalid change")]
+    Patch {
+        /// The pass.
+        pass: &'static str,
+        /// What is wrong.
+        #[source]
+        source: PatchError,
+    },
+    /// The passes keep undoing each other: a defect of the passes.
+    #[error("the passes do not come to an end; after {rounds} rounds `{pass}` still changes the model")]
+    NoFixedPoint {
+        /// A pass that still changes something.
+        pass: &'static str,
+        /// How many rounds were made.
+        rounds: usize,
+    },
+}
+
+impl Hint for SurgeryError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Pass { source: PassError::Preprocessing(source), .. } => source.hints(),
+            Self::Pass { source: PassError::UnknownElementType { .. }, .. } => {
+                vec!["run ONNX shape inference on the model, so that it states the types of its values".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What one application of a pass changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The name of the pass.
+    pub pass: String,
+    /// Why it was done.
+    pub reason: String,
+    /// The nodes that are gone, as people see them.
+    pub removed_nodes: Vec<String>,
+    /// The nodes that are new, as people see them.
+    pub added_nodes: Vec<String>,
+    /// The inputs that are gone: constants that were listed as inputs.
+    pub removed_inputs: Vec<String>,
+    /// How many constants are gone.
+    pub removed_constants: usize,
+    /// What outputs and readers take instead of what they took: old name, new name.
+    pub rewired: Vec<(String, String)>,
+}
+
+/// Applies passes in order, again and again, until none has anything to do.
+///
+/// # Errors
+/// A pass fails, or the passes do not come to an end.
+pub fn operate(mut model: Model, passes: &[&dyn Pass]) -> Result<(Model, Vec<Operation>), SurgeryError> {
+    let mut operations = Vec::new();
+    for round in 0..=MAX_ROUNDS {
+        let mut changed = None;
+        for pass in passes.iter().filter(|pass| round == 0 || pass.repetition() == Repetition::UntilStable) {
+            let name = pass.name();
+            let patch = pass.apply(&model).map_err(|source| SurgeryError::Pass { pass: name, source })?;
+            if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
+                operations.push(describe(*pass, &patch, &model));
+                model = patch.apply(model).map_err(|source| SurgeryError::Patch { pass: name, source })?;
+                changed = Some(name);
+            }
+        }
+        match changed {
+            None => break,
+            Some(pass) if round == MAX_ROUNDS => return Err(SurgeryError::NoFixedPoint { pass, rounds: MAX_ROUNDS }),
+            Some(_) => {}
+        }
+    }
+    Ok((model, operations))
+}
+
+fn describe(pass: &dyn Pass, patch: &Patch, model: &Model) -> Operation {
+    let texts = |labels: Vec<NodeLabel>| labels.iter().map(NodeLabel::to_string).collect();
+    Operation {
+        pass: pass.name().to_owned(),
+        reason: pass.reason().to_owned(),
+        removed_nodes: texts(patch.removed_labels(model)),
+        added_nodes: texts(patch.inserted_labels()),
+        removed_inputs: patch.removed_inputs.iter().cloned().collect(),
+        removed_constants: patch.removed_initializers.len(),
+        rewired: patch.rewired.iter().map(|(old, new)| (old.clone(), new.clone())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The files that a configuration names.
+//!
+//! The host asks for them to show them to the container, and rewrites the configuration to the places it shows them at.
+
+use super::{CalibrationKeys, ConversionConfig, EncodingsSource, FileReference, InputSettings, Setting, Stage};
+
+/// What a file is to the configuration that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileRole {
+    /// `input_model`. An ONNX model may have files with its tensors beside it.
+    Model,
+    /// `input_bin`, which must stay beside its model.
+    Weights,
+    /// `calibration.path`: a folder, or a zip file.
+    CalibrationData,
+    /// `calibration.script`, where it names a file.
+    Script,
+    /// `rvc4.encodings`, where it names a file.
+    Encodings,
+    /// A file in the arguments of a vendor's tool.
+    ToolArgument,
+}
+
+/// Arguments of vendor tools that are followed by a file, or carry one behind `=`.
+const FILE_FLAGS: [&str; 2] = ["--transformations_config", "-c"];
+
+impl ConversionConfig {
+    /// Returns every file that the configuration names, in its order.
+    pub fn files(&self) -> Vec<(FileRole, FileReference)> {
+        let mut files = Vec::new();
+        let _unchanged = self.with_files(&mut |role, file| {
+            files.push((role, file.clone()));
+            file.clone()
+        });
+        files
+    }
+
+    /// Returns the configuration with every file it names replaced by what `replace` makes of it.
+    #[must_use]
+    pub fn with_files(&self, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) -> Self {
+        let mut config = self.clone();
+        for stage in &mut config.stages {
+            replace_in(stage, replace);
+        }
+        config
+    }
+}
+
+fn replace_in(stage: &mut Stage, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
+    stage.model.path = replace(FileRole::Model, &stage.model.path);
+    if let Some(weights) = &mut stage.model.weights {
+        *weights = replace(FileRole::Weights, weights);
+    }
+    calibration_in(&mut stage.defaults, replace);
+    for entry in &mut stage.inputs {
+        calibration_in(&mut entry.settings, replace);
+    }
+    let settings = &mut stage.settings;
+    if let Some(EncodingsSource::File(file)) = &mut settings.rvc4.encodings {
+        *file = replace(FileRole::Encodings, file);
+    }
+    for arguments in [
+        &mut settings.rvc2.mo_args,
+        &mut settings.rvc2.compile_tool_args,
+        &mut settings.rvc3.mo_args,
+        &mut settings.rvc3.compile_tool_args,
+    ] {
+        arguments_in(arguments, replace);
+    }
+}
+
+fn calibration_in(settings: &mut InputSettings, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
+    let Setting::Given(CalibrationKeys { path, script, .. }, _) = &mut settings.calibration else { return };
+    if let Some(path) = path {
+        *path = replace(FileRole::CalibrationData, path);
+    }
+    if let Some(script) = script
+        && script.ends_with(".py")
+        && !script.contains('\n')
+    {
+        *script = replace(FileRole::Script, &FileReference::new(script.as_str())).as_str().to_owned();
+    }
+}
+
+fn arguments_in(arguments: &mut [String], replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
+    let mut file_follows = false;
+    for argument in arguments {
+        if file_follows {
+            *argument = replace(FileRole::ToolArgument, &FileReference::new(argument.as_str())).as_str().to_owned();
+            file_follows = false;
+        } else if FILE_FLAGS.contains(&argument.as_str()) {
+            file_follows = true;
+        } else if let Some((flag, file)) = argument.split_once('=')
+            && FILE_FLAGS.contains(&flag)
+        {
+            *argument = format!("{flag}={}", replace(FileRole::ToolArgument, &FileReference::new(file)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_and_replaced_wherever_they_stand() {
+        let yaml = "input_model: m/a b.xml\n\
+                    calibration: {path: pictures}\n\
+                    inputs:\n  - {name: x, calibration: {stage: s, script: run.py}}\n\
+                    rvc2: {mo_args: [--transformations_config, t.json, --input, x], compile_tool_args: [-c=conf, -c]}\n\
+                    rvc4: {encodings: e.json}\n";
+        let tree = crate::config::yaml::parse(yaml, "f.yaml").unwrap();
+        let config = crate::config::read::read(&tree).unwrap().config;
+        let files: Vec<String> = config.files().iter().map(|(role, file)| format!("{role:?} {file}")).collect();
+        let expected = [
+            "Model m/a b.xml",
+            "Weights m/a b.bin",
+            "CalibrationData pictures",
+            "Script run.py",
+            "Encodings e.json",
+            "ToolArgument t.json",
+            "ToolArgument conf",
+        ];
+        assert_eq!(files, expected);
+        let moved = config.with_files(&mut |_, file| FileReference::new(format!("/inputs/{}", file.file_name())));
+        let names: Vec<String> = moved.files().iter().map(|(_, file)| file.to_string()).collect();
+        assert_eq!(
+            names,
+            [
+                "/inputs/a b.xml",
+                "/inputs/a b.bin",
+                "/inputs/pictures",
+                "/inputs/run.py",
+                "/inputs/e.json",
+                "/inputs/t.json",
+                "/inputs/conf"
+            ]
+        );
+    }
+}

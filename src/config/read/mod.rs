@@ -1,0 +1,363 @@
+//! A tree becomes a [`ConversionConfig`]: every key checked, all problems collected, old spellings noted.
+
+mod input;
+mod target;
+mod value;
+
+use self::value::{Fields, Reader};
+use super::tree::{Entry, Tree, Value};
+use super::{
+    ConversionConfig, FileReference, ModelKind, ModelSource, Note, Optimization, Origin, Problem, Problems, Simplifier,
+    Stage, StageName, StageSettings,
+};
+
+/// A configuration, and what people should know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The configuration.
+    pub config: ConversionConfig,
+    /// Deprecated spellings and values that have no effect.
+    pub notes: Vec<Note>,
+}
+
+/// The keys of a stage that hold for all its inputs.
+const INPUT_KEYS: [&str; 7] =
+    ["shape", "layout", "data_type", "encoding", "mean_values", "scale_values", "calibration"];
+
+/// The keys of a stage.
+const STAGE_KEYS: [&str; 28] = [
+    "input_model",
+    "input_bin",
+    "input_file_type",
+    "inputs",
+    "outputs",
+    "shape",
+    "layout",
+    "data_type",
+    "encoding",
+    "mean_values",
+    "scale_values",
+    "calibration",
+    "keep_intermediate_outputs",
+    "onnx_simplification",
+    "onnx_optimizations",
+    "output_remote_url",
+    "intermediate_outputs_remote_url",
+    "put_file_plugin",
+    "disable_calibration",
+    "yolo_input_shape",
+    "disable_onnx_simplification",
+    "disable_onnx_optimizations",
+    "disable_onnx_optimization",
+    "rvc2",
+    "rvc3",
+    "rvc4",
+    "hailo",
+    "name",
+];
+
+/// Reads a document.
+///
+/// # Errors
+/// Everything in the document that breaks the schema.
+pub fn read(tree: &Tree) -> Result<Reading, Problems> {
+    let mut reader = Reader::default();
+    let config = reader.document(tree);
+    match (Problems::of(reader.problems), config) {
+        (Some(problems), _) => Err(problems),
+        (None, Some(config)) => {
+            let mut notes = reader.notes;
+            notes.dedup();
+            Ok(Reading { config, notes })
+        }
+        // A reader without a result has said why; this is for a reader that forgot.
+        (None, None) => Err(Problems::one(Problem::rule(&tree.origin, "the configuration cannot be read"))),
+    }
+}
+
+impl Reader {
+    fn document(&mut self, tree: &Tree) -> Option<ConversionConfig> {
+        if tree.value == Value::Null {
+            self.problems.push(Problem::advised(
+                &tree.origin,
+                "`input_model` must be provided",
+                "name the model with `input_model: PATH` in the configuration or with `--path PATH`",
+            ));
+            return None;
+        }
+        let stages = tree.get("stages").filter(|stages| stages.value != Value::Null);
+        let mut known = vec!["rich_logging", "stages"];
+        known.extend(STAGE_KEYS);
+        let fields = self.mapping(tree, "", &known)?;
+        let name = fields.some("name").and_then(|tree| self.text(tree, "name"));
+        let rich_logging = fields.get("rich_logging").map_or(Some(true), |tree| self.boolean(tree, "rich_logging"));
+        let stages = match stages {
+            None => {
+                let key = name.clone().or_else(|| {
+                    let Value::Text(path) = &fields.get("input_model")?.value else { return None };
+                    Some(FileReference::new(path.clone()).stem().to_owned())
+                });
+                // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
+                let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
+                let stage = self.stage(fields, "", key.as_ref());
+                vec![stage?]
+            }
+            Some(stages) => self.stages(tree, stages)?,
+        };
+        let joined = || stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>().join("-");
+        Some(ConversionConfig { name: name.unwrap_or_else(joined), rich_logging: rich_logging?, stages })
+    }
+
+    fn stages(&mut self, document: &Tree, stages: &Tree) -> Option<Vec<Stage>> {
+        let Value::Map(entries) = &stages.value else {
+            self.wrong_type(stages, "stages", "a mapping");
+            return None;
+        };
+        if entries.is_empty() {
+            self.rule(&stages.origin, "`stages` must have at least one stage");
+            return None;
+        }
+        let shared: Vec<&Entry> = match &document.value {
+            Value::Map(shared) => shared
+                .iter()
+                .filter(|entry| !["name", "rich_logging", "stages"].contains(&entry.key.as_str()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let known: Vec<&'static str> = STAGE_KEYS.into_iter().filter(|key| *key != "name").collect();
+        let mut result = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let place = format!("stages.{}", entry.key);
+            if self.mapping(&entry.value, &place, &known).is_none() {
+                continue;
+            }
+            // Top-level keys reach every stage that lacks them, whole.
+            let mut whole = entry.value.clone();
+            if let Value::Map(own) = &mut whole.value {
+                for shared in &shared {
+                    if !own.iter().any(|entry| entry.key == shared.key) {
+                        own.push((*shared).clone());
+                    }
+                }
+            }
+            let key = self.stage_name(&entry.origin, &entry.key);
+            if let Some(stage) = self.stage(Fields::of(&whole), &format!("{place}."), key.as_ref()) {
+                result.push(stage);
+            }
+        }
+        self.links(&result);
+        (result.len() == entries.len()).then_some(result)
+    }
+
+    /// Checks that calibration links name stages that come earlier.
+    fn links(&mut self, stages: &[Stage]) {
+        for (index, stage) in stages.iter().enumerate() {
+            let settings = stage.inputs.iter().map(|entry| &entry.settings).chain([&stage.defaults]);
+            for settings in settings {
+                let Some(keys) = settings.calibration.given() else { continue };
+                let (Some(link), Some(origin)) = (&keys.stage, settings.calibration.origin()) else { continue };
+                if !stages.iter().take(index).any(|earlier| earlier.name == *link) {
+                    let rule =
+                        format!("calibration of stage `{}` links to `{link}`, which is no earlier stage", stage.name);
+                    self.rule(origin, rule);
+                }
+            }
+        }
+    }
+
+    /// Reads the name of a stage.
+    pub(super) fn stage_name(&mut self, origin: &Origin, text: &str) -> Option<StageName> {
+        let name = text.parse().ok();
+        if name.is_none() {
+            self.rule(origin, format!("`{text}` cannot name a stage: it names a folder among the results"));
+        }
+        name
+    }
+
+    fn stage(&mut self, fields: Fields<'_>, place: &str, name: Option<&StageName>) -> Option<Stage> {
+        let model = self.model(fields, place);
+        let settings = self.stage_settings(fields, place);
+        let defaults = self.input_settings(fields, place);
+        let inputs = self.inputs(fields, place);
+        let outputs = self.outputs(fields, place);
+        if let Some(tree) = fields.get("yolo_input_shape") {
+            self.note(&tree.origin, "`yolo_input_shape` has no effect: PyTorch models are not converted");
+        }
+        Some(Stage { name: name?.clone(), model: model?, settings, defaults, inputs: inputs?, outputs: outputs? })
+    }
+
+    fn model(&mut self, fields: Fields<'_>, place: &str) -> Option<ModelSource> {
+        let Some(tree) = fields.some("input_model") else {
+            self.problems.push(Problem::advised(
+                fields.origin(),
+                format!("`{place}input_model` must be provided"),
+                "name the model with `input_model: PATH` in the configuration or with `--path PATH`",
+            ));
+            return None;
+        };
+        let weights = fields.some("input_bin");
+        let weights = weights.map(|tree| (tree, self.text(tree, &format!("{place}input_bin"))));
+        let path = FileReference::new(self.text(tree, &format!("{place}input_model"))?);
+        let (path, kind) = match path.suffix().to_ascii_lowercase().as_str() {
+            ".onnx" => (path, ModelKind::Onnx),
+            ".xml" => (path, ModelKind::Ir),
+            // The graph of an IR stands beside its weights, under the same stem.
+            ".bin" => (path.with_suffix(".xml"), ModelKind::Ir),
+            ".tflite" => (path, ModelKind::Tflite),
+            suffix => {
+                self.problems.push(unsupported_model(&tree.origin, &path, suffix));
+                return None;
+            }
+        };
+        let expected = path.with_suffix(".bin");
+        let weights = match (kind, weights) {
+            (ModelKind::Ir, Some((tree, Some(given)))) if given != expected.as_str() => {
+                self.rule(
+                    &tree.origin,
+                    format!(
+                        "`{place}input_bin` must match `{place}input_model`: expected `{expected}`, found `{given}`"
+                    ),
+                );
+                None
+            }
+            (ModelKind::Ir, _) => Some(expected),
+            (_, Some((tree, _))) => {
+                self.note(&tree.origin, format!("`{place}input_bin` has no effect: `{path}` is no IR"));
+                None
+            }
+            (_, None) => None,
+        };
+        if let Some(tree) = fields.some("input_file_type") {
+            let known = ["ONNX", "IR", "TFLITE", "DLC", "HAR", "PYTORCH"];
+            match &tree.value {
+                Value::Text(text) if text == super::Named::as_str(kind) => {}
+                Value::Text(text) if known.contains(&text.as_str()) => {
+                    self.note(&tree.origin, format!("`{place}input_file_type` has no effect: `{path}` is {kind}"));
+                }
+                _ => self.wrong_type(tree, &format!("{place}input_file_type"), "one of `ONNX`, `IR`, `TFLITE`"),
+            }
+        }
+        Some(ModelSource { path, origin: tree.origin.clone(), weights, kind })
+    }
+
+    fn stage_settings(&mut self, fields: Fields<'_>, place: &str) -> StageSettings {
+        let mut settings = StageSettings::default();
+        let at = |key: &str| format!("{place}{key}");
+        if let Some(tree) = fields.get("keep_intermediate_outputs") {
+            settings.keep_intermediate_outputs =
+                self.boolean(tree, &at("keep_intermediate_outputs")).unwrap_or_default();
+        }
+        if let Some(tree) = fields.get("onnx_simplification") {
+            settings.onnx_simplification = self.simplifier(tree, &at("onnx_simplification"));
+        }
+        if let Some(tree) = fields.get("onnx_optimizations") {
+            settings.onnx_optimizations = self.optimizations(tree, &at("onnx_optimizations"));
+        }
+        self.disabled(
+            fields,
+            place,
+            "disable_onnx_simplification",
+            "onnx_simplification",
+            &mut |settings| {
+                settings.onnx_simplification = None;
+            },
+            &mut settings,
+        );
+        for old in ["disable_onnx_optimizations", "disable_onnx_optimization"] {
+            self.disabled(
+                fields,
+                place,
+                old,
+                "onnx_optimizations",
+                &mut |settings| {
+                    settings.onnx_optimizations.clear();
+                },
+                &mut settings,
+            );
+        }
+        let mut reference = |key: &str| fields.some(key).and_then(|tree| self.text(tree, &at(key)));
+        settings.output_remote_url = reference("output_remote_url").map(FileReference::new);
+        settings.intermediate_outputs_remote_url = reference("intermediate_outputs_remote_url").map(FileReference::new);
+        settings.put_file_plugin = reference("put_file_plugin");
+        self.targets(fields, place, &mut settings);
+        settings
+    }
+
+    fn simplifier(&mut self, tree: &Tree, key: &str) -> Option<Simplifier> {
+        match &tree.value {
+            Value::Boolean(false) => None,
+            Value::Text(_) => self.named(tree, key),
+            _ => {
+                self.wrong_type(tree, key, "`onnxsim`, `onnxslim` or false");
+                None
+            }
+        }
+    }
+
+    fn optimizations(&mut self, tree: &Tree, key: &str) -> Vec<Optimization> {
+        use super::Named;
+        match &tree.value {
+            Value::Null | Value::Boolean(false) => Vec::new(),
+            Value::Boolean(true) => Optimization::ALL.to_vec(),
+            Value::Text(text) if text == "none" => Vec::new(),
+            Value::Text(text) if text == "all" => Optimization::ALL.to_vec(),
+            Value::Map(_) => {
+                let known: Vec<&'static str> = Optimization::ALL.iter().map(|variant| variant.as_str()).collect();
+                let Some(fields) = self.mapping(tree, key, &known) else { return Vec::new() };
+                let mut chosen = Vec::new();
+                for optimization in Optimization::ALL {
+                    let name = optimization.as_str();
+                    if fields.get(name).is_none_or(|tree| self.boolean(tree, &format!("{key}.{name}")) == Some(true)) {
+                        chosen.push(*optimization);
+                    }
+                }
+                chosen
+            }
+            _ => {
+                self.wrong_type(tree, key, "`all`, `none` or a mapping of rewritings to booleans");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Reads a boolean of old that turned something off.
+    fn disabled(
+        &mut self,
+        fields: Fields<'_>,
+        place: &str,
+        old: &str,
+        new: &str,
+        turn_off: &mut dyn FnMut(&mut StageSettings),
+        settings: &mut StageSettings,
+    ) {
+        let Some(tree) = fields.get(old) else { return };
+        let off = self.boolean(tree, &format!("{place}{old}"));
+        let value = if new == "onnx_simplification" { "false" } else { "none" };
+        self.note(&tree.origin, format!("`{old}` is deprecated: write `{new}: {value}`"));
+        if off == Some(true) {
+            if fields.get(new).is_some() {
+                self.rule(&tree.origin, format!("cannot specify both `{place}{old}` and `{place}{new}`"));
+            }
+            turn_off(settings);
+        }
+    }
+}
+
+/// Returns why a file of this suffix is no model that can be converted, and what to do.
+pub(super) fn unsupported_model(origin: &Origin, path: &FileReference, suffix: &str) -> Problem {
+    let (reason, advice) = match suffix {
+        ".pt" | ".pth" => (
+            format!("`{path}` is a PyTorch model, which no target converts directly"),
+            "export the model to ONNX, for instance with `torch.onnx.export`, and give the .onnx file".to_owned(),
+        ),
+        ".dlc" | ".har" | ".hef" | ".blob" | ".superblob" => (
+            format!("`{path}` is the result of a conversion already"),
+            "give the model that it was made from: .onnx, .tflite or .xml with .bin".to_owned(),
+        ),
+        _ => (
+            format!("unsupported file type `{suffix}` of model `{path}`"),
+            "give a model in .onnx, .tflite or .xml with .bin".to_owned(),
+        ),
+    };
+    Problem::advised(origin, reason, advice)
+}

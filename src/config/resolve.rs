@@ -1,0 +1,544 @@
+//! A configuration and the facts of its models become a [`ResolvedConfig`], or all the reasons why not.
+//!
+//! What an input says itself wins over what its stage says for all inputs; an explicit null turns the latter off. Where
+//! nobody says anything, the model decides, and then the kind of input: pictures of three channels are taken from RGB to
+//! BGR, pictures of one channel are gray, everything else is raw. Colours, means and scales said for all inputs reach
+//! the pictures; only if a model has no pictures do means and scales reach the rest.
+
+use super::problem::closest;
+use super::{
+    Calibration, CalibrationKeys, ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, InputEntry,
+    InputSettings, LinkSource, ModelFacts, Named, Note, Origin, OutputEntry, Problem, Problems, ResizeMethod,
+    ResolvedConfig, ResolvedInput, ResolvedOutput, ResolvedStage, Setting, Shape, Stage, StageName, TensorFacts,
+};
+use crate::nn_archive::Layout;
+
+/// The mean of ImageNet's pictures, in the order RGB.
+const IMAGENET_MEAN: [f64; 3] = [123.675, 116.28, 103.53];
+
+/// The spread of ImageNet's pictures, in the order RGB.
+const IMAGENET_SCALE: [f64; 3] = [58.395, 57.12, 57.375];
+
+/// A resolved configuration, and what people should know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolution {
+    /// The configuration.
+    pub config: ResolvedConfig,
+    /// Decisions that nobody asked for, one note each.
+    pub notes: Vec<Note>,
+}
+
+/// Resolves a configuration against the facts of its models.
+///
+/// # Errors
+/// Everything in which configuration and models do not fit together.
+pub fn resolve(
+    config: &ConversionConfig,
+    facts: &dyn Fn(&StageName) -> Option<ModelFacts>,
+) -> Result<Resolution, Problems> {
+    let mut resolver = Resolver::default();
+    let mut stages = Vec::with_capacity(config.stages.len());
+    for stage in &config.stages {
+        match facts(&stage.name) {
+            Some(facts) => stages.push(resolver.stage(stage, &facts)),
+            None => {
+                resolver.rule(&stage.model.origin, format!("nothing is known of the model of stage `{}`", stage.name))
+            }
+        }
+    }
+    match Problems::of(resolver.problems) {
+        Some(problems) => Err(problems),
+        None => {
+            let config = ResolvedConfig { name: config.name.clone(), rich_logging: config.rich_logging, stages };
+            Ok(Resolution { config, notes: resolver.notes })
+        }
+    }
+}
+
+#[derive(Default)]
+struct Resolver {
+    problems: Vec<Problem>,
+    notes: Vec<Note>,
+}
+
+/// One input on its way, before means and colours.
+struct Draft<'a> {
+    name: &'a str,
+    /// Where to point when something about this input is wrong.
+    origin: &'a Origin,
+    own: &'a InputSettings,
+    entry: Option<&'a InputEntry>,
+    shape: Shape,
+    layout: Layout,
+    data_type: DataType,
+}
+
+impl Draft<'_> {
+    /// Returns the number of channels: the dimension `C`, or one value for everything.
+    fn channels(&self) -> usize {
+        let position = self.layout.position('C');
+        position.and_then(|position| self.shape.get(position)).map_or(1, |size| usize::try_from(*size).unwrap_or(1))
+    }
+
+    /// Returns whether the input looks like a picture.
+    fn is_picture(&self) -> bool {
+        self.layout.is_picture() && matches!(self.channels(), 1 | 3)
+    }
+}
+
+impl Resolver {
+    fn rule(&mut self, origin: &Origin, rule: impl Into<String>) {
+        self.problems.push(Problem::rule(origin, rule));
+    }
+
+    fn stage(&mut self, stage: &Stage, facts: &ModelFacts) -> ResolvedStage {
+        let nothing = InputSettings::default();
+        let mut drafts = Vec::new();
+        let inner = |name: &str| {
+            let of_model = facts.inputs.iter().any(|tensor| tensor.name == name);
+            facts.intermediates.iter().find(|tensor| !of_model && tensor.name == name)
+        };
+        // Naming a tensor inside the model cuts it there, and then only what is named is an input.
+        let cut = stage.inputs.iter().any(|entry| inner(&entry.name).is_some());
+        let named = |tensor: &&TensorFacts| !cut || stage.inputs.iter().any(|entry| entry.name == tensor.name);
+        for tensor in facts.inputs.iter().filter(named) {
+            let entry = stage.inputs.iter().find(|entry| entry.name == tensor.name);
+            drafts.extend(self.draft(stage, tensor, entry, &nothing));
+        }
+        for entry in &stage.inputs {
+            if facts.inputs.iter().any(|tensor| tensor.name == entry.name) {
+                continue;
+            }
+            match inner(&entry.name) {
+                Some(tensor) => drafts.extend(self.draft(stage, tensor, Some(entry), &nothing)),
+                None => self.unknown(stage, "input", &entry.name, &entry.origin, &facts.inputs),
+            }
+        }
+        let pictures = drafts.iter().any(Draft::is_picture);
+        let inputs = drafts.iter().filter_map(|draft| self.input(stage, draft, pictures)).collect();
+        let outputs = self.outputs(stage, facts);
+        ResolvedStage {
+            name: stage.name.clone(),
+            model: stage.model.clone(),
+            settings: stage.settings.clone(),
+            inputs,
+            outputs,
+        }
+    }
+
+    fn unknown(&mut self, stage: &Stage, what: &str, name: &str, origin: &Origin, known: &[TensorFacts]) {
+        let names: Vec<&str> = known.iter().map(|tensor| tensor.name.as_str()).collect();
+        let near = closest(name, &names).map(|near| format!(", the nearest is `{near}`")).unwrap_or_default();
+        let shown: Vec<String> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
+        self.problems.push(Problem::advised(
+            origin,
+            format!("{what} `{name}` not found in `{}`{near}", stage.model.path),
+            format!("the {what}s of `{}` are {}", stage.model.path, shown.join(", ")),
+        ));
+    }
+
+    fn draft<'a>(
+        &mut self,
+        stage: &'a Stage,
+        tensor: &'a TensorFacts,
+        entry: Option<&'a InputEntry>,
+        nothing: &'a InputSettings,
+    ) -> Option<Draft<'a>> {
+        let own = entry.map_or(nothing, |entry| &entry.settings);
+        let origin = entry.map_or(&stage.model.origin, |entry| &entry.origin);
+        let shape = self.input_shape(stage, tensor, own, origin)?;
+        let layout = match own.layout.or(&stage.defaults.layout) {
+            Setting::Given(layout, origin) if layout.rank() != shape.len() => {
+                // A layout for all inputs says nothing about inputs of another rank.
+                if entry.is_some() && own.layout.given().is_some() {
+                    self.rule(
+                        origin,
+                        format!(
+                            "the length of layout `{layout}` of input `{}` must match its shape {shape:?}",
+                            tensor.name
+                        ),
+                    );
+                    return None;
+                }
+                self.default_layout(&tensor.name, &shape, origin)?
+            }
+            Setting::Given(layout, _) => layout.clone(),
+            Setting::Absent | Setting::Null(_) => self.default_layout(&tensor.name, &shape, origin)?,
+        };
+        let data_type = match own.data_type.or(&stage.defaults.data_type).given().copied().or(tensor.data_type) {
+            Some(data_type) => data_type,
+            None => {
+                self.rule(
+                    origin,
+                    format!("the model does not say the data type of input `{0}`: give `data_type` for `{0}` under `inputs`", tensor.name),
+                );
+                return None;
+            }
+        };
+        Some(Draft { name: &tensor.name, origin, own, entry, shape, layout, data_type })
+    }
+
+    fn default_layout(&mut self, name: &str, shape: &[u64], origin: &Origin) -> Option<Layout> {
+        match Layout::default_for(shape) {
+            Ok(layout) => Some(layout),
+            Err(error) => {
+                self.rule(origin, format!("input `{name}`: {error}"));
+                None
+            }
+        }
+    }
+
+    fn input_shape(
+        &mut self,
+        stage: &Stage,
+        tensor: &TensorFacts,
+        own: &InputSettings,
+        origin: &Origin,
+    ) -> Option<Shape> {
+        let own_shape = own.shape.given().is_some();
+        let known = tensor.shape.as_deref();
+        match own.shape.or(&stage.defaults.shape) {
+            Setting::Given(shape, origin) => match known {
+                Some(dimensions) if dimensions.len() != shape.len() && own_shape => {
+                    self.rule(
+                        origin,
+                        format!(
+                            "shape {shape:?} of input `{}` must match the model's {} in the number of dimensions",
+                            tensor.name,
+                            printed(dimensions),
+                        ),
+                    );
+                    return None;
+                }
+                // A shape for all inputs says nothing about inputs of another rank.
+                Some(dimensions) if dimensions.len() != shape.len() => {}
+                _ => return Some(shape.clone()),
+            },
+            Setting::Absent | Setting::Null(_) => {}
+        }
+        let name = &tensor.name;
+        let advice = |shape: &str| {
+            format!("give it: `inputs: [{{name: {name}, shape: {shape}}}]`, or `shape {shape}` as an override")
+        };
+        let Some(dimensions) = known else {
+            self.problems.push(Problem::advised(
+                origin,
+                format!("input `{name}` of `{}` does not have shape information", stage.model.path),
+                advice("[1, 3, 224, 224]"),
+            ));
+            return None;
+        };
+        let mut shape = Vec::with_capacity(dimensions.len());
+        let mut open = false;
+        for (index, dimension) in dimensions.iter().enumerate() {
+            match dimension {
+                Dimension::Fixed(size) if *size > 0 => shape.push(*size),
+                // The first dimension is the batch, and conversions are for a batch of one.
+                _ if index == 0 => shape.push(1),
+                _ => open = true,
+            }
+        }
+        if open {
+            let example: Vec<String> = dimensions
+                .iter()
+                .enumerate()
+                .map(|(index, dimension)| match dimension {
+                    Dimension::Fixed(size) if *size > 0 => size.to_string(),
+                    _ if index == 0 => "1".to_owned(),
+                    _ => "SIZE".to_owned(),
+                })
+                .collect();
+            let rule = format!(
+                "dynamic shapes are not supported: input `{name}` of `{}` has shape {}",
+                stage.model.path,
+                printed(dimensions),
+            );
+            self.problems.push(Problem::advised(origin, rule, advice(&format!("[{}]", example.join(", ")))));
+            return None;
+        }
+        if !matches!(dimensions.first(), None | Some(Dimension::Fixed(1..))) {
+            let text = format!(
+                "input `{name}` has a dynamic batch, {}: it is converted for a batch of 1",
+                printed(dimensions)
+            );
+            self.notes.push(Note { origin: Origin::Made, text });
+        }
+        Some(shape)
+    }
+
+    fn input(&mut self, stage: &Stage, draft: &Draft<'_>, pictures: bool) -> Option<ResolvedInput> {
+        let encoding = self.encoding(stage, draft);
+        let mut values = |key: Key, own: &Setting<ChannelValues>, global: &Setting<ChannelValues>| {
+            let setting = match own.or(global) {
+                // Said for all inputs, and so for the pictures among them.
+                Setting::Given(_, origin) if own.origin().is_none() && pictures && !draft.is_picture() => {
+                    let key = key.name();
+                    let text = format!(
+                        "`{key}` does not reach input `{0}`, which is no picture: say it for `{0}` under `inputs`",
+                        draft.name
+                    );
+                    self.notes.push(Note { origin: origin.clone(), text });
+                    return Some(None);
+                }
+                setting => setting,
+            };
+            match setting {
+                Setting::Given(values, origin) => self.channel_values(draft, key, values, origin).map(Some),
+                Setting::Absent | Setting::Null(_) => Some(None),
+            }
+        };
+        let mean_values = values(Key::Mean, &draft.own.mean_values, &stage.defaults.mean_values);
+        let scale_values = values(Key::Scale, &draft.own.scale_values, &stage.defaults.scale_values);
+        let calibration = self.calibration(&draft.own.calibration, &stage.defaults.calibration, draft);
+        Some(ResolvedInput {
+            name: draft.name.to_owned(),
+            shape: draft.shape.clone(),
+            layout: draft.layout.clone(),
+            data_type: draft.data_type,
+            encoding: encoding?,
+            mean_values: mean_values?,
+            scale_values: scale_values?,
+            calibration: calibration?,
+            frozen_value: draft.entry.and_then(|entry| entry.frozen_value.clone()),
+        })
+    }
+
+    fn encoding(&mut self, stage: &Stage, draft: &Draft<'_>) -> Option<Encoding> {
+        let channels = draft.channels();
+        let default = match (draft.is_picture(), channels) {
+            (true, 1) => Encoding::same(Color::Gray),
+            (true, _) => Encoding::RGB_TO_BGR,
+            (false, _) => Encoding::same(Color::None),
+        };
+        let (encoding, origin) = match (&draft.own.encoding, &stage.defaults.encoding) {
+            (Setting::Given(encoding, origin), _) => (*encoding, origin),
+            (Setting::Null(_), _) => return Some(default),
+            // What is said for all inputs is said for the pictures among them.
+            (Setting::Absent, Setting::Given(encoding, origin)) if draft.is_picture() => (*encoding, origin),
+            (Setting::Absent, _) => return Some(default),
+        };
+        let colored = !matches!(encoding.from, Color::Gray | Color::None);
+        if colored && draft.is_picture() && channels == 1 {
+            return Some(Encoding::same(Color::Gray));
+        }
+        let wanted = if encoding.from == Color::Gray { 1 } else { 3 };
+        let (from, to) = (encoding.from.as_str(), encoding.to.as_str());
+        if encoding.from != Color::None && draft.layout.position('C').is_some() && channels != wanted {
+            // A shape that is no picture may have been taken for one by habit; the layout tells.
+            if draft.own.encoding.given().is_none() {
+                return Some(default);
+            }
+            self.rule(
+                origin,
+                format!(
+                    "encoding `{from}` to `{to}` of input `{}` is for {wanted} channels, its layout {} and shape {:?} have {channels}",
+                    draft.name, draft.layout, draft.shape,
+                ),
+            );
+            return None;
+        }
+        if encoding.reverses_channels() && draft.layout.position('C').is_none() {
+            self.rule(
+                origin,
+                format!(
+                    "input `{}` with layout {} has no channels to take from `{from}` to `{to}`",
+                    draft.name, draft.layout
+                ),
+            );
+            return None;
+        }
+        Some(encoding)
+    }
+
+    fn channel_values(
+        &mut self,
+        draft: &Draft<'_>,
+        key: Key,
+        values: &ChannelValues,
+        origin: &Origin,
+    ) -> Option<Vec<f64>> {
+        // More channels than any network has would only be a way to fill memory.
+        const MOST: usize = 1 << 20;
+        let channels = draft.channels();
+        let values = match values {
+            ChannelValues::Same(value) if channels <= MOST => vec![*value; channels],
+            ChannelValues::Same(_) => Vec::new(),
+            ChannelValues::Each(values) => values.clone(),
+            ChannelValues::Imagenet => match key {
+                Key::Mean => IMAGENET_MEAN.to_vec(),
+                Key::Scale => IMAGENET_SCALE.to_vec(),
+            },
+        };
+        if values.len() != channels {
+            self.rule(
+                origin,
+                format!(
+                    "the length of `{}` of input `{}` must match its channels: {} values, {channels} channels by layout {} and shape {:?}",
+                    key.name(),
+                    draft.name,
+                    values.len(),
+                    draft.layout,
+                    draft.shape,
+                ),
+            );
+            return None;
+        }
+        Some(values)
+    }
+
+    fn calibration(
+        &mut self,
+        own: &Setting<CalibrationKeys>,
+        global: &Setting<CalibrationKeys>,
+        draft: &Draft<'_>,
+    ) -> Option<Calibration> {
+        let keys = match (own.given(), global.given()) {
+            // `random` for all inputs is how people say: forget the data.
+            (_, Some(global)) if global.random => global.clone(),
+            (Some(own), _) if own.random => own.clone(),
+            (Some(own), Some(global)) => completed(own, global),
+            (Some(keys), None) => keys.clone(),
+            (None, Some(global)) if matches!(own, Setting::Absent) => global.clone(),
+            (None, _) => CalibrationKeys::default(),
+        };
+        let origin = own.origin().or(global.origin()).unwrap_or(draft.origin);
+        if let Some(path) = keys.path {
+            return Some(Calibration::Images {
+                path,
+                max_images: keys.max_images.and_then(|count| u64::try_from(count).ok()),
+                resize_method: keys.resize_method.unwrap_or(ResizeMethod::Resize),
+            });
+        }
+        if let Some(stage) = keys.stage {
+            let source = keys.script.map(LinkSource::Script).or(keys.output.map(LinkSource::Output));
+            if source.is_none() {
+                self.rule(
+                    origin,
+                    format!(
+                        "either `output` or `script` must be provided in the calibration of input `{}`",
+                        draft.name
+                    ),
+                );
+            }
+            return source.map(|source| Calibration::Link { stage, source });
+        }
+        if keys.resize_method.is_some() || keys.output.is_some() || keys.script.is_some() {
+            self.rule(
+                origin,
+                format!(
+                    "the calibration of input `{}` has neither `path` nor `stage`, which its other keys need",
+                    draft.name
+                ),
+            );
+            return None;
+        }
+        let (min_value, max_value) = (keys.min_value.unwrap_or(0.0), keys.max_value.unwrap_or(255.0));
+        if min_value > max_value {
+            self.rule(
+                origin,
+                format!(
+                    "`min_value` {min_value} of the calibration of input `{}` is above `max_value` {max_value}",
+                    draft.name
+                ),
+            );
+            return None;
+        }
+        Some(Calibration::Random {
+            max_images: keys.max_images.map_or(20, |count| u64::try_from(count).unwrap_or(20)),
+            min_value,
+            max_value,
+            mean: keys.mean.unwrap_or(127.5),
+            standard_deviation: keys.standard_deviation.unwrap_or(35.0),
+            data_type: keys.data_type.unwrap_or(DataType::Float32),
+        })
+    }
+
+    fn outputs(&mut self, stage: &Stage, facts: &ModelFacts) -> Vec<ResolvedOutput> {
+        if stage.outputs.is_empty() {
+            return facts.outputs.iter().map(|tensor| resolved_output(tensor, None)).collect();
+        }
+        let mut outputs = Vec::with_capacity(stage.outputs.len());
+        for entry in &stage.outputs {
+            let known = facts.outputs.iter().chain(&facts.intermediates).find(|tensor| tensor.name == entry.name);
+            match known {
+                Some(tensor) => outputs.push(resolved_output(tensor, Some(entry))),
+                None => self.unknown(stage, "output", &entry.name, &entry.origin, &facts.outputs),
+            }
+        }
+        outputs
+    }
+}
+
+/// The two keys with a value for each channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Mean,
+    Scale,
+}
+
+impl Key {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean_values",
+            Self::Scale => "scale_values",
+        }
+    }
+}
+
+fn resolved_output(tensor: &TensorFacts, entry: Option<&OutputEntry>) -> ResolvedOutput {
+    let fixed = tensor.shape.as_ref().and_then(|dimensions| {
+        let sizes = dimensions.iter().enumerate().map(|(index, dimension)| match dimension {
+            Dimension::Fixed(size) if *size > 0 => Some(*size),
+            _ if index == 0 => Some(1),
+            _ => None,
+        });
+        sizes.collect::<Option<Shape>>()
+    });
+    let shape = entry.and_then(|entry| entry.shape.clone()).or(fixed);
+    let layout = entry.and_then(|entry| entry.layout.clone());
+    let default = || shape.as_ref().and_then(|shape| Layout::default_for(shape).ok());
+    let layout =
+        layout.filter(|layout| shape.as_ref().is_none_or(|shape| shape.len() == layout.rank())).or_else(default);
+    let data_type = entry.and_then(|entry| entry.data_type).or(tensor.data_type).unwrap_or(DataType::Float32);
+    ResolvedOutput { name: tensor.name.clone(), shape, layout, data_type }
+}
+
+/// Completes what an input says about calibration with what is said for all inputs, as far as it fits.
+fn completed(own: &CalibrationKeys, global: &CalibrationKeys) -> CalibrationKeys {
+    let images = |keys: &CalibrationKeys| keys.path.is_some() || keys.resize_method.is_some();
+    let link = |keys: &CalibrationKeys| keys.stage.is_some() || keys.output.is_some() || keys.script.is_some();
+    let random = |keys: &CalibrationKeys| {
+        keys.data_type.is_some()
+            || keys.min_value.or(keys.max_value).or(keys.mean).or(keys.standard_deviation).is_some()
+    };
+    let kind = |keys: &CalibrationKeys| match (images(keys), link(keys), random(keys)) {
+        (true, ..) => 1,
+        (_, true, _) => 2,
+        (.., true) => 3,
+        _ => 0,
+    };
+    let (own_kind, global_kind) = (kind(own), kind(global));
+    let mut keys = own.clone();
+    keys.max_images = own.max_images.or(global.max_images);
+    // Keys of another kind of data than the input's own do not mix in.
+    if own_kind == 0 || global_kind == 0 || own_kind == global_kind {
+        keys.path = own.path.clone().or(global.path.clone());
+        keys.resize_method = own.resize_method.or(global.resize_method);
+        keys.min_value = own.min_value.or(global.min_value);
+        keys.max_value = own.max_value.or(global.max_value);
+        keys.mean = own.mean.or(global.mean);
+        keys.standard_deviation = own.standard_deviation.or(global.standard_deviation);
+        keys.data_type = own.data_type.or(global.data_type);
+        keys.stage = own.stage.clone().or(global.stage.clone());
+        if own.output.is_none() && own.script.is_none() {
+            keys.output = global.output.clone();
+            keys.script = global.script.clone();
+        }
+    }
+    keys
+}
+
+fn printed(dimensions: &[Dimension]) -> String {
+    let dimensions: Vec<String> = dimensions.iter().map(Dimension::to_string).collect();
+    format!("[{}]", dimensions.join(", "))
+}

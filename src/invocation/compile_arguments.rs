@@ -1,0 +1,226 @@
+//! What users write in `rvc2.compile_tool_args`, understood.
+//!
+//! Owns [`CompileArguments`]. The vendor's `compile_tool` takes these words itself; for wheels, where there is none, our
+//! driver does what they say. Flags are those of gflags: one or two dashes, the value behind a space or a `=`.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::hint::{Hint, nearest};
+
+/// Element types that the Inference Engine knows by these names.
+const PRECISIONS: [&str; 12] = ["FP32", "FP16", "BF16", "U64", "I64", "U32", "I32", "U16", "I16", "U8", "I8", "BOOL"];
+/// Layouts that can be asked for by name.
+const LAYOUTS: [&str; 8] = ["NCDHW", "NDHWC", "NCHW", "NHWC", "CHW", "HWC", "NC", "C"];
+const FLAGS: [&str; 13] = [
+    "ip",
+    "op",
+    "iop",
+    "il",
+    "ol",
+    "iol",
+    "c",
+    "d",
+    "m",
+    "o",
+    "VPU_NUMBER_OF_SHAVES",
+    "VPU_NUMBER_OF_CMX_SLICES",
+    "VPU_TILING_CMX_LIMIT_KB",
+];
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompileArguments {
+    /// `-ip`: the type of all inputs.
+    pub input_precision: Option<String>,
+    /// `-op`: the type of all outputs.
+    pub output_precision: Option<String>,
+    /// `-iop`: types by name.
+    pub precisions: BTreeMap<String, String>,
+    /// `-il`: the layout of all inputs that have as many dimensions.
+    pub input_layout: Option<String>,
+    /// `-ol`: the layout of all outputs that have as many dimensions.
+    pub output_layout: Option<String>,
+    /// `-iol`: layouts by name.
+    pub layouts: BTreeMap<String, String>,
+    /// `-c`: a file of plugin options.
+    pub config_file: Option<String>,
+    /// `-VPU_...`: plugin options, by their own names.
+    pub plugin_options: BTreeMap<String, String>,
+}
+
+/// An argument that cannot be done.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CompileArgumentError {
+    /// No such flag.
+    #[error("`{argument}` in `rvc2.compile_tool_args` is no argument of the compile step")]
+    Unknown {
+        /// The argument.
+        argument: String,
+    },
+    /// The flag needs a value.
+    #[error("`{flag}` in `rvc2.compile_tool_args` has no value")]
+    NoValue {
+        /// The flag.
+        flag: String,
+    },
+    /// The flag is ours.
+    #[error("`-{flag}` in `rvc2.compile_tool_args` is set by the converter")]
+    Ours {
+        /// The flag, without its dash.
+        flag: String,
+    },
+    /// The value is none of those allowed.
+    #[error("`{value}` after `-{flag}` in `rvc2.compile_tool_args` is no {what}")]
+    Value {
+        /// The flag, without its dash.
+        flag: String,
+        /// The value.
+        value: String,
+        /// What was expected.
+        what: &'static str,
+    },
+}
+
+impl Hint for CompileArgumentError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Unknown { argument } => match nearest(argument.trim_start_matches('-'), FLAGS) {
+                Some(flag) => vec![format!("did you mean `-{flag}`?")],
+                None => vec!["known are -ip, -op, -iop, -il, -ol, -iol, -c and -VPU_TILING_CMX_LIMIT_KB".to_owned()],
+            },
+            Self::Ours { .. } => {
+                vec!["use `rvc2.number_of_shaves` and `rvc2.superblob`, and leave this argument out".to_owned()]
+            }
+            Self::Value { what: "element type", .. } => vec![format!("known are {}", PRECISIONS.join(", "))],
+            Self::Value { what: "layout", .. } => vec![format!("known are {}", LAYOUTS.join(", "))],
+            Self::Value { .. } => vec!["write `name:VALUE,name:VALUE`".to_owned()],
+            Self::NoValue { .. } => Vec::new(),
+        }
+    }
+}
+
+impl CompileArguments {
+    /// Understands `arguments`; without `-ip` and `-iop` all inputs become U8.
+    ///
+    /// # Errors
+    /// An argument that is unknown, ours, or has a value that is not allowed.
+    pub fn parse(arguments: &[String]) -> Result<Self, CompileArgumentError> {
+        let mut result = Self::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+            let unknown = || CompileArgumentError::Unknown { argument: word.clone() };
+            let (flag, attached) = match name.ok_or_else(unknown)?.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (name.unwrap_or_default(), None),
+            };
+            if !FLAGS.contains(&flag) {
+                return Err(unknown());
+            }
+            let no_value = || CompileArgumentError::NoValue { flag: word.clone() };
+            let value = attached.or_else(|| words.next().cloned()).ok_or_else(no_value)?;
+            result.take(flag, value)?;
+        }
+        if result.input_precision.is_none() && result.precisions.is_empty() {
+            result.input_precision = Some("U8".to_owned());
+        }
+        Ok(result)
+    }
+
+    fn take(&mut self, flag: &str, value: String) -> Result<(), CompileArgumentError> {
+        match flag {
+            "ip" => self.input_precision = Some(one_of(&PRECISIONS, "element type", flag, &value)?),
+            "op" => self.output_precision = Some(one_of(&PRECISIONS, "element type", flag, &value)?),
+            "iop" => self.precisions = by_name(&PRECISIONS, "element type", flag, &value)?,
+            "il" => self.input_layout = Some(one_of(&LAYOUTS, "layout", flag, &value)?),
+            "ol" => self.output_layout = Some(one_of(&LAYOUTS, "layout", flag, &value)?),
+            "iol" => self.layouts = by_name(&LAYOUTS, "layout", flag, &value)?,
+            "c" => self.config_file = Some(value),
+            "d" if value == "MYRIAD" => {}
+            "d" => return Err(CompileArgumentError::Value { flag: "d".to_owned(), value, what: "device of rvc2" }),
+            "VPU_TILING_CMX_LIMIT_KB" => {
+                self.plugin_options.insert("MYRIAD_TILING_CMX_LIMIT_KB".to_owned(), value);
+            }
+            _ => return Err(CompileArgumentError::Ours { flag: flag.to_owned() }),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file of plugin options: a key, a space and a value on each line; `#` begins a comment line.
+pub fn plugin_options(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(key, value)| (key.to_owned(), value.trim_end().to_owned()))
+        .collect()
+}
+
+fn one_of(known: &[&str], what: &'static str, flag: &str, value: &str) -> Result<String, CompileArgumentError> {
+    let upper = value.to_ascii_uppercase();
+    if known.contains(&upper.as_str()) {
+        Ok(upper)
+    } else {
+        Err(CompileArgumentError::Value { flag: flag.to_owned(), value: value.to_owned(), what })
+    }
+}
+
+fn by_name(
+    known: &[&str],
+    what: &'static str,
+    flag: &str,
+    value: &str,
+) -> Result<BTreeMap<String, String>, CompileArgumentError> {
+    let wrong = || CompileArgumentError::Value { flag: flag.to_owned(), value: value.to_owned(), what: "list by name" };
+    let dense: String = value.chars().filter(|character| !character.is_whitespace()).collect();
+    dense
+        .split(',')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            // Names may contain colons themselves; types and layouts do not.
+            let (name, value) = pair.rsplit_once(':').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+            Ok((name.to_owned(), one_of(known, what, flag, value)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<CompileArguments, CompileArgumentError> {
+        CompileArguments::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>())
+    }
+
+    #[test]
+    fn inputs_are_bytes_unless_said_otherwise() {
+        assert_eq!(parse(&[]).unwrap().input_precision.as_deref(), Some("U8"));
+        assert_eq!(parse(&["-ip", "fp16"]).unwrap().input_precision.as_deref(), Some("FP16"));
+        assert_eq!(parse(&["--ip=FP16", "-op", "FP32"]).unwrap().output_precision.as_deref(), Some("FP32"));
+        let by_name = parse(&["-iop", "image:U8, a:b:FP16"]).unwrap();
+        assert_eq!(by_name.input_precision, None);
+        let expected = [("image".to_owned(), "U8".to_owned()), ("a:b".to_owned(), "FP16".to_owned())];
+        assert_eq!(by_name.precisions, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_with_a_hint() {
+        for words in [&["-ip"][..], &["-ip", "U9"], &["-iop", "U8"], &["-m", "x.xml"], &["-o=x"], &["-x", "1"], &["ip"]]
+        {
+            let error = parse(words).unwrap_err();
+            assert!(!error.hints().is_empty() || matches!(error, CompileArgumentError::NoValue { .. }), "{words:?}");
+        }
+        assert!(matches!(parse(&["-d", "CPU"]), Err(CompileArgumentError::Value { .. })));
+        assert!(parse(&["-d", "MYRIAD"]).is_ok());
+    }
+
+    #[test]
+    fn plugin_options_are_read_as_the_vendor_reads_them() {
+        let options = plugin_options("# comment\nMYRIAD_THROUGHPUT_STREAMS 2\n\nbroken\nA b c\n");
+        assert_eq!(options.len(), 2);
+        assert_eq!(options["MYRIAD_THROUGHPUT_STREAMS"], "2");
+        assert_eq!(options["A"], "b c");
+    }
+}

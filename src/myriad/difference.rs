@@ -1,0 +1,263 @@
+//! What a patch from one blob to another says.
+//!
+//! Owns [`Differ`]: blobs of one network for different numbers of shaves share their weights and differ in small places,
+//! so long equal stretches are found through an index of fixed blocks instead of a sorted list of all suffixes. The
+//! index of the old bytes is made once and serves all patches. Any valid patch is right; this one is about the size of
+//! bsdiff's own.
+
+use super::patch::{Control, write};
+
+/// Stretches shorter than this are not looked for; weights are aligned to 64 bytes.
+const BLOCK: usize = 32;
+/// How far two alignments are compared before the better one is chosen; bounds the work on repetitive bytes.
+const HORIZON: usize = 2048;
+/// How much better another alignment must be; below this an instruction costs more than it saves.
+const GAIN: usize = 8;
+
+/// The old bytes and where their blocks are.
+pub struct Differ<'old> {
+    old: &'old [u8],
+    /// Open addressing; position of a block divided by [`BLOCK`], plus one; zero is empty.
+    slots: Vec<u32>,
+}
+
+/// An alignment of new bytes with old ones.
+#[derive(Clone, Copy)]
+struct Aligned {
+    new: usize,
+    old: usize,
+}
+
+impl<'old> Differ<'old> {
+    /// Makes the index of `old`.
+    pub fn new(old: &'old [u8]) -> Self {
+        let blocks = old.len() / BLOCK;
+        let mut differ = Self { old, slots: vec![0; (blocks * 2).next_power_of_two().max(2)] };
+        for (index, block) in old.chunks_exact(BLOCK).enumerate() {
+            let Ok(entry) = u32::try_from(index + 1) else { break };
+            let slot = differ.slot_of(block);
+            if let Some(slot @ 0) = differ.slots.get_mut(slot) {
+                *slot = entry;
+            }
+        }
+        differ
+    }
+
+    /// Returns the patch that makes `new` of the old bytes.
+    pub fn patch(&self, new: &[u8]) -> Vec<u8> {
+        write(self.old, new, &self.controls(new))
+    }
+
+    /// Returns the instructions that make `new` of the old bytes.
+    fn controls(&self, new: &[u8]) -> Vec<Control> {
+        let mut controls = Vec::new();
+        let mut current = Aligned { new: 0, old: 0 };
+        let mut at = 0;
+        while at < new.len() {
+            let place = current.old + (at - current.new);
+            let run = common_prefix(new.get(at..).unwrap_or_default(), self.old.get(place..).unwrap_or_default());
+            if run >= BLOCK {
+                at += run;
+                continue;
+            }
+            match self.find(new, at).filter(|found| self.is_better(new, at, place, *found)) {
+                Some(found) => {
+                    let next = Aligned { new: at, old: found };
+                    let (control, start) = self.join(new, current, next);
+                    controls.push(control);
+                    current = start;
+                    at += BLOCK;
+                }
+                None => at += run.max(1),
+            }
+        }
+        let left = new.len() - current.new;
+        let add = self.worthwhile_prefix(new.get(current.new..).unwrap_or_default(), current.old);
+        if left > 0 {
+            controls.push(Control { add, copy: left - add, seek: 0 });
+        }
+        controls
+    }
+
+    /// Returns where the block that begins at `at` stands in the old bytes.
+    fn find(&self, new: &[u8], at: usize) -> Option<usize> {
+        let block = new.get(at..at + BLOCK)?;
+        let slot = self.slot_of(block);
+        let entry = *self.slots.get(slot)?;
+        Some((entry.checked_sub(1)?) as usize * BLOCK)
+    }
+
+    /// Returns the slot that holds `block`, or the free one where it belongs.
+    fn slot_of(&self, block: &[u8]) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash(block) & mask;
+        while let Some(entry) = self.slots.get(slot).and_then(|entry| entry.checked_sub(1)) {
+            let from = entry as usize * BLOCK;
+            if self.old.get(from..from + BLOCK) == Some(block) {
+                break;
+            }
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    /// Returns whether going on at `found` agrees with clearly more of the next bytes than going on at `place`.
+    fn is_better(&self, new: &[u8], at: usize, place: usize, found: usize) -> bool {
+        if found == place {
+            return false;
+        }
+        let ahead = new.get(at..new.len().min(at + HORIZON)).unwrap_or_default();
+        let length = common_prefix(ahead, self.old.get(found..).unwrap_or_default());
+        let ahead = ahead.get(..length).unwrap_or_default();
+        let kept = ahead.iter().zip(self.old.get(place..).unwrap_or_default()).filter(|(new, old)| new == old).count();
+        length > kept + GAIN
+    }
+
+    /// Divides the bytes between two alignments: the first goes on as long as it pays, the second begins as early as it
+    /// pays, and what neither covers is copied.
+    fn join(&self, new: &[u8], current: Aligned, next: Aligned) -> (Control, Aligned) {
+        let between = new.get(current.new..next.new).unwrap_or_default();
+        let mut forward = self.worthwhile_prefix(between, current.old);
+        let backward = self.worthwhile_suffix(between, next.old);
+        let mut backward_start = between.len() - backward;
+        if forward > backward_start {
+            // Both cover the middle: cut where the sum of agreements is largest.
+            let overlap = backward_start..forward;
+            let agrees = |index: usize, old: usize| between.get(index) == self.old.get(old);
+            let (mut score, mut best, mut cut) = (0_i64, 0, overlap.start);
+            for index in overlap {
+                score += i64::from(agrees(index, current.old + index));
+                score -= i64::from(agrees(index, (next.old + index).wrapping_sub(between.len())));
+                if score > best {
+                    (best, cut) = (score, index + 1);
+                }
+            }
+            (forward, backward_start) = (cut, cut);
+        }
+        let start = Aligned { new: current.new + backward_start, old: next.old - (between.len() - backward_start) };
+        let seek = start.old as i64 - (current.old + forward) as i64;
+        (Control { add: forward, copy: backward_start - forward, seek }, start)
+    }
+
+    /// Returns how many of the first bytes are better made from the old bytes at `old` than copied.
+    fn worthwhile_prefix(&self, new: &[u8], old: usize) -> usize {
+        longest_worthwhile(new.iter().zip(self.old.get(old..).unwrap_or_default()))
+    }
+
+    /// Returns how many of the last bytes are better made from the old bytes before `old` than copied.
+    fn worthwhile_suffix(&self, new: &[u8], old: usize) -> usize {
+        longest_worthwhile(new.iter().rev().zip(self.old.get(..old).unwrap_or_default().iter().rev()))
+    }
+}
+
+/// Returns the length where agreements most exceed half of the bytes.
+fn longest_worthwhile<'bytes>(pairs: impl Iterator<Item = (&'bytes u8, &'bytes u8)>) -> usize {
+    let (mut score, mut best, mut length) = (0_i64, 0, 0);
+    for (index, (new, old)) in pairs.enumerate() {
+        score += if new == old { 1 } else { -1 };
+        if score > best {
+            (best, length) = (score, index + 1);
+        }
+    }
+    length
+}
+
+/// Returns how many bytes are equal from the start.
+fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    // Whole lines first: comparing slices is much faster than comparing bytes.
+    const LINE: usize = 256;
+    let lines = left.chunks_exact(LINE).zip(right.chunks_exact(LINE)).take_while(|(left, right)| left == right).count();
+    let from = lines * LINE;
+    let left = left.get(from..).unwrap_or_default();
+    let right = right.get(from..).unwrap_or_default();
+    from + left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+/// Mixes a block into a word; multiplication spreads low differences upward, the shift brings them back down.
+fn hash(block: &[u8]) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for word in block.chunks_exact(8) {
+        let word = word.try_into().map_or(0, u64::from_le_bytes);
+        state = (state ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        state ^= state >> 32;
+    }
+    usize::try_from(state & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::myriad::patch::apply;
+    use crate::units::ByteSize;
+
+    /// Returns reproducible bytes without structure.
+    fn noise(length: usize, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        let step = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..length).map(step).collect()
+    }
+
+    fn check(old: &[u8], new: &[u8]) -> usize {
+        let patch = Differ::new(old).patch(new);
+        assert_eq!(apply(old, &patch, ByteSize::new(1 << 24)).unwrap(), new);
+        patch.len()
+    }
+
+    #[test]
+    fn moved_weights_cost_almost_nothing() {
+        let weights = noise(400_000, 1);
+        let (head, other) = (noise(3_000, 2), noise(5_000, 3));
+        let old = [&head[..], &weights].concat();
+        let new = [&other[..], &weights[..150_000], &head[..100], &weights[150_000..]].concat();
+        let size = check(&old, &new);
+        assert!(size < 7_000, "{size} bytes for 5,000 new ones");
+    }
+
+    #[test]
+    fn scattered_changes_stay_differences() {
+        let old = noise(200_000, 4);
+        let mut new = old.clone();
+        for at in (0..new.len()).step_by(24) {
+            new[at] = new[at].wrapping_add(64);
+        }
+        let size = check(&old, &new);
+        assert!(size < 4_000, "{size}");
+    }
+
+    #[test]
+    fn degenerate_pairs_work() {
+        let zeros = vec![0; 100_000];
+        let some = noise(1_000, 5);
+        let pairs: [(&[u8], &[u8]); 8] = [
+            (b"", b""),
+            (b"", &some),
+            (&some, b""),
+            (&some, &some),
+            (&zeros, &some),
+            (&some, &zeros),
+            (&zeros, &zeros[1..]),
+            (&some[1..], &some),
+        ];
+        for (old, new) in pairs {
+            check(old, new);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_edit_can_be_applied(seed in 1_u32..500, cuts in proptest::collection::vec((0_usize..4000, 0_usize..4000), 0..6)) {
+            let old = noise(4000, seed);
+            let mut new = Vec::new();
+            for (from, to) in cuts {
+                new.extend(&old[from.min(to)..from.max(to)]);
+                new.push(7);
+            }
+            check(&old, &new);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! `config.json` of an NN Archive, version 1.0.
+//!
+//! Owns the document's types, their JSON and its checks. Keys beyond the schema are refused, except in the metadata of
+//! the model and of heads, where the schema leaves room for them and they are carried through.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::layout::Layout;
+use crate::hint::Hint;
+
+/// The version of the schema that is written.
+pub const VERSION: &str = "1.0";
+
+/// The whole document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The version of the schema, `major.minor`.
+    pub config_version: String,
+    /// The model.
+    pub model: Model,
+}
+
+/// The model of an archive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Names and files.
+    pub metadata: Metadata,
+    /// What is fed in, in the model's order.
+    pub inputs: Vec<Input>,
+    /// What comes out, in the model's order.
+    pub outputs: Vec<Output>,
+    /// How outputs are decoded on the host or the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<Vec<Head>>,
+}
+
+/// Names and files of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
+pub struct Metadata {
+    /// The model's name.
+    pub name: String,
+    /// The model's file in the archive.
+    pub path: String,
+    /// The type of weights and arithmetic.
+    pub precision: Option<DataType>,
+    /// Keys beyond the schema, carried through.
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// One input of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The tensor's name.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: DataType,
+    /// Whether it is a picture.
+    pub input_type: InputType,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// The letters of its dimensions.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+    /// What the device does to a frame before the model sees it.
+    pub preprocessing: Preprocessing,
+}
+
+/// What kind of data an input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputType {
+    /// Anything.
+    Raw,
+    /// A picture.
+    Image,
+}
+
+/// What the device does to a frame before the model sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// Subtracted from each channel.
+    #[serde(default)]
+    pub mean: Option<Vec<f64>>,
+    /// Divided through for each channel.
+    #[serde(default)]
+    pub scale: Option<Vec<f64>>,
+    /// Whether the model wants RGB; deprecated in favour of `dai_type`.
+    #[serde(default)]
+    pub reverse_channels: Option<bool>,
+    /// Whether the model wants interleaved channels; deprecated in favour of `dai_type`.
+    #[serde(default)]
+    pub interleaved_to_planar: Option<bool>,
+    /// The frame type of DepthAI that the model wants.
+    #[serde(default)]
+    pub dai_type: Option<String>,
+}
+
+/// One output of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// The tensor's name.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: DataType,
+    /// Its dimensions, outermost first.
+    #[serde(default)]
+    pub shape: Option<Vec<u64>>,
+    /// The letters of its dimensions.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+}
+
+/// How outputs are decoded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The head's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The decoder.
+    pub parser: String,
+    /// The outputs it takes, or all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Vec<String>>,
+    /// What the decoder needs to know, carried through unread.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+}
+
+/// The types of elements that the schema knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub enum DataType {
+    Int4,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Uint4,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Float16,
+    Float32,
+    Float64,
+    Boolean,
+    String,
+}
+
+/// A frame type of DepthAI (`ImgFrame::Type`) for a picture of 1 or 3 channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaiType {
+    /// Three 8-bit channels.
+    Color8(ColorOrder, ChannelPlace),
+    /// Three channels of half floats.
+    ColorF16(ColorOrder, ChannelPlace),
+    /// One 8-bit channel: `GRAY8`.
+    Gray8,
+    /// One channel of half floats: `GRAYF16`.
+    GrayF16,
+}
+
+/// The order of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub enum ColorOrder {
+    Rgb,
+    Bgr,
+}
+
+/// Where channels stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelPlace {
+    /// One plane after the other, `CHW`.
+    Planar,
+    /// Innermost, `HWC`.
+    Interleaved,
+}
+
+/// Prints the name that DepthAI knows, such as `BGR888p`.
+impl fmt::Display for DaiType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (order, place, depth) = match self {
+            Self::Gray8 => return formatter.write_str("GRAY8"),
+            Self::GrayF16 => return formatter.write_str("GRAYF16"),
+            Self::Color8(order, place) => (order, place, "888"),
+            Self::ColorF16(order, place) => (order, place, "F16F16F16"),
+        };
+        let order = match order {
+            ColorOrder::Rgb => "RGB",
+            ColorOrder::Bgr => "BGR",
+        };
+        let place = match place {
+            ChannelPlace::Planar => "p",
+            ChannelPlace::Interleaved => "i",
+        };
+        write!(formatter, "{order}{depth}{place}")
+    }
+}
+
+/// A document that breaks the schema.
+#[derive(Debug, Error)]
+pub enum DocumentError {
+    /// No JSON of the schema's shape.
+    #[error("the NN Archive's config.json is not of the schema")]
+    Shape {
+        /// What is wrong and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A version that this program cannot know.
+    #[error("the NN Archive's config.json has version `{version}`: this program knows 1.x")]
+    Version {
+        /// The version found.
+        version: String,
+    },
+    /// A rule beyond the shape.
+    #[error("the NN Archive's config.json breaks a rule at `{place}`: {rule}")]
+    Rule {
+        /// The key.
+        place: String,
+        /// The rule.
+        rule: String,
+    },
+}
+
+impl Hint for DocumentError {}
+
+impl Document {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// The bytes are no JSON, break the schema or one of its rules, or are of an unknown version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let document: Self = serde_json::from_slice(bytes).map_err(|source| DocumentError::Shape { source })?;
+        document.check()?;
+        Ok(document)
+    }
+
+    /// Returns the document as it stands in an archive: JSON indented by four, with a final newline.
+    pub fn render(&self) -> String {
+        let mut bytes = Vec::new();
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+        // Writing plain data into memory cannot fail: there are only text keys and finite or null numbers.
+        let _ = self.serialize(&mut serializer);
+        bytes.push(b'\n');
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Checks the rules that the shape alone does not hold.
+    fn check(&self) -> Result<(), DocumentError> {
+        let rule = |place: String, rule: String| Err(DocumentError::Rule { place, rule });
+        match self.config_version.split_once('.') {
+            Some(("1", minor)) if !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()) => {}
+            _ => return Err(DocumentError::Version { version: self.config_version.clone() }),
+        }
+        for input in &self.model.inputs {
+            let place = format!("model.inputs[{}]", input.name);
+            if let Some(layout) = &input.layout {
+                if layout.rank() != input.shape.len() {
+                    return rule(place, format!("layout {layout} does not have the length of shape {:?}", input.shape));
+                }
+                if layout.position('N').is_some_and(|position| position > 0) {
+                    return rule(place, format!("`N` must come first in layout {layout}"));
+                }
+                if input.input_type == InputType::Image && layout.position('C').is_none() {
+                    return rule(place, format!("layout {layout} of an image has no `C`"));
+                }
+            }
+        }
+        for output in &self.model.outputs {
+            if let (Some(layout), Some(shape)) = (&output.layout, &output.shape)
+                && layout.rank() != shape.len()
+            {
+                let place = format!("model.outputs[{}]", output.name);
+                return rule(place, format!("layout {layout} does not have the length of shape {shape:?}"));
+            }
+        }
+        let path = &self.model.metadata.path;
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            return rule("model.metadata.path".to_owned(), format!("`{path}` is no file inside the archive"));
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<BTreeMap<String, Value>> for Metadata {
+    type Error = String;
+
+    fn try_from(mut keys: BTreeMap<String, Value>) -> Result<Self, String> {
+        let mut text = |key: &str| match keys.remove(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(format!("model.metadata.{key} must be a text, found {other}")),
+            None => Err(format!("model.metadata.{key} is missing")),
+        };
+        let name = text("name")?;
+        let path = text("path")?;
+        let precision = match keys.remove("precision") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                Some(serde_json::from_value(value).map_err(|error| format!("model.metadata.precision: {error}"))?)
+            }
+        };
+        Ok(Self { name, path, precision, extra: keys })
+    }
+}
+
+impl From<Metadata> for BTreeMap<String, Value> {
+    fn from(metadata: Metadata) -> Self {
+        let mut keys = metadata.extra;
+        keys.insert("name".to_owned(), metadata.name.into());
+        keys.insert("path".to_owned(), metadata.path.into());
+        let precision = metadata.precision.map_or(Value::Null, |precision| precision.as_str().into());
+        keys.insert("precision".to_owned(), precision);
+        keys
+    }
+}
+
+impl DataType {
+    /// Returns the name in the schema.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Int4 => "int4",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Uint4 => "uint4",
+            Self::Uint8 => "uint8",
+            Self::Uint16 => "uint16",
+            Self::Uint32 => "uint32",
+            Self::Uint64 => "uint64",
+            Self::Float16 => "float16",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Boolean => "boolean",
+            Self::String => "string",
+        }
+    }
+}

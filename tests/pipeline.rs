@@ -1,0 +1,319 @@
+//! The pipeline against scripted vendor tools: what it makes of tools that work, fail, hang, die, lie or say nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use modelconverter::config::{BlobForm, FrontEnd, FrontEndChoice, Rvc2Options};
+use modelconverter::exchange::ArtifactKind;
+use modelconverter::hint::Hint;
+use modelconverter::invocation::tools::{Compiler, Dialect, Program, Tools};
+use modelconverter::myriad::{Blob, Superblob};
+use modelconverter::name::Target;
+use modelconverter::pipeline::Workshop;
+use modelconverter::pipeline::compile::{CompileError, CompiledModel, Ir, Job, Network, Node, compile};
+use modelconverter::pipeline::journal::{Journal, Record};
+use modelconverter::pipeline::superblob::ResultError;
+use modelconverter::process::{Bounds, Interruption, ProcessError};
+use modelconverter::progress::Silent;
+use modelconverter::units::{ByteSize, ShaveCount};
+use tempfile::TempDir;
+
+/// Returns a small blob with one U8 input `image` [1, 3, 4, 5] and one F16 output `score` [1, 2].
+fn blob(shaves: u32) -> Vec<u8> {
+    let end = |name: &str, element: u32, order: u32, dimensions: u32, shape: u32| {
+        let mut entry = Vec::new();
+        for word in [0, 0, name.len() as u32] {
+            entry.extend(word.to_le_bytes());
+        }
+        entry.extend(name.as_bytes());
+        for word in [element, order, dimensions, 3, shape, 3, 0] {
+            entry.extend(word.to_le_bytes());
+        }
+        entry
+    };
+    let (input, output) = (end("image\0\0\0", 1, 0x4321, 4, 0), end("score\0\0\0", 0, 0x21, 2, 16));
+    let inputs_at = 132;
+    let outputs_at = inputs_at + input.len() as u32;
+    let data_at = outputs_at + output.len() as u32;
+    let shapes = [5_u32, 4, 3, 1, 2, 1];
+    let size = data_at + 4 * shapes.len() as u32;
+    let mut bytes = b"\x7felf".to_vec();
+    bytes.resize(52, 0);
+    let header = [9709, size, 6, 0, 1, 1, 7, 0, 0, 1, 0, shaves, shaves, 1, 1, 1, inputs_at, outputs_at, 0, data_at];
+    for word in header {
+        bytes.extend(u32::to_le_bytes(word));
+    }
+    bytes.extend(input);
+    bytes.extend(output);
+    bytes.extend(shapes.iter().flat_map(|dimension| dimension.to_le_bytes()));
+    bytes
+}
+
+/// The start of every fake driver: reads the request, offers `blobs` (all that are wanted) and `tell`.
+const DRIVER: &str = r#"
+read -r request
+pattern=$(printf '%s' "$request" | sed 's/.*"blob":"\([^"]*\)".*/\1/')
+wanted=$(printf '%s' "$request" | sed 's/.*"shaves":\[\([^]]*\)\].*/\1/' | tr , ' ')
+place() { printf '%s' "$pattern" | sed "s/{shaves}/$1/"; }
+tell() { printf '{"event":"compiled","shaves":%s,"path":"%s","peak_memory":1}\n' "$1" "$(place $1)"; }
+blobs() { for n in $wanted; do cp "$BLOBS/$n.blob" "$(place $n)"; tell $n; done; }
+echo '{"event":"version","inference_engine":"2021.4.2-3976-fake"}'
+"#;
+
+/// A fake Model Optimizer that writes an IR where it is told to.
+const OPTIMIZER: &str = r#"
+while [ $# -gt 0 ]; do
+  case "$1" in --output_dir) dir=$2;; --model_name) name=$2;; esac
+  shift
+done
+echo "Model Optimizer version: 	2021.4.2-fake"
+echo ir > "$dir/$name.xml"; echo weights > "$dir/$name.bin"
+"#;
+
+/// A fake compile tool that writes the blob for the number of shaves in its configuration.
+const COMPILE_TOOL: &str = r#"
+while [ $# -gt 0 ]; do
+  case "$1" in -o) to=$2;; -c) conf=$2;; esac
+  shift
+done
+echo "Inference Engine: IE version ......... 2021.4.0"
+echo "Build ........... 2021.4.0-3839-fake"
+n=$(sed -n 's/MYRIAD_NUMBER_OF_SHAVES //p' "$conf")
+cp "$BLOBS/$n.blob" "$to"
+"#;
+
+struct Bench {
+    folder: TempDir,
+    time: Duration,
+    options: Rvc2Options,
+    tools: Tools,
+}
+
+impl Bench {
+    /// Sets up a driver and an optimizer that do what these scripts say.
+    fn new(driver: &str, optimizer: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        for name in ["output", "intermediates", "scratch", "blobs"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for shaves in 1..=16 {
+            fs::write(folder.path().join(format!("blobs/{shaves}.blob")), blob(shaves)).unwrap();
+        }
+        fs::write(folder.path().join("model.onnx"), b"model").unwrap();
+        let tools = Tools {
+            format: 1,
+            target: Target::Rvc2,
+            version: "2021.4.2".parse().unwrap(),
+            dialect: Dialect::OpenVino2021,
+            model_optimizer: program(folder.path(), "mo", optimizer),
+            compiler: Compiler::Driver(program(folder.path(), "driver", &format!("{DRIVER}\n{driver}"))),
+        };
+        Self { folder, time: Duration::from_secs(60), options: Rvc2Options::default(), tools }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self) -> (Result<CompiledModel, CompileError>, Record) {
+        let workshop = Workshop {
+            tools: self.tools.clone(),
+            output: self.path("output"),
+            scratch: self.path("scratch"),
+            bounds: Bounds { time: self.time, interruption: Interruption::default() },
+            progress: &Silent,
+            log: &|_| {},
+        };
+        let journal = Journal::open(&self.path("output"), &Silent, &|_| {}).unwrap();
+        let node = |operator: &str, name: &str, output: &str| Node {
+            operator: operator.to_owned(),
+            name: name.to_owned(),
+            outputs: vec![output.to_owned()],
+        };
+        let (output, intermediates) = (self.path("output"), self.path("intermediates"));
+        let job = Job {
+            name: "model",
+            network: Network::Onnx(self.path("model.onnx")),
+            size: ByteSize::new(5),
+            options: &self.options,
+            inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
+            frozen: Vec::new(),
+            nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
+            output: &output,
+            intermediates: &intermediates,
+            ir: Ir::Written,
+        };
+        let result = compile(&job, &workshop, &journal);
+        (result, journal.record())
+    }
+
+    fn fails(&self) -> CompileError {
+        let (result, _) = self.run();
+        result.unwrap_err()
+    }
+}
+
+fn program(folder: &Path, name: &str, script: &str) -> Program {
+    // Started through the shell: a script that was just written may still be open in another test's fork.
+    let path = folder.join(name);
+    fs::write(&path, script).unwrap();
+    let blobs = folder.join("blobs").to_str().unwrap().to_owned();
+    let arguments = vec![path.to_str().unwrap().to_owned()];
+    Program { program: "/bin/sh".into(), arguments, env: BTreeMap::from([("BLOBS".to_owned(), blobs)]) }
+}
+
+fn importer_only(bench: &mut Bench) {
+    bench.options.front_end = FrontEndChoice::Only(FrontEnd::Importer);
+}
+
+#[test]
+fn a_superblob_is_made_checked_and_recorded() {
+    let bench = Bench::new("blobs", "exit 9");
+    let (result, record) = bench.run();
+    let compiled = result.unwrap();
+    assert_eq!((compiled.kind, compiled.blob.shaves), (ArtifactKind::Superblob, 8));
+    assert_eq!(compiled.front_end.unwrap().front_end, FrontEnd::Importer);
+    let bytes = fs::read(bench.path("output/model.superblob")).unwrap();
+    let superblob = Superblob::parse(&bytes).unwrap();
+    for shaves in ShaveCount::all() {
+        assert_eq!(superblob.blob(shaves).unwrap(), blob(u32::from(shaves.get())));
+        assert!(bench.path(&format!("intermediates/blobs/model_{shaves}shave.blob")).exists());
+        assert_eq!(bench.path(&format!("intermediates/blobs/model_{shaves}shave.patch")).exists(), shaves.get() != 8);
+    }
+    assert_eq!(record.tools["compile_tool"], "2021.4.2");
+    assert_eq!(record.commands["compile_tool"], ["/bin/sh", bench.path("driver").to_str().unwrap()]);
+    assert!(record.commands["compile_tool_input"][0].contains("\"input_precision\":\"U8\""));
+    let steps: Vec<&str> = record.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(steps, ["compile_tool", "superblob", "check"]);
+    assert!(fs::read_to_string(bench.path("output/modelconverter.log")).unwrap().contains("front end: importer"));
+    assert_eq!(fs::read_dir(bench.path("scratch")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_single_blob_is_made() {
+    let mut bench = Bench::new("blobs", "exit 9");
+    bench.options.blob = BlobForm::Blob(ShaveCount::try_from(6).unwrap());
+    let compiled = bench.run().0.unwrap();
+    assert_eq!((compiled.kind, compiled.blob.shaves), (ArtifactKind::Blob, 6));
+    assert_eq!(Blob::parse(&fs::read(bench.path("output/model.blob")).unwrap()).unwrap(), compiled.blob);
+}
+
+#[test]
+fn the_compile_tool_of_an_archive_makes_the_same() {
+    for form in [BlobForm::Superblob, BlobForm::Blob(ShaveCount::EIGHT)] {
+        let mut bench = Bench::new("exit 9", OPTIMIZER);
+        bench.options.blob = form;
+        bench.tools.compiler = Compiler::CompileTool(program(bench.folder.path(), "compile_tool", COMPILE_TOOL));
+        let (result, record) = bench.run();
+        let compiled = result.unwrap();
+        assert_eq!((compiled.front_end.unwrap().front_end, compiled.blob.shaves), (FrontEnd::Mo, 8));
+        assert_eq!(record.tools["compile_tool"], "2021.4.0");
+        assert_eq!(record.tools["compile_tool_build"], "2021.4.0-3839-fake");
+        assert_eq!(record.tools["model_optimizer"], "2021.4.2-fake");
+        let compiles = record.commands.keys().filter(|step| step.starts_with("compile_tool")).count();
+        assert_eq!(compiles, if form == BlobForm::Superblob { 16 } else { 1 });
+    }
+}
+
+#[test]
+fn a_failing_driver_is_reported_with_its_last_lines() {
+    let mut bench = Bench::new("echo 'Segmentation something' >&2; exit 5", "exit 9");
+    importer_only(&mut bench);
+    let error = bench.fails();
+    let CompileError::Tool(tool) = &error else { panic!("{error:?}") };
+    assert!(matches!(tool.failure, ProcessError::Failed { code: 5, .. }));
+    assert!(tool.failure.last_lines().iter().any(|line| line == "Segmentation something"));
+    assert_eq!(tool.command, ["/bin/sh", bench.path("driver").to_str().unwrap()]);
+    assert_eq!(error.to_string(), "the compile driver failed with exit code 5");
+}
+
+#[test]
+fn a_hanging_driver_is_ended() {
+    let mut bench = Bench::new("sleep 1000 & sleep 1000", "exit 9");
+    bench.time = Duration::from_millis(200);
+    assert!(
+        matches!(bench.fails(), CompileError::Tool(tool) if matches!(tool.failure, ProcessError::TimeLimit { .. }))
+    );
+}
+
+#[test]
+fn a_killed_driver_or_compile_speaks_of_memory() {
+    for script in ["kill -KILL $$", "echo '{\"event\":\"killed\",\"shaves\":3,\"signal\":9}'; exit 3"] {
+        let error = Bench::new(script, "exit 9").fails();
+        assert!(error.to_string().contains("killed, probably for memory"), "{error}");
+        assert!(error.hints()[0].contains("rvc2.n_workers"));
+    }
+}
+
+#[test]
+fn a_driver_that_makes_nothing_or_too_little_is_caught() {
+    let nothing = Bench::new("exit 0", "exit 9").fails();
+    assert!(matches!(nothing, CompileError::Result(ResultError::Missing { .. })), "{nothing:?}");
+    let mut single = Bench::new("exit 0", "exit 9");
+    single.options.blob = BlobForm::Blob(ShaveCount::EIGHT);
+    assert!(matches!(single.fails(), CompileError::Result(ResultError::Disk(_))));
+    let promised = Bench::new("tell 8", "exit 9").fails();
+    assert!(matches!(promised, CompileError::Result(ResultError::Disk(_))), "{promised:?}");
+    let one_less = Bench::new("wanted=$(printf '%s' \"$wanted\" | sed 's/ 13//'); blobs", "exit 9").fails();
+    assert!(one_less.to_string().contains("no patch for 13 shaves"), "{one_less}");
+}
+
+#[test]
+fn garbage_and_mistaken_blobs_are_caught() {
+    let garbage = Bench::new("for n in $wanted; do echo garbage > \"$(place $n)\"; tell $n; done", "exit 9").fails();
+    assert!(matches!(garbage, CompileError::Result(ResultError::Blob { .. })), "{garbage:?}");
+    let mistaken = Bench::new("cp \"$BLOBS/8.blob\" \"$BLOBS/7.blob\"; blobs", "exit 9").fails();
+    let CompileError::Result(ResultError::Shaves { ordered, found: 8 }) = mistaken else { panic!("{mistaken:?}") };
+    assert_eq!(ordered.get(), 7);
+    let chatter = Bench::new("echo 'hello there'; blobs", "exit 9").fails();
+    assert!(matches!(chatter, CompileError::Language { .. }));
+}
+
+#[test]
+fn an_unsupported_operator_is_named_with_its_nodes() {
+    let layer = r#"printf '%s\n' '{"event":"failed","shaves":8,"message":"x Failed to compile layer \"y\": unsupported layer type \"HardSigmoid\""}'; exit 3"#;
+    let mut bench = Bench::new(layer, "exit 9");
+    importer_only(&mut bench);
+    assert_eq!(
+        bench.fails().to_string(),
+        "the MYRIAD compiler does not support the operator HardSigmoid (node `hs_3`)"
+    );
+    let operators = r#"printf '%s\n' '{"event":"unreadable","message":"nGraph does not support the following ONNX operations: IsInf\n"}'; exit 4"#;
+    let mut bench = Bench::new(operators, "exit 9");
+    importer_only(&mut bench);
+    assert_eq!(
+        bench.fails().to_string(),
+        "the importer does not support the operator IsInf (nodes `test_4`, `test_9`)"
+    );
+}
+
+#[test]
+fn the_optimizer_takes_over_what_the_importer_cannot_read() {
+    let script = r#"
+case "$request" in
+  *'"network":"'*.onnx*) printf '%s\n' '{"event":"unreadable","message":"cannot read this"}'; exit 4;;
+  *) blobs;;
+esac"#;
+    let (result, record) = Bench::new(script, OPTIMIZER).run();
+    let front_end = result.unwrap().front_end.unwrap();
+    assert_eq!(front_end.front_end, FrontEnd::Mo);
+    assert_eq!(front_end.reason, "the importer refuses the network: cannot read this");
+    assert!(record.commands.contains_key("model_optimizer"));
+
+    let both = Bench::new(script, "echo '[ ERROR ]  no' ; exit 1").fails();
+    assert!(matches!(both, CompileError::Neither { .. }));
+    assert!(both.hints().iter().any(|hint| hint.contains("the model optimizer failed with exit code 1")), "{both:?}");
+    assert!(matches!(Bench::new(script, "exit 0").fails(), CompileError::Neither { .. }));
+}
+
+#[test]
+fn a_tool_that_is_missing_is_named() {
+    let mut bench = Bench::new("blobs", "exit 9");
+    bench.tools.compiler =
+        Compiler::Driver(Program { program: "/nonexistent/python".into(), ..program(bench.folder.path(), "x", "") });
+    importer_only(&mut bench);
+    let error = bench.fails();
+    assert!(error.to_string().starts_with("cannot start the compile driver"), "{error}");
+}
