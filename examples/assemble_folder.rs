@@ -74,6 +74,13 @@ impl modelconverter::entry::Sink for Nobody {
     }
 }
 
+/// Returns the seconds that this process has used, in user and in system mode (proc(5), ticks of 10 ms).
+fn processor_time() -> [f64; 2] {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    [11, 12].map(|index| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or_default() / 100.0)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args_os().collect();
     let [_, folder, root, ..] = arguments.as_slice() else { return Err("usage: assemble_folder FOLDER STORE".into()) };
@@ -83,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let toolchain = ToolchainName { target: "rvc2".parse()?, version: "bench".parse()? };
     let env = BTreeMap::new();
     let plan = ImagePlan { toolchain, platform: Platform::LinuxAmd64, env, prepare: None, layers };
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), processor_time());
     let image = match assemble(&plan, &store, &NoFiles, &std::env::current_exe()?, &Silent) {
         Ok(image) => image,
         Err(error) => {
@@ -95,7 +102,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             std::process::exit(1);
         }
     };
-    eprintln!("assembled in {:?}", start.elapsed());
+    let [user, system] = std::array::from_fn(|index| processor_time()[index] - before[index]);
+    eprintln!("assembled in {:.2} s, processor {user:.2} s user {system:.2} s system", start.elapsed().as_secs_f64());
     for layer in &image.layers {
         println!("{} {} {} {}", layer.name, layer.diff_id, layer.size.bytes(), layer.tree.display());
     }
