@@ -32,7 +32,7 @@ use crate::plan::image::{ImagePlan, LayerPlan, PlannedArtifact, Unpacking};
 use crate::progress::{Progress, Subject};
 use crate::python::{self, PythonError};
 use crate::recipe::{Prepare, RecipeFiles};
-use crate::store::{StagedTree, Store, StoreError};
+use crate::store::{Judgement, StagedTree, Store, StoreError};
 use crate::units::ByteSize;
 
 /// Where the converter stands in every image.
@@ -70,6 +70,22 @@ pub struct AssembledImage {
     pub env: BTreeMap<String, String>,
     /// A command that fills the image's cache folder.
     pub prepare: Option<Prepare>,
+}
+
+impl AssembledImage {
+    /// Returns the layers that the lock pins: all but the converter's own.
+    pub fn toolchain_layers(&self) -> impl Iterator<Item = &AssembledLayer> {
+        self.layers.iter().filter(|layer| layer.name.as_str() != CONVERTER_LAYER)
+    }
+}
+
+/// Computes the diff id of an unpacked layer again, for `store verify`.
+pub fn judge(expected: &DiffId, path: &Path) -> Judgement {
+    match tree::measure(path) {
+        Ok((found, _)) if found == *expected => Judgement::Intact,
+        Ok((found, _)) => Judgement::Broken { reason: format!("its files have the diff id {found}") },
+        Err(error) => Judgement::Broken { reason: error.to_string() },
+    }
 }
 
 /// A layer in the store.
