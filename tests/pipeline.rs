@@ -1,5 +1,7 @@
 //! The pipeline against scripted vendor tools: what it makes of tools that work, fail, hang, die, lie or say nothing.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

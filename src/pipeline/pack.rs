@@ -130,7 +130,7 @@ impl BuildInfo {
             compile_tool_build: tools.remove("compile_tool_build"),
             compile_tool_version: tools.remove("compile_tool"),
             front_end: compiled.front_end.clone(),
-            image: order.image.clone(),
+            image: order.image,
             input_sha256: loaded.digests.clone(),
             is_superblob: counts.len() > 1,
             model_optimizer_version: tools.remove("model_optimizer"),
