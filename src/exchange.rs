@@ -43,6 +43,9 @@ pub struct Order {
     pub target: Target,
     /// The version of the vendor's tools.
     pub tool_version: ToolchainVersion,
+    /// The image that carries the order out, by the digest of its configuration, for the record.
+    #[serde(default)]
+    pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
     /// The `config.json` of the NN Archive that the configuration came from, whose heads are carried through.
@@ -359,6 +362,7 @@ mod tests {
             version: VERSION,
             target: Target::Rvc2,
             tool_version: "2021.4.2".parse().unwrap(),
+            image: Some(Digest::of(b"image")),
             configuration: crate::config::read::read(&tree.unwrap()).unwrap().config,
             source_archive: None,
             main_stage: Some("zebra".parse().unwrap()),

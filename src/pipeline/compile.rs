@@ -20,7 +20,7 @@ use crate::exchange::{ArtifactKind, FrontEndReport};
 use crate::hint::Hint;
 use crate::invocation::compile_arguments::{self, CompileArgumentError, CompileArguments};
 use crate::invocation::complaint::Complaint;
-use crate::invocation::driver::{Event, Places, Request};
+use crate::invocation::driver::{Event, Places, Request, WORKERS_VARIABLE};
 use crate::invocation::front_end::{self, FrontEndError, Need};
 use crate::invocation::openvino::{self, Optimization};
 use crate::invocation::tools::{Compiler, Program};
@@ -213,12 +213,8 @@ impl CompileError {
     }
 
     /// Returns whether the network is the cause, so that another reader may succeed.
-    fn is_about_the_network(&self) -> bool {
-        match self {
-            Self::Unsupported { .. } | Self::Refused { .. } => true,
-            Self::Tool(error) => matches!(error.failure, ProcessError::Failed { .. }),
-            _ => false,
-        }
+    const fn is_about_the_network(&self) -> bool {
+        matches!(self, Self::Unsupported { .. } | Self::Refused { .. })
     }
 }
 
@@ -396,10 +392,10 @@ impl Way<'_> {
             scratch: text(errand.scratch),
             blob: text(errand.pattern),
         };
-        let workers = u32::try_from(errand.workers).unwrap_or(1);
-        let request = Request::new(places, errand.shaves.to_vec(), workers, &arguments, &options);
+        let request = Request::new(places, errand.shaves.to_vec(), &arguments, &options);
         let mut invocation = program.invocation("the compile driver", Vec::new(), job.intermediates);
         invocation.input = request.line();
+        invocation.environment.insert(WORKERS_VARIABLE.to_owned(), errand.workers.to_string());
 
         let mut trouble = None;
         let mut listen = |line: &str| match self.heed(line, errand) {

@@ -93,14 +93,17 @@ impl PipelineError {
         Failure { kind: self.kind(), messages, hints: self.hints(), log: Some(LOG.to_owned()), tool }
     }
 
-    const fn kind(&self) -> FailureKind {
+    fn kind(&self) -> FailureKind {
         match self {
             Self::OtherImage { .. } | Self::Disk(_) | Self::Load(LoadError::Disk(_)) => FailureKind::Environment,
             Self::Operate(OperateError::Disk(_)) | Self::Pack(PackError::Disk(_)) => FailureKind::Environment,
             Self::Target { .. } | Self::StagesInArchive { .. } => FailureKind::Usage,
             Self::Load(_) => FailureKind::Project,
-            Self::Operate(OperateError::Surgery(SurgeryError::Patch { .. } | SurgeryError::NoFixedPoint { .. }))
-            | Self::Pack(_) => FailureKind::Internal,
+            Self::Operate(OperateError::Surgery(error)) => match **error {
+                SurgeryError::Pass { .. } => FailureKind::Project,
+                SurgeryError::Patch { .. } | SurgeryError::NoFixedPoint { .. } => FailureKind::Internal,
+            },
+            Self::Pack(_) => FailureKind::Internal,
             Self::Operate(_) => FailureKind::Project,
             Self::Compile { source, .. } => kind_of_compile(source),
         }

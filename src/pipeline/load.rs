@@ -69,7 +69,7 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong.
         #[source]
-        source: OnnxError,
+        source: Box<OnnxError>,
     },
     /// The file is no IR, or a broken one.
     #[error("cannot read the model {}", path.display())]
@@ -121,7 +121,7 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
     let bytes = bytes::Bytes::from(disk::read(path, MODEL_LIMIT)?);
     let (content, beside) = match stage.model.kind {
         ModelKind::Onnx => {
-            let onnx = |source| LoadError::Onnx { path: path.to_owned(), source };
+            let onnx = |error| LoadError::Onnx { path: path.to_owned(), source: Box::new(error) };
             let model = Model::parse(bytes.clone()).map_err(onnx)?;
             let beside = external_files(&model, path)?;
             (Content::Onnx(Box::new(model)), beside)

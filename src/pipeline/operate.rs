@@ -40,16 +40,16 @@ pub enum OperateError {
     Disk(#[from] DiskError),
     /// The model cannot be cut to its outputs.
     #[error(transparent)]
-    Select(#[from] SelectError),
+    Select(#[from] Box<SelectError>),
     /// An input cannot have its shape.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Bind(#[from] Box<BindError>),
     /// A rewriting failed.
     #[error(transparent)]
-    Surgery(#[from] SurgeryError),
+    Surgery(#[from] Box<SurgeryError>),
     /// The model cannot be written.
     #[error(transparent)]
-    Save(#[from] SaveError),
+    Save(#[from] Box<SaveError>),
     /// An IR is taken as it is.
     #[error("input `{input}` of an IR cannot get {what}: only ONNX models are rewritten")]
     Fixed {
@@ -119,7 +119,7 @@ fn operate_onnx(
         original.clone()
     } else {
         changed = true;
-        onnx::select_outputs(original, &wanted)?
+        onnx::select_outputs(original, &wanted).map_err(Box::new)?
     };
 
     let inputs = model.inputs();
@@ -140,7 +140,7 @@ fn operate_onnx(
     let as_stated =
         |input: &onnx::Value| input.shape().and_then(onnx::Shape::known).as_ref() == shapes.get(&input.name);
     changed |= !inputs.iter().filter(|input| shapes.contains_key(&input.name)).all(as_stated);
-    let model = onnx::bind_shapes(&model, &shapes)?;
+    let model = onnx::bind_shapes(&model, &shapes).map_err(Box::new)?;
 
     let preprocess = Preprocess::new(match place {
         PreprocessingPlace::Model => preprocessing(&stage.inputs),
@@ -148,14 +148,14 @@ fn operate_onnx(
         PreprocessingPlace::Archive => BTreeMap::new(),
     });
     let passes: [&dyn Pass; 4] = [&FreeInitializers, &preprocess, &LowerHardSigmoid, &DeadCode];
-    let (model, operations) = surgery::operate(model, &passes)?;
+    let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
 
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
         let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
         let mut file = disk::NewFile::create(&path)?;
-        model.write_to(&mut file)?;
+        model.write_to(&mut file).map_err(Box::new)?;
         file.commit()?;
         path
     } else {
