@@ -11,12 +11,13 @@ use tempfile::TempDir;
 
 use super::Global;
 use crate::defaults;
+use crate::digest::Digest;
 use crate::engine::docker::{Docker, Surroundings};
 use crate::engine::embedded::Embedded;
 use crate::engine::{ContainerOutcome, ContainerRun, Engine, EngineError, OutputLines};
 use crate::fetch::{self, FetchOptions, Fetcher, Network};
 use crate::name::ToolchainName;
-use crate::ops::assemble::{AssembledImage, Converter, Effort};
+use crate::ops::assemble::{self, AssembledImage, Converter, Effort};
 use crate::ops::ready::{self, ReadyError, Workshop};
 use crate::plan::convert::EngineChoice;
 use crate::progress::Progress;
@@ -58,11 +59,6 @@ impl Context {
     /// Returns an environment variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// Returns all environment variables whose text is UTF-8.
-    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
-        &self.environment
     }
 
     /// Returns the working folder.
@@ -169,9 +165,14 @@ impl Context {
         })
     }
 
+    /// Returns the identity of the toolchain's layers of the image that this process runs in; nothing on a host.
+    pub(super) fn image_id(&self) -> Option<Digest> {
+        self.variable(assemble::LAYERS_VARIABLE)?.parse().ok()
+    }
+
     /// Returns the toolchain of the image that this process runs in; nothing on a host.
     pub(super) fn inside(&self) -> Option<ToolchainName> {
-        let (target, version) = self.variable("MODELCONVERTER_TOOLCHAIN")?.split_once(' ')?;
+        let (target, version) = self.variable(assemble::TOOLCHAIN_VARIABLE)?.split_once(' ')?;
         Some(ToolchainName { target: target.parse().ok()?, version: version.parse().ok()? })
     }
 }

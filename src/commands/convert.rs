@@ -171,7 +171,7 @@ fn in_image(
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
-    let output = ops::inside::convert(&plan, context.bars.as_ref()).map_err(failure)?;
+    let output = ops::inside::convert(&plan, context.image_id(), context.bars.as_ref()).map_err(failure)?;
     finish(&output, context);
     Ok(Status::Success)
 }

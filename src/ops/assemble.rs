@@ -44,6 +44,9 @@ pub const CONVERTER_LAYER: &str = "converter";
 /// The variable that tells the converter inside an image which toolchain it is in.
 pub const TOOLCHAIN_VARIABLE: &str = "MODELCONVERTER_TOOLCHAIN";
 
+/// The variable that tells the converter inside an image the identity of the toolchain's layers, for its records.
+pub const LAYERS_VARIABLE: &str = "MODELCONVERTER_LAYERS";
+
 /// The kind of store documents that say what a layer measured, by the digest of what decides its bytes.
 const MEASURED: &str = "layers";
 
@@ -76,6 +79,11 @@ impl AssembledImage {
     /// Returns the layers that the lock pins: all but the converter's own.
     pub fn toolchain_layers(&self) -> impl Iterator<Item = &AssembledLayer> {
         self.layers.iter().filter(|layer| layer.name.as_str() != CONVERTER_LAYER)
+    }
+
+    /// Returns the identity of the toolchain's layers: the same whatever converter is above them.
+    pub fn layers_identity(&self) -> Digest {
+        layers_identity(self.toolchain_layers())
     }
 }
 
@@ -332,12 +340,14 @@ pub fn assemble_with(
     progress: &dyn Progress,
 ) -> Result<AssembledImage, AssembleError> {
     let mut layers = assemble_layers(plan, store, files, effort, progress)?;
+    let identity = layers_identity(&layers);
     let mut env = plan.env.clone();
     let mut history: Vec<String> = plan.layers.iter().map(created_by).collect();
     if let Converter::Program(path) = converter {
         layers.push(converter_layer(path, store)?);
         history.push(format!("modelconverter layer-format {LAYER_FORMAT}: modelconverter"));
         env.insert(TOOLCHAIN_VARIABLE.to_owned(), plan.toolchain.to_string());
+        env.insert(LAYERS_VARIABLE.to_owned(), identity.to_string());
     }
     let defaults = ProcessDefaults {
         entrypoint: match converter {
@@ -358,6 +368,12 @@ pub fn assemble_with(
         env,
         prepare: plan.prepare.clone(),
     })
+}
+
+/// Returns the digest of the diff ids of some layers, lowest first: the OCI image specification's "chain" in one step.
+fn layers_identity<'a>(layers: impl IntoIterator<Item = &'a AssembledLayer>) -> Digest {
+    let ids: Vec<String> = layers.into_iter().map(|layer| layer.diff_id.to_string()).collect();
+    Digest::of(ids.join(" ").as_bytes())
 }
 
 /// Says what a layer was made of.

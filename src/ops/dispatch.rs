@@ -185,8 +185,7 @@ pub fn shell(
 fn prepare(session: &Session<'_>, listener: &dyn Listener) -> Result<Option<Mount>, DispatchError> {
     let SessionImage::Assembled(image) = session.image else { return Ok(None) };
     let Some(wanted) = &image.prepare else { return Ok(None) };
-    let layers: Vec<String> = image.toolchain_layers().map(|layer| layer.diff_id.to_string()).collect();
-    let key = Digest::of(format!("{}\n{}", layers.join("\n"), wanted.command.join("\0")).as_bytes());
+    let key = Digest::of(format!("{}\n{}", image.layers_identity(), wanted.command.join("\0")).as_bytes());
     let cache = session.store.cache(&key)?;
     let (files, marker) = (cache.join("files"), cache.join("complete"));
     if disk::metadata(&marker)?.is_none() {

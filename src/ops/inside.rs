@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::collect;
 use super::convert::{ConvertError, Output};
 use super::dispatch::Listener;
+use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::exchange::{self, ExchangeError, Order, Outcome, Report};
 use crate::hint::Hint;
@@ -66,12 +67,12 @@ impl Hint for InsideError {
     }
 }
 
-/// Carries out the order in the file `order`, and writes the report beside it.
+/// Carries out the order in the file `order`, and writes the report beside it. `image` is what the image knows of itself.
 ///
 /// # Errors
 /// The order cannot be read, or the report cannot be written; every other failure is in the report.
-pub fn carry_out(order: &Path, listener: &dyn Listener) -> Result<Carried, InsideError> {
-    let order = Order::parse(&disk::read(order, ORDER_LIMIT)?)?;
+pub fn carry_out(order: &Path, image: Option<Digest>, listener: &dyn Listener) -> Result<Carried, InsideError> {
+    let order = Order { image, ..Order::parse(&disk::read(order, ORDER_LIMIT)?)? };
     let report = run(&order, Path::new(exchange::OUTPUT_FOLDER), listener)?;
     disk::write(Path::new(exchange::REPORT_PATH), report.render().as_bytes())?;
     Ok(match report.outcome {
@@ -84,7 +85,7 @@ pub fn carry_out(order: &Path, listener: &dyn Listener) -> Result<Carried, Insid
 ///
 /// # Errors
 /// The result has no place, or the conversion fails.
-pub fn convert(plan: &ConversionPlan, listener: &dyn Listener) -> Result<Output, ConvertError> {
+pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn Listener) -> Result<Output, ConvertError> {
     collect::check_place(&plan.output)?;
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     disk::create_folder(parent)?;
@@ -92,7 +93,8 @@ pub fn convert(plan: &ConversionPlan, listener: &dyn Listener) -> Result<Output,
     let folder = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent).map_err(failed)?;
     let made = folder.path().join("output");
     disk::create_folder(&made)?;
-    let report = run(&plan.order, &made, listener)?;
+    let order = Order { image, ..plan.order.clone() };
+    let report = run(&order, &made, listener)?;
     match &report.outcome {
         Outcome::Failure(failure) => {
             Err(ConvertError::Reported { failure: failure.clone(), log: collect::keep_log(&made, &plan.output) })

@@ -147,6 +147,7 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, NameError> {
         version: exchange::VERSION,
         target: request.toolchain.target,
         tool_version: request.toolchain.version.clone(),
+        image: None,
         configuration,
         source_archive: None,
         main_stage: request.main_stage,
