@@ -149,7 +149,10 @@ fn contradictions_are_named() {
         (with_tensor(Tensor::floats("t", &[-2], &[])), "initializer `t` has the negative dimension -2"),
         (with_tensor(Tensor::floats("t", &[i64::MAX, 3], &[])), "initializer `t` has too many elements"),
         (with_tensor(Tensor::floats("t", &[i64::MAX], &[])), "initializer `t` has too many elements"),
-        (with_tensor(Tensor::floats("t", &[3], &[0.0; 2])), "`t` has 8 bytes of data, but its dimensions [3] of float32 need 12"),
+        (
+            with_tensor(Tensor::floats("t", &[3], &[0.0; 2])),
+            "`t` has 8 bytes of data, but its dimensions [3] of float32 need 12",
+        ),
         (with_tensor(Tensor::typed_floats("t", &[3], &[0.0; 2])), "`t` has 2 values of data"),
         (with_tensor(Tensor::raw("t", 99, &[], &[])), "initializer `t` has the unknown element type 99"),
         (with_tensor(Tensor::raw("t", STRING, &[1], b"a")), "is text, but has raw data"),
@@ -267,7 +270,11 @@ fn shapes_that_do_not_fit_are_refused() {
     let cases: [(&str, &[i64], &str); 6] = [
         ("imgae", &[1], "the model has no input `imgae`; its inputs are `image`, `length`, `zero`"),
         ("image", &[1, 3, 8], "has the shape [n, 3, h, ?], which has 4 dimensions, not the 3 of [1, 3, 8]"),
-        ("image", &[1, 4, 8, 8], "dimension 1 of input `image` is fixed to 3 in its shape [n, 3, h, ?], so it cannot be 4"),
+        (
+            "image",
+            &[1, 4, 8, 8],
+            "dimension 1 of input `image` is fixed to 3 in its shape [n, 3, h, ?], so it cannot be 4",
+        ),
         ("image", &[1, 3, 0, 8], "every size must be positive"),
         ("image", &[1, 3, -1, 8], "every size must be positive"),
         ("image", &[i64::MAX, 3, 8, 8], "every size must be positive, and their product a number"),
@@ -291,7 +298,9 @@ fn branched() -> Model {
         .initializer(Tensor::floats("k", &[2], &[1.0, 2.0]))
         .node(relu("x", "a", "first"))
         .node(relu("a", "b", "second"))
-        .node(Node::new("If", &["c"], &["i"]).named("choice").graph("then_branch", &nested).graph("else_branch", &nested))
+        .node(
+            Node::new("If", &["c"], &["i"]).named("choice").graph("then_branch", &nested).graph("else_branch", &nested),
+        )
         .node(Node::new("Mul", &["i", "k"], &["y"]).named("last"))
         .value("a", FLOAT, &sizes(&[2]))
         .output("y", FLOAT, &sizes(&[2]));

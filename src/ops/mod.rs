@@ -5,3 +5,5 @@ pub mod image;
 pub mod lock;
 pub mod obtain;
 pub mod store;
+mod layer;
+mod tree;

@@ -28,8 +28,9 @@ impl Pass for DeadCode {
         let sparse = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref());
         let constants = graph.initializer.iter().chain(sparse).map(|tensor| tensor.name());
         // A constant that is an input's default is left to the pass that decides about inputs.
-        let dead_constants =
-            constants.filter(|name| !is_read(name) && !reads.is_output(name) && !inputs.contains(name)).map(str::to_owned);
+        let dead_constants = constants
+            .filter(|name| !is_read(name) && !reads.is_output(name) && !inputs.contains(name))
+            .map(str::to_owned);
         Ok(Some(Patch {
             removed_nodes: dead_nodes.collect(),
             removed_initializers: dead_constants.collect(),

@@ -191,9 +191,9 @@ impl Input<'_> {
             let along = self.along(what, values.len())?;
             let element = self.element()?;
             let next = builder.name(&format!("{}/{suffix}", self.name));
-            let node = builder
-                .arithmetic(operator, [&current, &next], (element, &values, along))
-                .map_err(|_: TensorError| PreprocessingError::NotFloat { input: self.name.into(), element: Some(element) })?;
+            let node = builder.arithmetic(operator, [&current, &next], (element, &values, along)).map_err(
+                |_: TensorError| PreprocessingError::NotFloat { input: self.name.into(), element: Some(element) },
+            )?;
             self.computable(what, element, builder)?;
             nodes.push(node);
             made.push(next.clone());
@@ -270,7 +270,12 @@ impl Input<'_> {
     }
 
     /// Checks that the constant just made survived its rounding.
-    fn computable(&self, what: &'static str, element: ElementType, builder: &Builder) -> Result<(), PreprocessingError> {
+    fn computable(
+        &self,
+        what: &'static str,
+        element: ElementType,
+        builder: &Builder,
+    ) -> Result<(), PreprocessingError> {
         let rounded = builder.constants.last().and_then(|constant| read_floats(constant).ok()).unwrap_or_default();
         // A reciprocal that is zero stands for a scale that was infinite.
         match rounded.iter().position(|value| !value.is_finite() || (what == "scale" && *value == 0.0)) {

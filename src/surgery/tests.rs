@@ -181,7 +181,13 @@ fn inputs_are_reversed_then_centred_then_scaled() {
             &["Split", "Concat", "Sub", "Mul", "Relu"],
         ),
         (&[2, 1], preprocess(true, &[], &[], "CH"), &[1.0, 2.0], &[2.0, 1.0], &["Split", "Concat", "Relu"]),
-        (&[1, 1, 1, 2], preprocess(true, &[100.0], &[50.0], "NCHW"), &[150.0, 200.0], &[1.0, 2.0], &["Sub", "Mul", "Relu"]),
+        (
+            &[1, 1, 1, 2],
+            preprocess(true, &[100.0], &[50.0], "NCHW"),
+            &[150.0, 200.0],
+            &[1.0, 2.0],
+            &["Sub", "Mul", "Relu"],
+        ),
         (
             &[1, 4],
             preprocess(false, &[1.0, 2.0, 3.0, 4.0], &[], "NC"),
@@ -192,7 +198,13 @@ fn inputs_are_reversed_then_centred_then_scaled() {
         (&[2, 2], preprocess(false, &[], &[2.0], ""), &[2.0, 4.0, 6.0, 8.0], &[1.0, 2.0, 3.0, 4.0], &["Mul", "Relu"]),
         (&[1, 2], preprocess(false, &[0.0, 0.0], &[1.0], "NC"), &[1.0, 2.0], &[1.0, 2.0], &["Relu"]),
         (&[1, 2], InputPreprocessing::default(), &[1.0, 2.0], &[1.0, 2.0], &["Relu"]),
-        (&[2, 1, 2], preprocess(true, &[1.0, 0.0], &[], "nhc"), &[1.0, 2.0, 3.0, 4.0], &[1.0, 1.0, 3.0, 3.0], &["Split", "Concat", "Sub", "Relu"]),
+        (
+            &[2, 1, 2],
+            preprocess(true, &[1.0, 0.0], &[], "nhc"),
+            &[1.0, 2.0, 3.0, 4.0],
+            &[1.0, 1.0, 3.0, 3.0],
+            &["Split", "Concat", "Sub", "Relu"],
+        ),
     ];
     for opset in [6, 11, 13, 18] {
         for (dims, wanted, input, expected, nodes) in &cases {
@@ -230,7 +242,9 @@ fn halves_meet_halves_and_integers_are_only_reversed() {
 #[test]
 fn all_readers_of_an_input_are_rewired() {
     let nested = |shadow: &str| {
-        Graph::new().node(Node::new("Relu", &["x"], &[shadow])).node(Node::new("Identity", &[shadow], &["inner"]))
+        Graph::new()
+            .node(Node::new("Relu", &["x"], &[shadow]))
+            .node(Node::new("Identity", &[shadow], &["inner"]))
             .output("inner", FLOAT, &[])
     };
     let other = Graph::new().output("x", FLOAT, &[]);
@@ -277,16 +291,51 @@ fn preprocessing_that_cannot_be_done_is_refused() {
     };
     let cases = [
         (three(), "X", preprocess(true, &[], &[], "NCHW"), "the model has no input `X` to preprocess"),
-        (three(), "x", preprocess(true, &[], &[], "NCH"), "layout NCH of input `x` has 3 letters, but its shape [1, 3, 2, 2] has 4 dimensions"),
-        (three(), "x", preprocess(true, &[], &[], "NDHW"), "the reversal of channels of input `x` needs a dimension of channels, but its layout is `NDHW`"),
-        (three(), "x", preprocess(false, &[1.0, 2.0, 3.0], &[], ""), "mean of input `x` needs a dimension of channels, but its layout is ``"),
+        (
+            three(),
+            "x",
+            preprocess(true, &[], &[], "NCH"),
+            "layout NCH of input `x` has 3 letters, but its shape [1, 3, 2, 2] has 4 dimensions",
+        ),
+        (
+            three(),
+            "x",
+            preprocess(true, &[], &[], "NDHW"),
+            "the reversal of channels of input `x` needs a dimension of channels, but its layout is `NDHW`",
+        ),
+        (
+            three(),
+            "x",
+            preprocess(false, &[1.0, 2.0, 3.0], &[], ""),
+            "mean of input `x` needs a dimension of channels, but its layout is ``",
+        ),
         (three(), "x", preprocess(false, &[1.0, 2.0], &[], "NCHW"), "input `x` has 3 channels, but mean has 2 values"),
-        (three(), "x", preprocess(false, &[], &[1.0, 2.0, 3.0, 4.0], "NCHW"), "input `x` has 3 channels, but scale has 4 values"),
-        (three(), "x", preprocess(false, &[], &[1.0, 0.0, 3.0], "NCHW"), "scale of input `x` holds 0, which float32 cannot be computed with"),
+        (
+            three(),
+            "x",
+            preprocess(false, &[], &[1.0, 2.0, 3.0, 4.0], "NCHW"),
+            "input `x` has 3 channels, but scale has 4 values",
+        ),
+        (
+            three(),
+            "x",
+            preprocess(false, &[], &[1.0, 0.0, 3.0], "NCHW"),
+            "scale of input `x` holds 0, which float32 cannot be computed with",
+        ),
         (three(), "x", preprocess(false, &[f64::NAN], &[], "NCHW"), "mean of input `x` holds NaN"),
         (three(), "x", preprocess(false, &[], &[f64::INFINITY], "NCHW"), "scale of input `x` holds inf"),
-        (relu(&[1], FLOAT16), "x", preprocess(false, &[1e6], &[], "C"), "mean of input `x` holds 1000000, which float16"),
-        (dynamic(), "x", preprocess(true, &[], &[], "NC"), "the channels of input `x` cannot be reversed: how many there are is not known"),
+        (
+            relu(&[1], FLOAT16),
+            "x",
+            preprocess(false, &[1e6], &[], "C"),
+            "mean of input `x` holds 1000000, which float16",
+        ),
+        (
+            dynamic(),
+            "x",
+            preprocess(true, &[], &[], "NC"),
+            "the channels of input `x` cannot be reversed: how many there are is not known",
+        ),
     ];
     for (graph, input, wanted, expected) in cases {
         let error = operate(model(graph, 13), &[&with(input, wanted)]).unwrap_err();
