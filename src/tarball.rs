@@ -75,33 +75,26 @@ impl<W: Write> TarWriter<W> {
         self.header(&format!("{path}/"), kind)
     }
 
-    /// Writes a regular file whose bytes are the first `size` bytes of `content`, which must then be at its end.
+    /// Writes a regular file with the bytes of `content`, which must be `size`.
     ///
     /// # Errors
     /// The reader or the writer fails, or `content` has another length.
     pub fn file(&mut self, path: &ImagePath, mode: FileMode, size: ByteSize, content: &mut dyn Read) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut member = self.begin_file(path, mode, size)?;
+        let copied = member.copy(content, &mut buffer);
+        let finished = copied.and_then(|()| member.finish());
+        self.buffer = buffer;
+        finished
+    }
+
+    /// Begins a regular file of `size` bytes, which are then written to the result.
+    ///
+    /// # Errors
+    /// The writer fails.
+    pub fn begin_file(&mut self, path: &ImagePath, mode: FileMode, size: ByteSize) -> io::Result<FileWriter<'_, W>> {
         self.header(path.as_str(), Kind::File { mode, size })?;
-        let mut left = size.bytes();
-        loop {
-            // One byte more than is left, so that a longer content is noticed.
-            let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1));
-            let count = match content.read(self.buffer.get_mut(..wanted).unwrap_or_default()) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if count as u64 > left || (count == 0 && left > 0) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("`{path}` is not {} bytes long as announced", size.bytes()),
-                ));
-            }
-            if count == 0 {
-                return self.pad(size.bytes());
-            }
-            self.inner.write_all(self.buffer.get(..count).unwrap_or_default())?;
-            left -= count as u64;
-        }
+        Ok(FileWriter { tar: self, path: path.clone(), size, left: size.bytes() })
     }
 
     /// Writes a symbolic link.
@@ -168,6 +161,55 @@ impl<W: Write> TarWriter<W> {
             0 => Ok(()),
             over => self.inner.write_all([0; BLOCK].get(over..).unwrap_or_default()),
         }
+    }
+}
+
+/// Takes the bytes of one file: exactly as many as were announced.
+pub struct FileWriter<'a, W: Write> {
+    tar: &'a mut TarWriter<W>,
+    path: ImagePath,
+    size: ByteSize,
+    left: u64,
+}
+
+impl<W: Write> FileWriter<'_, W> {
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// The writer fails, or fewer bytes were written than announced.
+    pub fn finish(self) -> io::Result<()> {
+        if self.left > 0 { Err(self.wrong_length()) } else { self.tar.pad(self.size.bytes()) }
+    }
+
+    fn copy(&mut self, content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<()> {
+        loop {
+            match content.read(buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.write_all(buffer.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wrong_length(&self) -> io::Error {
+        let text = format!("`{}` is not {} bytes long as announced", self.path, self.size.bytes());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}
+
+impl<W: Write> Write for FileWriter<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(self.wrong_length());
+        }
+        let count = self.tar.inner.write(bytes)?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tar.inner.flush()
     }
 }
 
