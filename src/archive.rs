@@ -210,8 +210,11 @@ impl Placing<'_> {
     }
 }
 
+/// Bytes that were looked at, before those that were not.
+type Rejoined<R> = Chain<Cursor<Vec<u8>>, R>;
+
 /// Returns whether the content begins like a program, and the whole content again.
-fn sniffed<R: Read>(mut content: R) -> std::io::Result<(bool, Chain<Cursor<Vec<u8>>, R>)> {
+fn sniffed<R: Read>(mut content: R) -> std::io::Result<(bool, Rejoined<R>)> {
     let mut first = Vec::new();
     (&mut content).take(4).read_to_end(&mut first)?;
     let executable = first.starts_with(b"\x7fELF") || first.starts_with(b"#!");

@@ -3,7 +3,7 @@
 //! Owns reading, atomic writing, locks on files, and errors that name the path. A full disk and a read-only file system
 //! are variants of their own, because people act on them differently. Must not know what files mean.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::hint::Hint;
 use crate::units::ByteSize;
+
+/// An open file. It is opened through the functions here, whose errors name the path.
+pub use std::fs::File;
 
 /// Something the file system refused.
 #[derive(Debug, Error)]
@@ -128,7 +131,7 @@ fn optional<T>(result: Result<T, DiskError>) -> Result<Option<T>, DiskError> {
 
 /// Opens a file for reading.
 pub fn open(path: &Path) -> Result<File, DiskError> {
-    File::open(path).map_err(refused("open", path))
+    fs::File::open(path).map_err(refused("open", path))
 }
 
 /// Opens a file for reading, if there is one.

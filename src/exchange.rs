@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::config::PreprocessingPlace;
 use crate::config::{ConversionConfig, FrontEnd, StageName};
 use crate::digest::Digest;
 use crate::hint::Hint;
@@ -70,17 +71,6 @@ pub enum OutputForm {
     Native,
     /// The compiled model and an NN Archive around it.
     NnArchive,
-}
-
-/// Where mean, scale and colours are applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PreprocessingPlace {
-    /// In the model.
-    #[default]
-    Model,
-    /// On the device, as the NN Archive says.
-    Archive,
 }
 
 /// What became of an order.

@@ -206,7 +206,7 @@ mod tests {
             (vec![VERSION, control, data, data], "twice"),
             (vec![VERSION, control, control, data], "twice"),
             (vec![VERSION, control], "ends before"),
-            (vec![VERSION, ("control.tar", &data.1), data], "no control stanza"),
+            (vec![VERSION, ("control.tar", data.1), data], "no control stanza"),
             (vec![VERSION, control, ("data.tar.rar", b"")], "unknown member"),
         ] {
             let error = read(&ar(&members)).unwrap_err();

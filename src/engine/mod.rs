@@ -156,6 +156,17 @@ pub enum Status {
     Interrupted(i32),
 }
 
+impl Status {
+    /// Returns the exit code that shells use for it: the program's own, or 128 and the signal.
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) | Self::Interrupted(signal) => 128 + signal,
+            Self::KilledForMemory => 128 + libc::SIGKILL,
+        }
+    }
+}
+
 impl ContainerRun<'_> {
     /// Returns the environment of the program: the image's, then the run's, and a `HOME` that any user can write to
     /// where neither sets one.

@@ -153,8 +153,10 @@ impl Fetcher {
         let queue = Mutex::new(queue);
         let paths = Mutex::new(BTreeMap::new());
         let failures = Mutex::new(Vec::new());
+        // A function of its own, so that the queue is free again before the work begins.
+        let next = || locked(&queue).pop();
         let work = || {
-            while let Some(wanted) = locked(&queue).pop() {
+            while let Some(wanted) = next() {
                 match self.bring(wanted, store, progress) {
                     Ok(path) => drop(locked(&paths).insert(wanted.artifact.id.clone(), path)),
                     Err(cause) => {

@@ -59,6 +59,14 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// Returns whether this is about a document that servers were asked for and none has.
+    pub fn says_not_found(&self) -> bool {
+        let absent = |reason: &Reason| matches!(reason.problem, Problem::Status { code: 404 | 410, .. });
+        matches!(self, Self::Document { reasons, .. } if !reasons.is_empty() && reasons.iter().all(absent))
+    }
+}
+
 impl Hint for FetchError {
     fn hints(&self) -> Vec<String> {
         match self {

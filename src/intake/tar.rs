@@ -116,7 +116,6 @@ pub fn read<E: From<IntakeError>>(
         };
         take(Entry { path, kind })?;
     }
-    drop(archive);
     if described.name.is_some() || described.link.is_some() || ended.at_end {
         return Err(malformed("it ends too soon").into());
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -684,12 +684,46 @@ fn unpack(
 }
 
 /// Reads a file once to its end and returns it at its beginning, for readers that go back and forth in it.
-fn verify(mut file: File, artifact: &PlannedArtifact) -> io::Result<BufReader<File>> {
+fn verify(mut file: File, artifact: &PlannedArtifact) -> io::Result<Positioned> {
     let mut verified = VerifyingReader::new(&mut file, artifact.size, artifact.sha256);
     let mut buffer = vec![0; BUFFER];
     while verified.read(&mut buffer)? > 0 {}
     file.rewind()?;
-    Ok(BufReader::with_capacity(BUFFER, file))
+    Ok(Positioned { inner: BufReader::with_capacity(BUFFER, file), position: 0 })
+}
+
+/// A buffered file that keeps its buffer when it is told to go where it nearly is, as readers of zip files do all the
+/// time; [`BufReader`] alone would read everything many times over.
+struct Positioned {
+    inner: BufReader<File>,
+    position: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Positioned {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(target) => Some(target),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+            SeekFrom::End(_) => None,
+        };
+        let distance = target.and_then(|target| target.checked_signed_diff(self.position));
+        self.position = match (target, distance) {
+            (Some(target), Some(distance)) => {
+                self.inner.seek_relative(distance)?;
+                target
+            }
+            _ => self.inner.seek(to)?,
+        };
+        Ok(self.position)
+    }
 }
 
 /// The paths of an image, the layers taken together.

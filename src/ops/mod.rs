@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod image;
 mod layer;
+pub mod lock;
 pub mod obtain;
 pub mod store;
 mod tree;

@@ -109,6 +109,14 @@ pub fn read(content_type: &str, page: &[u8]) -> Result<Vec<IndexFile>, PageError
     }
 }
 
+/// Returns the kind of a page whose content type got lost, by its first letter.
+pub fn kind_of(page: &[u8]) -> &'static str {
+    match page.trim_ascii_start().first() {
+        Some(b'{') => "application/vnd.pypi.simple.v1+json",
+        _ => "text/html",
+    }
+}
+
 fn read_json(page: &[u8]) -> Result<Vec<IndexFile>, PageError> {
     let page: PageWire = serde_json::from_slice(page)?;
     if let Some(found) = page.meta.api_version.filter(|version| version.split('.').next() != Some("1")) {

@@ -29,7 +29,6 @@ mod session;
 mod sweep;
 mod tree;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +37,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::digest::{DiffId, Digest, Hasher, Mismatch};
-use crate::disk::{self, DiskError, FileLock, Sharing};
+use crate::disk::{self, DiskError, File, FileLock, Sharing};
 use crate::hint::Hint;
 use crate::lock::Pin;
 use crate::units::ByteSize;

@@ -1,12 +1,11 @@
 //! Downloads that may break off: their bytes so far, and what it takes to go on where they stopped.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
 use super::{BUFFER, Store, StoreError, StoreLock};
 use crate::digest::{Digest, Hasher, Mismatch};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, File};
 use crate::lock::Pin;
 use crate::units::ByteSize;
 

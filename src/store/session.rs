@@ -5,12 +5,11 @@
 //! moved in or out of sight, and shared while somebody looks a thing up and notes it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::disk::{self, DiskError, FileLock, Sharing};
+use crate::disk::{self, DiskError, File, FileLock, Sharing};
 use crate::units::ByteSize;
 
 /// More than any session writes; a larger `uses` file is not ours.

@@ -219,6 +219,8 @@ fn usage_counts_by_kind() {
     let expected = [("blobs", 2), ("caches", 2), ("documents", 2), ("partial", 2), ("scratch", 1), ("trees", 2)];
     assert_eq!(counts(&usage), expected);
     assert_eq!(usage.kinds[0].size, ByteSize::new(7));
+    let json = serde_json::to_value(&usage).unwrap();
+    assert_eq!(json["kinds"][0], serde_json::json!({"kind": "blobs", "count": 2, "size": 7}));
     assert!(usage.to_string().starts_with("blobs            2         7 B\n"), "{usage}");
 }
 

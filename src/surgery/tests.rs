@@ -120,6 +120,21 @@ fn constants_stop_being_inputs() {
 }
 
 #[test]
+fn the_onnx_domain_is_written_plainly() {
+    let graph = Graph::new()
+        .input("x", FLOAT, &sizes(&[2]))
+        .node(Node::new("Relu", &["x"], &["a"]).domain("ai.onnx").named("first"))
+        .node(Node::new("Relu", &["a"], &["y"]))
+        .output("y", FLOAT, &sizes(&[2]));
+    let before = model(graph, 13);
+    let (after, operations) = operate(before.clone(), &[&PlainDomain]).unwrap();
+    assert!(reread(&after).graph().node.iter().all(|node| node.domain().is_empty()));
+    assert_eq!((operations.len(), operations[0].removed_nodes.as_slice()), (1, &["Relu `first`".to_owned()][..]));
+    let inputs = [("x", array(&[2], &[1.0, -1.0]))];
+    assert_eq!(evaluate(&after, &inputs), evaluate(&before, &inputs));
+}
+
+#[test]
 fn dead_code_goes_and_live_code_stays() {
     let nested = Graph::new().node(Node::new("Add", &["a", "v"], &["inner"])).output("inner", FLOAT, &[]);
     let graph = Graph::new()

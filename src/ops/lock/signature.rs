@@ -1,0 +1,84 @@
+//! Signatures of Debian archives, checked by the system's `gpgv`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::indexes::{ObtainError, Signature, SignedText};
+use crate::debian::release;
+
+/// Where distributions keep the keys of Debian archives.
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-removed-keys.gpg"];
+
+/// Returns the text inside a cleartext signature, and whether one of its signatures was made by a key of the keyrings.
+///
+/// # Errors
+/// The signature was not made over this text, or there is none.
+pub(super) fn verify(what: &str, armoured: &str, keyrings: &[PathBuf]) -> Result<SignedText, ObtainError> {
+    let text = release::signed_text(armoured)
+        .map_err(|error| ObtainError::BadSignature { what: what.to_owned(), reason: error.to_string() })?;
+    let unknown = |reason: &str| Signature::NotVerified { reason: reason.to_owned() };
+    let present: Vec<&PathBuf> = keyrings.iter().filter(|path| path.is_file()).collect();
+    if present.is_empty() {
+        return Ok(SignedText { text, signature: unknown("no keyring") });
+    }
+    let status = match status_of(armoured, &present) {
+        Ok(status) => status,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(SignedText { text, signature: unknown("gpgv is not installed") });
+        }
+        Err(source) => return Err(ObtainError::Read { what: format!("the signature of {what}"), source }),
+    };
+    let says = |word: &str| status.lines().any(|line| line.split_whitespace().nth(1) == Some(word));
+    if says("BADSIG") {
+        let reason = "it was not made over this text".to_owned();
+        return Err(ObtainError::BadSignature { what: what.to_owned(), reason });
+    }
+    // VALIDSIG also stands for good signatures by keys that have expired since: suites that reached their end are
+    // not signed again.
+    let signature = if says("VALIDSIG") && !says("REVKEYSIG") {
+        Signature::Verified { keyrings: present.into_iter().cloned().collect() }
+    } else {
+        unknown("none of its keys is in a keyring")
+    };
+    Ok(SignedText { text, signature })
+}
+
+/// Returns the keyrings of the system.
+pub fn keyrings() -> Vec<PathBuf> {
+    KEYRINGS.iter().map(|path| Path::new(path).to_owned()).collect()
+}
+
+fn status_of(armoured: &str, keyrings: &[&PathBuf]) -> io::Result<String> {
+    let mut command = Command::new("gpgv");
+    command.args(["--status-fd", "1"]);
+    for keyring in keyrings {
+        command.arg("--keyring").arg(keyring);
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that stops reading has its reasons; its status lines tell them.
+        drop(input.write_all(armoured.as_bytes()));
+    }
+    let output = child.wait_with_output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNED: &str =
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n";
+
+    #[test]
+    fn without_keys_nothing_is_verified_and_without_a_frame_nothing_is_taken() {
+        let signed = verify("x", SIGNED, &["/nonexistent".into()]).unwrap();
+        assert_eq!(
+            (signed.text.as_str(), signed.signature),
+            ("Suite: x\n", Signature::NotVerified { reason: "no keyring".into() })
+        );
+        assert!(matches!(verify("x", "Suite: x\n", &[]), Err(ObtainError::BadSignature { .. })));
+    }
+}
