@@ -209,9 +209,7 @@ impl Named {
         };
         let target: Target = target.parse().map_err(unknown)?;
         let version = version.map(str::parse::<ToolchainVersion>).transpose().map_err(unknown)?;
-        let name = project
-            .toolchain(target, version.as_ref())
-            .map_err(|error| Failure::of(Kind::Project, &error))?;
+        let name = project.toolchain(target, version.as_ref()).map_err(|error| Failure::of(Kind::Project, &error))?;
         let fetcher = context.fetcher(project)?;
         let workshop = Workshop { project, store, fetcher: &fetcher };
         let plan = ready::plan(project, &name).map_err(ready_failure)?;
