@@ -131,7 +131,7 @@ impl Bench {
             progress: &Silent,
             log: &|_| {},
         };
-        let journal = Journal::open(&self.path("output"), &Silent, &|_| {}).unwrap();
+        let journal = Journal::open(&self.path("output"), &self.path("scratch"), &Silent, &|_| {}).unwrap();
         let node = |operator: &str, name: &str, output: &str| Node {
             operator: operator.to_owned(),
             name: name.to_owned(),

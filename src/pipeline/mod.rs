@@ -56,7 +56,7 @@ pub struct Workshop<'run> {
 /// Carries out an order. Whatever happens is told in the report.
 pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
     let journal = match disk::create_folder(&workshop.output)
-        .and_then(|()| Journal::open(&workshop.output, workshop.progress, workshop.log))
+        .and_then(|()| Journal::open(&workshop.output, &workshop.scratch, workshop.progress, workshop.log))
     {
         Ok(journal) => journal,
         Err(error) => return Report::new(Outcome::Failure(PipelineError::from(error).told())),
