@@ -96,6 +96,8 @@ struct Probe {
     memory: Option<u64>,
     cpus: Option<f64>,
     host_network: bool,
+    /// Whether the program gets the terminal of its engine.
+    terminal: bool,
 }
 
 /// What came of it.
@@ -181,6 +183,7 @@ impl Fixture {
             memory: None,
             cpus: None,
             host_network: false,
+            terminal: false,
         }
     }
 
@@ -359,7 +362,7 @@ fn host_process() {
             .collect(),
         limits: Limits { memory: probe.memory.map(ByteSize::new), cpus: probe.cpus },
         network: if probe.host_network { Network::Host } else { Network::None },
-        terminal: Terminal::Piped,
+        terminal: if probe.terminal { Terminal::Inherit } else { Terminal::Piped },
     };
     let mut answer = Answer::default();
     match engine.run(&run, &recorder) {
@@ -731,7 +734,6 @@ fn an_interrupted_program_ends_and_leaves_nothing() {
 
     let fixture = Fixture::new();
     for (number, place) in engines().into_iter().enumerate() {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let marker = format!("77{number}.{}", std::process::id());
         let polite =
             format!("trap 'echo asked; exit 5' INT TERM HUP; echo ready; while :; do sleep 0.05; done; : {marker}");
@@ -756,7 +758,8 @@ fn an_interrupted_program_ends_and_leaves_nothing() {
         let answer = host.finish();
         assert_eq!(answer.ended, "interrupted 2", "{place:?}: {answer:?}");
         assert!(!runs(&marker), "{place:?}: a process is left");
-        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts, "{place:?}: a mount is left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(fixture.folder.path().to_str().unwrap()), "{place:?}: a mount is left");
         assert_eq!(fs::read_dir(fixture.scratch(place)).unwrap().count(), 0, "{place:?}: a file is left");
     }
 }
@@ -798,6 +801,19 @@ fn a_kernel_that_forbids_user_namespaces_is_named() {
     assert_eq!(answer.ended, "error", "{answer:?}");
     assert!(answer.hints.iter().any(|hint| hint.contains("user.max_user_namespaces")), "{answer:?}");
     assert!(answer.hints.iter().any(|hint| hint.contains("--engine docker")), "{answer:?}");
+}
+
+#[test]
+fn a_shell_gets_the_terminal() {
+    let fixture = Fixture::new();
+    for place in engines() {
+        let script = "test -t 0 && test -t 1 && test -t 2 && echo yes > /out/terminal; exit 6";
+        let probe = Probe { terminal: true, ..fixture.script(place, script) };
+        let wrapper = ["bash", "-c", "exec script --quiet --return --command \"$*\" /dev/null", "bash"];
+        let answer = fixture.start(&probe, &wrapper).finish();
+        assert_eq!(answer.ended, "code 6", "{place:?}: {answer:?}");
+        assert_eq!(fs::read_to_string(fixture.out(place).join("terminal")).unwrap(), "yes\n", "{place:?}");
+    }
 }
 
 #[test]
