@@ -13,8 +13,8 @@ const EFFECTS: [&str; 9] = [
     "std::process",
     "std::env",
     "std::net",
-    "std::thread",
-    "std::time",
+    "Instant::now",
+    "SystemTime",
     "tokio::",
     "async fn",
     "tempfile::",
@@ -129,7 +129,8 @@ fn only_the_surface_knows_the_command_line_and_the_environment() {
             }
         }
         let reads_environment = source.code.contains("env::var") || source.code.contains("env::args");
-        if reads_environment && !source.path.ends_with("commands/context.rs") {
+        let may = source.path.ends_with("commands/context.rs") || source.path.ends_with("src/lib.rs");
+        if reads_environment && !may {
             wrong.push(format!("{} reads the environment", source.path.display()));
         }
     }
@@ -169,7 +170,9 @@ fn hosts_are_named_in_one_module_only() {
     let mut wrong = Vec::new();
     for source in sources() {
         for host in hosts {
-            if source.code.contains(host) && !source.path.ends_with("src/defaults.rs") {
+            // The domain that an image reference without one stands for is part of the grammar of references.
+            let is_grammar = host == "docker.io" && source.path.ends_with("src/oci/reference.rs");
+            if source.code.contains(host) && !source.path.ends_with("src/defaults.rs") && !is_grammar {
                 wrong.push(format!("{} names {host}", source.path.display()));
             }
         }
