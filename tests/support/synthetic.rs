@@ -68,7 +68,7 @@ pub fn deb(package: &str, scripts: &[(&str, &str)], members: &[Member<'_>]) -> V
     for (name, content) in
         [("debian-binary", b"2.0\n".to_vec()), ("control.tar", tar(&control)), ("data.tar", tar(members))]
     {
-        write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+        writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, content.len()).unwrap();
         bytes.extend(&content);
         if content.len() % 2 == 1 {
             bytes.push(b'\n');
