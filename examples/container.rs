@@ -25,7 +25,7 @@ impl OutputLines for Printed {
 
 #[expect(clippy::print_stderr, reason = "an example speaks for itself")]
 fn main() -> ExitCode {
-    maybe_enter();
+    maybe_enter(std::env::args_os());
     let mut arguments = std::env::args().skip(1);
     let Some(scratch) = arguments.next() else {
         eprintln!("usage: container SCRATCH TREE... -- PROGRAM ARGUMENT...");

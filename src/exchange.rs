@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::config::PreprocessingPlace;
 use crate::config::{ConversionConfig, FrontEnd, StageName};
 use crate::digest::Digest;
 use crate::hint::Hint;
@@ -42,6 +43,9 @@ pub struct Order {
     pub target: Target,
     /// The version of the vendor's tools.
     pub tool_version: ToolchainVersion,
+    /// The image that carries the order out, by the digest of its configuration, for the record.
+    #[serde(default)]
+    pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
     /// The `config.json` of the NN Archive that the configuration came from, whose heads are carried through.
@@ -67,17 +71,6 @@ pub enum OutputForm {
     Native,
     /// The compiled model and an NN Archive around it.
     NnArchive,
-}
-
-/// Where mean, scale and colours are applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PreprocessingPlace {
-    /// In the model.
-    #[default]
-    Model,
-    /// On the device, as the NN Archive says.
-    Archive,
 }
 
 /// What became of an order.
@@ -369,6 +362,7 @@ mod tests {
             version: VERSION,
             target: Target::Rvc2,
             tool_version: "2021.4.2".parse().unwrap(),
+            image: Some(Digest::of(b"image")),
             configuration: crate::config::read::read(&tree.unwrap()).unwrap().config,
             source_archive: None,
             main_stage: Some("zebra".parse().unwrap()),

@@ -55,9 +55,13 @@ pub mod ops;
 pub mod ui;
 pub mod commands;
 
+use std::env;
 use std::process::ExitCode;
 
 /// Runs the program with the arguments of this process.
+///
+/// The first thing, while there is one thread: if this process was started to become a container, it does.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    engine::embedded::maybe_enter(env::args_os());
+    commands::run(env::args_os())
 }

@@ -1,6 +1,5 @@
 //! The `modelconverter` program: call the library, return its status.
 
 fn main() -> std::process::ExitCode {
-    modelconverter::engine::embedded::maybe_enter();
     modelconverter::run()
 }

@@ -1,13 +1,18 @@
 //! The pipeline against scripted vendor tools: what it makes of tools that work, fail, hang, die, lie or say nothing.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use modelconverter::config::{BlobForm, FrontEnd, FrontEndChoice, Rvc2Options};
-use modelconverter::exchange::ArtifactKind;
+use modelconverter::config::{self, BlobForm, FrontEnd, FrontEndChoice, Rvc2Options};
+use modelconverter::exchange::{
+    self, ArtifactKind, Failure, FailureKind, Order, Outcome, OutputForm, PreprocessingPlace, Report, ToolEnd,
+};
 use modelconverter::hint::Hint;
+use modelconverter::invocation::front_end::Need;
 use modelconverter::invocation::tools::{Compiler, Dialect, Program, Tools};
 use modelconverter::myriad::{Blob, Superblob};
 use modelconverter::name::Target;
@@ -126,7 +131,7 @@ impl Bench {
             progress: &Silent,
             log: &|_| {},
         };
-        let journal = Journal::open(&self.path("output"), &Silent, &|_| {}).unwrap();
+        let journal = Journal::open(&self.path("output"), &self.path("scratch"), &Silent, &|_| {}).unwrap();
         let node = |operator: &str, name: &str, output: &str| Node {
             operator: operator.to_owned(),
             name: name.to_owned(),
@@ -140,6 +145,7 @@ impl Bench {
             options: &self.options,
             inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
             frozen: Vec::new(),
+            need: Need::Nothing,
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,
             intermediates: &intermediates,
@@ -184,7 +190,8 @@ fn a_superblob_is_made_checked_and_recorded() {
     }
     assert_eq!(record.tools["compile_tool"], "2021.4.2");
     assert_eq!(record.commands["compile_tool"], ["/bin/sh", bench.path("driver").to_str().unwrap()]);
-    assert!(record.commands["compile_tool_input"][0].contains("\"input_precision\":\"U8\""));
+    let request = &record.commands["compile_tool_input"][0];
+    assert!(request.contains("\"input_precision\":\"U8\"") && !request.contains("workers"), "{request}");
     let steps: Vec<&str> = record.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(steps, ["compile_tool", "superblob", "check"]);
     assert!(fs::read_to_string(bench.path("output/modelconverter.log")).unwrap().contains("front end: importer"));
@@ -316,4 +323,116 @@ fn a_tool_that_is_missing_is_named() {
     importer_only(&mut bench);
     let error = bench.fails();
     assert!(error.to_string().starts_with("cannot start the compile driver"), "{error}");
+}
+
+/// Returns an order to convert the sample with these further lines of configuration.
+fn order(form: OutputForm, model: &Path, more: &str) -> Order {
+    let text = format!("name: sample\ninput_model: {}\n{more}", model.display());
+    let tree = config::yaml::parse(&text, "sample.yaml").unwrap();
+    Order {
+        version: exchange::VERSION,
+        target: Target::Rvc2,
+        tool_version: "2021.4.2".parse().unwrap(),
+        image: None,
+        configuration: config::read::read(&tree).unwrap().config,
+        source_archive: None,
+        main_stage: None,
+        form,
+        preprocessing: PreprocessingPlace::Model,
+        output_folder: "out".parse().unwrap(),
+    }
+}
+
+fn carry_out(bench: &Bench, order: &Order) -> Report {
+    let workshop = Workshop {
+        tools: bench.tools.clone(),
+        output: bench.path("output"),
+        scratch: bench.path("scratch"),
+        bounds: Bounds { time: bench.time, interruption: Interruption::default() },
+        progress: &Silent,
+        log: &|_| {},
+    };
+    modelconverter::pipeline::run(order, &workshop)
+}
+
+fn failure(report: Report) -> Failure {
+    match report.outcome {
+        Outcome::Failure(failure) => failure,
+        Outcome::Success { artifacts } => panic!("{artifacts:?}"),
+    }
+}
+
+fn sample() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shared_with_container/models/text_direction");
+    folder.join("ch_ppocr_mobile_v2.0_cls_infer.onnx")
+}
+
+const SHAPE: &str = "shape: [1, 3, 48, 192]\nmean_values: 127.5\nscale_values: 127.5\n";
+
+#[test]
+fn an_order_becomes_a_report_with_everything_in_its_place() {
+    let bench = Bench::new("blobs", "exit 9");
+    let report = carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE));
+    let Outcome::Success { artifacts } = &report.outcome else { panic!("{report:?}") };
+    let kinds: Vec<ArtifactKind> = artifacts.iter().map(|artifact| artifact.kind).collect();
+    assert_eq!(kinds, [ArtifactKind::Superblob, ArtifactKind::BuildInfo, ArtifactKind::Configuration]);
+    assert_eq!(artifacts[0].path, "ch_ppocr_mobile_v2_0_cls_infer.superblob");
+    for file in ["modelconverter.log", "config.yaml", "buildinfo.json", "ch_ppocr_mobile_v2_0_cls_infer.onnx"] {
+        assert!(bench.path("output").join(file).exists(), "{file}");
+    }
+    let intermediates = bench.path("output/intermediate_outputs");
+    assert!(intermediates.join("ch_ppocr_mobile_v2_0_cls_infer-modified.onnx").exists());
+    let passes: Vec<&str> = report.rewritings.iter().map(|rewriting| rewriting.pass.as_str()).collect();
+    assert!(passes.contains(&"input-preprocessing") && passes.contains(&"hard-sigmoid-to-clip"), "{passes:?}");
+    let text = fs::read_to_string(bench.path("output/config.yaml")).unwrap();
+    let again = config::yaml::parse(&text, "config.yaml").unwrap();
+    let again = config::read::read(&again).unwrap().config;
+    assert!(bench.path("output").join(again.stages[0].model.path.as_str()).exists());
+}
+
+#[test]
+fn a_blob_with_other_inputs_is_not_packed() {
+    let bench = Bench::new("blobs", "exit 9");
+    let failure = failure(carry_out(&bench, &order(OutputForm::NnArchive, &sample(), SHAPE)));
+    assert!(failure.messages[0].contains("[\"image\"], but [\"x\"] were ordered"), "{failure:?}");
+}
+
+#[test]
+fn failures_say_who_can_do_something() {
+    let bench = Bench::new("blobs", "exit 9");
+    let garbage = bench.path("garbage.onnx");
+    fs::write(&garbage, "this is no model").unwrap();
+    let cases = [
+        (order(OutputForm::Native, &garbage, ""), FailureKind::Project, "cannot read the model"),
+        (order(OutputForm::Native, &bench.path("absent.onnx"), ""), FailureKind::Environment, "absent.onnx"),
+        (order(OutputForm::Native, &sample(), ""), FailureKind::Project, "x"),
+        (
+            order(OutputForm::Native, &sample(), "inputs: [{name: picture, shape: [1, 3, 48, 192]}]"),
+            FailureKind::Project,
+            "`picture`",
+        ),
+        (
+            Order { tool_version: "2022.3.1".parse().unwrap(), ..order(OutputForm::Native, &sample(), SHAPE) },
+            FailureKind::Environment,
+            "2022.3.1",
+        ),
+        (Order { target: Target::Rvc4, ..order(OutputForm::Native, &sample(), SHAPE) }, FailureKind::Usage, "rvc4"),
+    ];
+    for (order, kind, words) in cases {
+        let failure = failure(carry_out(&bench, &order));
+        assert_eq!(failure.kind, kind, "{failure:?}");
+        assert!(failure.messages[0].contains(words), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_failed_tool_stands_in_the_report() {
+    let mut bench = Bench::new("echo 'the last line' >&2; exit 5", "exit 9");
+    bench.time = Duration::from_secs(60);
+    let failure = failure(carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE)));
+    let tool = failure.tool.unwrap();
+    assert_eq!((failure.kind, tool.end), (FailureKind::Environment, ToolEnd::Code(5)));
+    assert!(tool.last_lines.contains(&"the last line".to_owned()));
+    assert_eq!(failure.log.as_deref(), Some("modelconverter.log"));
+    assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
 }

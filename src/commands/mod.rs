@@ -1,1 +1,154 @@
-//! The command tree.
+//! The command tree and its dispatch.
+//!
+//! One command, one file: an `Args` struct whose documentation is the help text, and `run`, which settles the words into
+//! a request and makes one call into `ops`. Nothing below this module sees words, the terminal or the environment.
+
+mod completions;
+mod context;
+mod convert;
+mod exit;
+mod image;
+mod inside;
+mod lock;
+mod shell;
+mod store;
+mod toolchain;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::ui::{Colours, Failure, Form, Verbosity};
+
+use context::Context;
+
+/// Converts neural networks for Luxonis cameras with pinned, reproducible vendor toolchains.
+///
+/// A lock decides the bytes, the bytes decide the image, the image and the order decide the result.
+#[derive(Debug, Parser)]
+#[command(name = "modelconverter", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 success, 1 project or model wrong, 2 usage, 3 machine, network or vendor tool failed, \
+    70 internal, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command knows.
+#[derive(Debug, Args)]
+struct Global {
+    /// Write the result as one JSON document on standard output
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    quiet: bool,
+    /// Also say what the vendor tools say
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    verbose: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", help_heading = "Global options")]
+    color: Colour,
+    /// Use no network: everything must be in the store already
+    #[arg(long, global = true, help_heading = "Global options")]
+    offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Convert(convert::ConvertArgs),
+    Shell(shell::ShellArgs),
+    Image(image::ImageArgs),
+    Toolchain(toolchain::ToolchainArgs),
+    Lock(lock::LockArgs),
+    Store(store::StoreArgs),
+    Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Inside(inside::InsideArgs),
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// All is well.
+    Success,
+    /// The question was answered with no (`lock --check`, `toolchain verify`), or a program in the image ended so.
+    Code(u8),
+}
+
+/// Parses the words, runs the command and returns the exit code.
+pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results, everything else is a usage error; clap knows which stream.
+            let _ = error.print();
+            return if error.use_stderr() { exit::code(crate::ui::Kind::Usage) } else { ExitCode::SUCCESS };
+        }
+    };
+    let mut context = Context::new(&cli.global);
+    match dispatch(cli.command, &mut context) {
+        Ok(Status::Success) => ExitCode::SUCCESS,
+        Ok(Status::Code(code)) => ExitCode::from(code),
+        Err(failure) => {
+            context.printer.failure(&failure);
+            exit::code(failure.kind())
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &mut Context) -> Result<Status, Failure> {
+    match command {
+        Command::Convert(args) => convert::run(args, context),
+        Command::Shell(args) => shell::run(args, context),
+        Command::Image(args) => image::run(args, context),
+        Command::Toolchain(args) => toolchain::run(args, context),
+        Command::Lock(args) => lock::run(args, context),
+        Command::Store(args) => store::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Inside(args) => inside::run(args, context),
+    }
+}
+
+fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+impl Global {
+    fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+
+    fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+
+    fn colours(&self) -> Colours {
+        if self.color == Colour::Never { Colours::Unwanted } else { Colours::Wanted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_tree_is_well_formed() {
+        super::command_line().debug_assert();
+    }
+}

@@ -7,6 +7,9 @@ use super::literal;
 use super::tree::{Entry, Tree, Value};
 use super::{Fault, Origin, Problem, Problems};
 
+/// How many segments a key may have. The schema itself needs seven.
+const DEEPEST: usize = 24;
+
 /// One `KEY VALUE` pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {
@@ -41,8 +44,13 @@ impl Override {
 pub fn merge(mut document: Tree, overrides: &[Override]) -> Result<Tree, Problems> {
     let mut problems = Vec::new();
     for change in overrides {
-        let segments: Vec<&str> = change.key.split('.').collect();
-        if let Err(rule) = put(&mut document, &segments, &change.value) {
+        let segments: Vec<&str> = change.key.split('.').take(DEEPEST + 1).collect();
+        let result = if segments.len() > DEEPEST {
+            Err(format!("it has more than {DEEPEST} segments"))
+        } else {
+            put(&mut document, &segments, &change.value)
+        };
+        if let Err(rule) = result {
             let origin = change.value.origin.clone();
             // The fault names the key itself.
             let origin = if matches!(origin, Origin::Override { .. }) { Origin::Made } else { origin };
@@ -178,6 +186,12 @@ mod tests {
         ] {
             assert_eq!(merged(yaml, words).unwrap_err(), expected, "{yaml} {words:?}");
         }
+    }
+
+    #[test]
+    fn endless_keys_are_refused() {
+        let key = "a.".repeat(50_000);
+        assert!(merged("", &[&key, "1"]).unwrap_err().ends_with("it has more than 24 segments"));
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 //! the model to [`ResolvedConfig`] ([`resolve`]), which is written as a configuration that reads back the same
 //! ([`emit`]). Must not read files: whoever has a file hands its text over.
 
+pub mod archive;
 pub mod data_type;
 pub mod emit;
 pub mod files;
@@ -24,6 +25,7 @@ use std::fmt;
 
 use crate::name::{FileName, NameError};
 
+pub use archive::{CompiledFacts, CompiledTensor, PreprocessingPlace};
 pub use data_type::DataType;
 pub use files::FileRole;
 pub use input::{

@@ -46,6 +46,8 @@ fn read(text: &str, origin: &dyn Fn(u64, u64) -> Origin) -> Result<Tree, Problem
         budget.max_events = 4_000_000;
     }
     options.with_snippet = false;
+    // `y`, `no` and `on` are names of tensors here, as they are to the reference's reader.
+    options.strict_booleans = true;
     let node: Option<Spanned<Node>> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
         refused(line.max(1), column.max(1), plain(&error))
@@ -60,6 +62,7 @@ fn read(text: &str, origin: &dyn Fn(u64, u64) -> Origin) -> Result<Tree, Problem
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
+    let line = line.split_once(", set ").map_or(line, |(line, _)| line);
     let line = line.split_once("; use ").map_or(line, |(line, _)| line);
     let line = match line.split_once(": ") {
         Some((position, rest)) if position.starts_with("error: line ") || position.starts_with("line ") => rest,

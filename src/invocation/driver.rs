@@ -11,6 +11,10 @@ use super::compile_arguments::CompileArguments;
 use super::openvino::plugin_options;
 use crate::units::{ByteSize, ShaveCount};
 
+/// The environment variable that tells the driver how many compiles run at once. It is not in the request, because the
+/// request is recorded with the result, and the result does not depend on the machine.
+pub const WORKERS_VARIABLE: &str = "MODELCONVERTER_WORKERS";
+
 /// What the driver is asked to compile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Request {
@@ -23,8 +27,6 @@ pub struct Request {
     pub serialize: Option<String>,
     /// For which numbers of shaves, in this order.
     pub shaves: Vec<ShaveCount>,
-    /// How many at once.
-    pub workers: u32,
     /// An empty folder for what the vendor's library exports.
     pub scratch: String,
     /// Where blobs go; `{shaves}` stands for the number.
@@ -67,7 +69,6 @@ impl Request {
     pub fn new(
         places: Places,
         shaves: Vec<ShaveCount>,
-        workers: u32,
         arguments: &CompileArguments,
         options: &BTreeMap<String, String>,
     ) -> Self {
@@ -80,7 +81,6 @@ impl Request {
             shapes: BTreeMap::new(),
             serialize: places.serialize,
             shaves,
-            workers,
             scratch: places.scratch,
             blob: places.blob,
             config,
@@ -175,7 +175,7 @@ mod tests {
         };
         let options = BTreeMap::from([("MYRIAD_THROUGHPUT_STREAMS".to_owned(), "2".to_owned())]);
         let arguments = CompileArguments::parse(&[]).unwrap();
-        let request = Request::new(places, ShaveCount::all().collect(), 2, &arguments, &options);
+        let request = Request::new(places, ShaveCount::all().collect(), &arguments, &options);
         assert_eq!(request.config["MYRIAD_THROUGHPUT_STREAMS"], "2");
         assert_eq!(request.config["MYRIAD_NUMBER_OF_SHAVES"], "{shaves}");
         let line = request.line();

@@ -40,16 +40,17 @@ impl Hint for FrontEndError {
     }
 }
 
-/// Chooses the reader of an ONNX model; `freezes` says whether an input is replaced by a constant.
+/// Chooses the reader of an ONNX model; `need` says what else only the Model Optimizer can do.
 ///
 /// # Errors
 /// The user asks for the importer where it cannot be used.
-pub fn choose(options: &Rvc2Options, compiler: &Compiler, freezes: Freezes) -> Result<Chosen, FrontEndError> {
+pub fn choose(options: &Rvc2Options, compiler: &Compiler, need: Need) -> Result<Chosen, FrontEndError> {
     let importer_reads = matches!(compiler, Compiler::Driver(_));
-    let needs_optimizer = match (options.mo_args.is_empty(), freezes) {
-        (false, _) => Some("`rvc2.mo_args`"),
-        (true, Freezes::Some) => Some("`frozen_value`"),
-        (true, Freezes::None) => None,
+    let needs_optimizer = match (options.mo_args.is_empty(), need) {
+        (false, _) => Some("what `rvc2.mo_args` asks for"),
+        (true, Need::FrozenInput) => Some("a `frozen_value`"),
+        (true, Need::InnerInput) => Some("an input inside the model"),
+        (true, Need::Nothing) => None,
     };
     let chosen = |front_end, reason: &str| Chosen { front_end, reason: reason.to_owned(), otherwise: None };
     match (options.front_end, needs_optimizer) {
@@ -62,7 +63,9 @@ pub fn choose(options: &Rvc2Options, compiler: &Compiler, freezes: Freezes) -> R
         (FrontEndChoice::Auto, _) if !importer_reads => {
             Ok(chosen(FrontEnd::Mo, "the compile tool of this version reads no ONNX"))
         }
-        (FrontEndChoice::Auto, Some(what)) => Ok(chosen(FrontEnd::Mo, &format!("{what} is given"))),
+        (FrontEndChoice::Auto, Some(what)) => {
+            Ok(chosen(FrontEnd::Mo, &format!("{what} only the model optimizer can do")))
+        }
         (FrontEndChoice::Auto, None) => Ok(Chosen {
             front_end: FrontEnd::Importer,
             reason: "the default for ONNX models".to_owned(),
@@ -71,12 +74,15 @@ pub fn choose(options: &Rvc2Options, compiler: &Compiler, freezes: Freezes) -> R
     }
 }
 
-/// Whether an input is replaced by a constant.
+/// What beyond arguments only the Model Optimizer can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name says all there is")]
-pub enum Freezes {
-    None,
-    Some,
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// An input is replaced by a constant.
+    FrozenInput,
+    /// The model is fed in its middle.
+    InnerInput,
 }
 
 #[cfg(test)]
@@ -99,23 +105,23 @@ mod tests {
         let mo = FrontEndChoice::Only(FrontEnd::Mo);
         let (driver, tool) = (Compiler::Driver(program()), Compiler::CompileTool(program()));
         let cases = [
-            (FrontEndChoice::Auto, &[][..], &driver, Freezes::None, Ok(FrontEnd::Importer)),
-            (FrontEndChoice::Auto, &["--scale", "2"], &driver, Freezes::None, Ok(FrontEnd::Mo)),
-            (FrontEndChoice::Auto, &[], &driver, Freezes::Some, Ok(FrontEnd::Mo)),
-            (FrontEndChoice::Auto, &[], &tool, Freezes::None, Ok(FrontEnd::Mo)),
-            (mo, &[], &driver, Freezes::None, Ok(FrontEnd::Mo)),
-            (importer, &[], &driver, Freezes::None, Ok(FrontEnd::Importer)),
-            (importer, &[], &tool, Freezes::None, Err(FrontEndError::NoImporter)),
+            (FrontEndChoice::Auto, &[][..], &driver, Need::Nothing, Ok(FrontEnd::Importer)),
+            (FrontEndChoice::Auto, &["--scale", "2"], &driver, Need::Nothing, Ok(FrontEnd::Mo)),
+            (FrontEndChoice::Auto, &[], &driver, Need::FrozenInput, Ok(FrontEnd::Mo)),
+            (FrontEndChoice::Auto, &[], &tool, Need::Nothing, Ok(FrontEnd::Mo)),
+            (mo, &[], &driver, Need::Nothing, Ok(FrontEnd::Mo)),
+            (importer, &[], &driver, Need::Nothing, Ok(FrontEnd::Importer)),
+            (importer, &[], &tool, Need::Nothing, Err(FrontEndError::NoImporter)),
             (
                 importer,
                 &["--scale"],
                 &driver,
-                Freezes::None,
-                Err(FrontEndError::Contradiction { what: "`rvc2.mo_args`" }),
+                Need::Nothing,
+                Err(FrontEndError::Contradiction { what: "what `rvc2.mo_args` asks for" }),
             ),
         ];
-        for (choice, mo_args, compiler, freezes, expected) in cases {
-            let found = choose(&options(choice, mo_args), compiler, freezes);
+        for (choice, mo_args, compiler, need, expected) in cases {
+            let found = choose(&options(choice, mo_args), compiler, need);
             assert_eq!(found.map(|chosen| chosen.front_end), expected, "{choice:?} {mo_args:?}");
         }
     }

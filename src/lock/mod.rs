@@ -220,6 +220,16 @@ impl Lock {
         write::render(self, previous)
     }
 
+    /// Returns the same lock with the pin of one artifact set.
+    #[must_use]
+    pub fn pinned(&self, id: &ArtifactId, pin: Pin) -> Self {
+        let mut lock = self.clone();
+        if let Some(artifact) = lock.artifacts.get_mut(id) {
+            artifact.pin = Some(pin);
+        }
+        lock
+    }
+
     /// Returns all toolchains, sorted by target and version.
     pub fn toolchains(&self) -> &[Toolchain] {
         &self.toolchains

@@ -33,7 +33,7 @@ pub enum MediaType {
     /// The tar stream of a layer.
     Layer(Compression),
     /// Something else.
-    Other(String),
+    Unknown(String),
 }
 
 impl MediaType {
@@ -50,7 +50,7 @@ impl MediaType {
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Other(name) => name,
+            Self::Unknown(name) => name,
             known => Self::NAMES.iter().find(|(media_type, _)| media_type == known).map_or("", |(_, name)| name),
         }
     }
@@ -68,7 +68,7 @@ impl From<&str> for MediaType {
             name => Self::NAMES
                 .into_iter()
                 .find(|(_, known)| *known == name)
-                .map_or_else(|| Self::Other(name.to_owned()), |(media_type, _)| media_type),
+                .map_or_else(|| Self::Unknown(name.to_owned()), |(media_type, _)| media_type),
         }
     }
 }

@@ -144,7 +144,9 @@ fn disorder(nodes: &[NodeProto], reader: usize, value: &str) -> OnnxError {
             cycle.push(reader);
             OnnxError::Cycle { nodes: cycle.into_iter().map(|index| label(index).to_string()).collect() }
         }
-        None => OnnxError::Unsorted { node: label(reader), value: value.to_owned(), producer: label(producer) },
+        None => {
+            OnnxError::Unsorted { node: label(reader), value: value.to_owned(), producer: Box::new(label(producer)) }
+        }
     }
 }
 

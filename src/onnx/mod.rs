@@ -2,7 +2,7 @@
 //!
 //! Owns the model as a value. A [`Model`] is valid by construction: its graph exists, every value has one producer that
 //! comes before its readers, every tensor has the elements its dimensions promise. External data is described, never
-//! opened. What should be changed, and why, is decided in [`crate::surgery`]. Follows the ONNX IR specification
+//! opened. What should be changed, and why, is decided elsewhere. Follows the ONNX IR specification
 //! (versions 3 to 13) over the types in [`proto`].
 
 mod bind;
@@ -145,8 +145,8 @@ pub enum OnnxError {
         node: NodeLabel,
         /// The value's name.
         value: String,
-        /// The producer.
-        producer: NodeLabel,
+        /// The producer. Boxed to keep the error small.
+        producer: Box<NodeLabel>,
     },
     /// A dimension below zero.
     #[error("{what} has the negative dimension {dimension}")]

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use thiserror::Error;
 
-use super::graph::{Reads, initializer_names, visit_reads};
+use super::graph::{Reads, initializer_names, is_onnx_domain, visit_reads};
 use super::patch::forget_lost_values;
-use super::proto::{GraphProto, ValueInfoProto};
+use super::proto::{GraphProto, NodeProto, ValueInfoProto};
 use super::types::element_types;
 use super::{Model, OnnxError, check, proto};
 use crate::hint::{Hint, nearest};
@@ -92,11 +92,13 @@ fn values_of<'a>(graph: &'a GraphProto, reads: &Reads<'a>, name: &str) -> Result
     let constants = initializer_names(graph);
     let inputs = graph.input.iter().map(|input| input.name()).filter(|input| !constants.contains(input));
     let computed = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let is_constant = |node: &NodeProto| node.op_type() == "Constant" && is_onnx_domain(node.domain());
+    let producer = reads.producer(name).and_then(|place| graph.node.get(place));
+    if constants.contains(name) || producer.is_some_and(is_constant) {
+        return Err(SelectError::Constant { name: name.to_owned() });
+    }
     if let Some(value) = inputs.chain(computed).find(|value| *value == name && !value.is_empty()) {
         return Ok(vec![value]);
-    }
-    if constants.contains(name) {
-        return Err(SelectError::Constant { name: name.to_owned() });
     }
     if let Some(node) = graph.node.iter().find(|node| node.name() == name && !name.is_empty()) {
         return Ok(node.output.iter().map(String::as_str).filter(|output| !output.is_empty()).collect());

@@ -296,6 +296,7 @@ fn branched() -> Model {
         .input("unused", FLOAT, &sizes(&[2]))
         .initializer(Tensor::floats("v", &[2], &[1.0, 2.0]))
         .initializer(Tensor::floats("k", &[2], &[1.0, 2.0]))
+        .node(Node::new("Constant", &[], &["five"]).float("value_float", 5.0))
         .node(relu("x", "a", "first"))
         .node(relu("a", "b", "second"))
         .node(
@@ -332,6 +333,7 @@ fn graphs_are_cut_at_values_and_nodes() {
     assert_eq!(error.to_string(), "the model has no output, intermediate value or node `secnod`; its outputs are `y`");
     assert_eq!(error.hints(), ["did you mean `second`?"]);
     assert!(matches!(cut(&["v"]), Err(SelectError::Constant { .. })));
+    assert!(matches!(cut(&["five"]), Err(SelectError::Constant { .. })));
     assert!(matches!(cut(&["a", "first"]), Err(SelectError::Duplicate { .. })));
     assert!(matches!(cut(&[]), Err(SelectError::Nothing)));
     let names = ["b".to_owned()];

@@ -1,9 +1,15 @@
-//! Operations on the host.
+//! Operations on the host: decisions carried out. One file an operation; commands call these and nothing below.
 
 pub mod assemble;
+pub mod collect;
+pub mod convert;
+pub mod dispatch;
+pub mod gather;
 pub mod image;
+pub mod inside;
+mod layer;
 pub mod lock;
 pub mod obtain;
+pub mod ready;
 pub mod store;
-mod layer;
 mod tree;

@@ -20,8 +20,8 @@ use crate::exchange::{ArtifactKind, FrontEndReport};
 use crate::hint::Hint;
 use crate::invocation::compile_arguments::{self, CompileArgumentError, CompileArguments};
 use crate::invocation::complaint::Complaint;
-use crate::invocation::driver::{Event, Places, Request};
-use crate::invocation::front_end::{self, Freezes, FrontEndError};
+use crate::invocation::driver::{Event, Places, Request, WORKERS_VARIABLE};
+use crate::invocation::front_end::{self, FrontEndError, Need};
 use crate::invocation::openvino::{self, Optimization};
 use crate::invocation::tools::{Compiler, Program};
 use crate::myriad::Blob;
@@ -46,6 +46,8 @@ pub struct Job<'run> {
     pub inputs: Vec<(String, Vec<u64>)>,
     /// Inputs that a constant replaces, with the constant as the Model Optimizer reads it.
     pub frozen: Vec<(String, String)>,
+    /// What only the Model Optimizer can do for this network.
+    pub need: Need,
     /// The nodes of the model, for messages.
     pub nodes: Vec<Node>,
     /// Where results go.
@@ -211,12 +213,8 @@ impl CompileError {
     }
 
     /// Returns whether the network is the cause, so that another reader may succeed.
-    fn is_about_the_network(&self) -> bool {
-        match self {
-            Self::Unsupported { .. } | Self::Refused { .. } => true,
-            Self::Tool(error) => matches!(error.failure, ProcessError::Failed { .. }),
-            _ => false,
-        }
+    const fn is_about_the_network(&self) -> bool {
+        matches!(self, Self::Unsupported { .. } | Self::Refused { .. })
     }
 }
 
@@ -241,8 +239,7 @@ pub fn compile(job: &Job<'_>, workshop: &Workshop<'_>, journal: &Journal<'_>) ->
         let Network::Ir(network) = &job.network else { return way.blobs(Path::new(""), None) };
         return way.blobs(network, None);
     };
-    let freezes = if job.frozen.is_empty() { Freezes::None } else { Freezes::Some };
-    let chosen = front_end::choose(job.options, &workshop.tools.compiler, freezes)?;
+    let chosen = front_end::choose(job.options, &workshop.tools.compiler, job.need)?;
     journal.line(&format!("front end: {} ({})", name_of(chosen.front_end), chosen.reason));
     let report = FrontEndReport { front_end: chosen.front_end, reason: chosen.reason };
     let error = match way.through(model, report) {
@@ -395,10 +392,10 @@ impl Way<'_> {
             scratch: text(errand.scratch),
             blob: text(errand.pattern),
         };
-        let workers = u32::try_from(errand.workers).unwrap_or(1);
-        let request = Request::new(places, errand.shaves.to_vec(), workers, &arguments, &options);
+        let request = Request::new(places, errand.shaves.to_vec(), &arguments, &options);
         let mut invocation = program.invocation("the compile driver", Vec::new(), job.intermediates);
         invocation.input = request.line();
+        invocation.environment.insert(WORKERS_VARIABLE.to_owned(), errand.workers.to_string());
 
         let mut trouble = None;
         let mut listen = |line: &str| match self.heed(line, errand) {

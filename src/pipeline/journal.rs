@@ -25,6 +25,10 @@ pub struct Journal<'run> {
     progress: &'run dyn Progress,
     listen: &'run (dyn Fn(&str) + Sync),
     path: PathBuf,
+    /// The output folder, with a slash at its end.
+    output: String,
+    /// The folder for what nobody keeps.
+    scratch: String,
     state: Mutex<State>,
 }
 
@@ -82,12 +86,22 @@ impl<'run> Journal<'run> {
     /// The log cannot be created.
     pub fn open(
         output: &Path,
+        scratch: &Path,
         progress: &'run dyn Progress,
         listen: &'run (dyn Fn(&str) + Sync),
     ) -> Result<Self, DiskError> {
         let path = output.join(LOG);
         let log = Some(disk::append(&path)?);
-        Ok(Self { progress, listen, path, state: Mutex::new(State { log, record: Record::default() }) })
+        let output = format!("{}/", output.display());
+        let scratch = scratch.display().to_string();
+        Ok(Self {
+            progress,
+            listen,
+            path,
+            output,
+            scratch,
+            state: Mutex::new(State { log, record: Record::default() }),
+        })
     }
 
     /// Writes one line to the log.
@@ -122,10 +136,11 @@ impl<'run> Journal<'run> {
     ) -> Result<Finished, ToolError> {
         let command = invocation.command();
         {
+            let placeless: Vec<String> = command.iter().map(|word| self.placeless(word)).collect();
             let commands = &mut self.state().record.commands;
-            commands.insert(step.to_owned(), command.clone());
+            commands.insert(step.to_owned(), placeless);
             if !invocation.input.is_empty() {
-                commands.insert(format!("{step}_input"), vec![invocation.input.trim_end().to_owned()]);
+                commands.insert(format!("{step}_input"), vec![self.placeless(invocation.input.trim_end())]);
             }
         }
         self.line(&format!("$ {}", command.join(" ")));
@@ -139,6 +154,12 @@ impl<'run> Journal<'run> {
         };
         self.measured(step, work, |finished| Some(finished.peak_memory))
             .map_err(|failure| ToolError { command, failure })
+    }
+
+    /// Returns a word of a command as it is recorded: paths in the output folder are relative to it, and the folder for
+    /// what nobody keeps has one name, so that the record of the same conversion is the same everywhere.
+    fn placeless(&self, word: &str) -> String {
+        word.replace(&self.output, "").replace(&self.scratch, "{scratch}")
     }
 
     /// Records the version of a tool.

@@ -1,19 +1,41 @@
 //! Inside the container: an order becomes a report.
 //!
-//! Owns the sequence of stages; each makes a new value and nothing is changed on the way: `Order` to `LoadedModel` to
-//! `ResolvedConfig` to `OperatedModel` to `CompiledModel` to `NnArchive` to `Report`. Needs nothing of the host but the
-//! exchange folder, and never the network.
+//! Owns the sequence of stages; each makes a new value and nothing is changed on the way: `Order` to [`LoadedModel`] to
+//! `ResolvedConfig` to [`OperatedModel`] to [`CompiledModel`] to the NN Archive to `Report`. Needs nothing of the host
+//! but the exchange folder, and never the network.
 
 pub mod capacity;
 pub mod compile;
+mod failure;
+mod ir;
 pub mod journal;
+pub mod load;
+pub mod operate;
+pub mod pack;
 pub mod superblob;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use self::compile::{CompiledModel, Ir, Job};
+use self::journal::{Journal, LOG};
+use self::load::LoadedModel;
+use self::operate::OperatedModel;
+use crate::config::{FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName};
+use crate::digest::Digest;
+use crate::disk;
+use crate::exchange::{Artifact, ArtifactKind, FrontEndReport, Order, Outcome, OutputForm, Report, Rewriting};
 use crate::invocation::tools::Tools;
+use crate::name::{Target, ToolchainName};
 use crate::process::Bounds;
 use crate::progress::Progress;
+use crate::units::ByteSize;
+
+pub use self::failure::PipelineError;
+
+/// The folder for everything between model and result.
+const INTERMEDIATES: &str = "intermediate_outputs";
+const RESULT_LIMIT: ByteSize = ByteSize::new(64 << 30);
 
 /// Where and with what a conversion is done.
 pub struct Workshop<'run> {
@@ -29,4 +51,231 @@ pub struct Workshop<'run> {
     pub progress: &'run dyn Progress,
     /// Who listens to the log.
     pub log: &'run (dyn Fn(&str) + Sync),
+}
+
+/// Carries out an order. Whatever happens is told in the report.
+pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
+    let journal = match disk::create_folder(&workshop.output)
+        .and_then(|()| Journal::open(&workshop.output, &workshop.scratch, workshop.progress, workshop.log))
+    {
+        Ok(journal) => journal,
+        Err(error) => return Report::new(Outcome::Failure(PipelineError::from(error).told())),
+    };
+    let mut told = Told::default();
+    let result = convert(order, workshop, &journal, &mut told);
+    if let Err(error) = &result {
+        let failure = error.told();
+        failure.messages.iter().for_each(|message| journal.line(&format!("error: {message}")));
+    }
+    let outcome = match result {
+        Ok(artifacts) => Outcome::Success { artifacts },
+        Err(error) => Outcome::Failure(error.told()),
+    };
+    let record = journal.record();
+    Report {
+        tools: record.tools,
+        steps: record.steps,
+        warnings: record.warnings,
+        rewritings: told.rewritings,
+        front_end: told.front_end,
+        ..Report::new(outcome)
+    }
+}
+
+/// What the report says of the way, also of one that ended early.
+#[derive(Default)]
+struct Told {
+    rewritings: Vec<Rewriting>,
+    front_end: Option<FrontEndReport>,
+}
+
+fn convert(
+    order: &Order,
+    workshop: &Workshop<'_>,
+    journal: &Journal<'_>,
+    told: &mut Told,
+) -> Result<Vec<Artifact>, PipelineError> {
+    accept(order, &workshop.tools)?;
+    let models = journal.step("load", || {
+        let load = |stage: &crate::config::Stage| Ok((stage.name.clone(), load::load(stage)?));
+        order.configuration.stages.iter().map(load).collect::<Result<BTreeMap<StageName, LoadedModel>, PipelineError>>()
+    })?;
+    let (config, notes) = load::resolved(&order.configuration, &models)?;
+    notes.iter().for_each(|note| journal.warn(note.to_string()));
+
+    let single = config.stages.len() == 1;
+    let folder_of = |stage: &ResolvedStage| {
+        if single { workshop.output.clone() } else { workshop.output.join(stage.name.as_str()) }
+    };
+    let mut produced = Vec::new();
+    for stage in &config.stages {
+        // Every stage of the configuration was loaded.
+        let Some(loaded) = models.get(&stage.name) else { continue };
+        produced.extend(one_stage(order, workshop, journal, Stage { stage, loaded, folder: &folder_of(stage) }, told)?);
+    }
+    if let Some((main, document)) = produced.iter().find_map(|made| Some((made, made.document.as_ref()?))) {
+        let name = format!("{}.{}.tar.xz", crate::config::sanitised(&config.name), order.target);
+        let path = workshop.output.join(name);
+        journal.step("archive", || pack::archive(&path, &main.artifact, &main.build_info, document))?;
+    }
+    let record = workshop.output.join("config.yaml");
+    disk::write(&record, repeatable(&config, &models, single).as_bytes())?;
+    artifacts(order, &workshop.output, &produced)
+}
+
+/// Refuses early what would fail late.
+fn accept(order: &Order, tools: &Tools) -> Result<(), PipelineError> {
+    if order.target != Target::Rvc2 {
+        return Err(PipelineError::Target { target: order.target });
+    }
+    let image = ToolchainName { target: tools.target, version: tools.version.clone() };
+    if image != order.toolchain() {
+        return Err(PipelineError::OtherImage { image, order: order.toolchain() });
+    }
+    let stages = order.configuration.stages.len();
+    if order.form == OutputForm::NnArchive && stages > 1 {
+        return Err(PipelineError::StagesInArchive { stages });
+    }
+    Ok(())
+}
+
+/// One stage and where its results go.
+struct Stage<'run> {
+    stage: &'run ResolvedStage,
+    loaded: &'run LoadedModel,
+    folder: &'run Path,
+}
+
+/// What one stage left in the output folder.
+struct Produced {
+    artifact: PathBuf,
+    kind: ArtifactKind,
+    build_info: String,
+    build_info_path: PathBuf,
+    document: Option<crate::nn_archive::Document>,
+}
+
+fn one_stage(
+    order: &Order,
+    workshop: &Workshop<'_>,
+    journal: &Journal<'_>,
+    place: Stage<'_>,
+    told: &mut Told,
+) -> Result<Option<Produced>, PipelineError> {
+    let Stage { stage, loaded, folder } = place;
+    let intermediates = folder.join(INTERMEDIATES);
+    disk::create_folder(&intermediates)?;
+    for folder in [folder, &intermediates] {
+        superblob::put(&folder.join(&loaded.file_name), &loaded.bytes)?;
+        for (path, bytes) in &loaded.beside {
+            let path = folder.join(path);
+            path.parent().map(disk::create_folder).transpose()?;
+            superblob::put(&path, bytes)?;
+        }
+    }
+    let operated = journal.step("rewrite", || operate::operate(loaded, stage, order.preprocessing, &intermediates))?;
+    operated.warnings.iter().for_each(|warning| journal.warn(warning.clone()));
+    for rewriting in &operated.rewritings {
+        journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
+    }
+    told.rewritings.extend(operated.rewritings.iter().cloned());
+
+    let rewritings = operated.rewritings.clone();
+    let job = job(stage, loaded, operated, folder, &intermediates);
+    let compiled = compile::compile(&job, workshop, journal)
+        .map_err(|source| PipelineError::Compile { model: loaded.file_name.clone(), source })?;
+    told.front_end = compiled.front_end.clone().or(told.front_end.take());
+    let document = match order.form {
+        OutputForm::Native => None,
+        OutputForm::NnArchive => Some(pack::describe(order, stage, &compiled)?),
+    };
+    let build_info = pack::BuildInfo::new(order, loaded, &compiled, &rewritings, journal.record()).render();
+    let build_info_path = folder.join("buildinfo.json");
+    disk::write(&build_info_path, build_info.as_bytes())?;
+    if !stage.settings.keep_intermediate_outputs {
+        disk::remove_all(&intermediates)?;
+    }
+    let CompiledModel { artifact, kind, .. } = compiled;
+    Ok(Some(Produced { artifact, kind, build_info, build_info_path, document }))
+}
+
+fn job<'run>(
+    stage: &'run ResolvedStage,
+    loaded: &'run LoadedModel,
+    operated: OperatedModel,
+    output: &'run Path,
+    intermediates: &'run Path,
+) -> Job<'run> {
+    let live = |input: &&ResolvedInput| input.frozen_value.is_none();
+    let inputs = stage.inputs.iter().filter(live).map(|input| (input.name.clone(), input.shape.clone())).collect();
+    let frozen =
+        stage.inputs.iter().filter_map(|input| Some((input.name.clone(), in_words(input.frozen_value.as_ref()?))));
+    Job {
+        name: &loaded.name,
+        network: operated.network,
+        size: loaded.size(),
+        options: &stage.settings.rvc2,
+        inputs,
+        frozen: frozen.collect(),
+        need: operated.need,
+        nodes: operated.nodes,
+        output,
+        intermediates,
+        ir: if stage.settings.keep_intermediate_outputs { Ir::Written } else { Ir::Unwritten },
+    }
+}
+
+/// Returns a constant as the Model Optimizer reads it: a number, or numbers in brackets with spaces between.
+fn in_words(value: &FrozenValue) -> String {
+    let number = |number: &Number| match number {
+        Number::Integer(value) => value.to_string(),
+        Number::Float(value) => format!("{value:?}"),
+        Number::Boolean(true) => "True".to_owned(),
+        Number::Boolean(false) => "False".to_owned(),
+    };
+    match value {
+        FrozenValue::Scalar(value) => number(value),
+        FrozenValue::List(values) => format!("[{}]", values.iter().map(number).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// Returns the configuration that repeats the conversion, with the models' copies beside it.
+fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>, single: bool) -> String {
+    let mut config = config.clone();
+    for stage in &mut config.stages {
+        if let Some(model) = models.get(&stage.name) {
+            let folder = if single { String::new() } else { format!("{}/", stage.name) };
+            stage.model.path = FileReference::new(format!("{folder}{}", model.file_name));
+            if stage.model.weights.is_some() {
+                stage.model.weights = Some(FileReference::new(format!("{folder}{}.bin", model.name)));
+            }
+        }
+    }
+    config.to_yaml()
+}
+
+/// Lists the results with their digests, as they are on the disk; the log is still being written and left out.
+fn artifacts(order: &Order, output: &Path, produced: &[Produced]) -> Result<Vec<Artifact>, PipelineError> {
+    let mut found = Vec::new();
+    for made in produced {
+        found.push((made.artifact.clone(), made.kind));
+        found.push((made.build_info_path.clone(), ArtifactKind::BuildInfo));
+    }
+    found.push((output.join("config.yaml"), ArtifactKind::Configuration));
+    if order.form == OutputForm::NnArchive {
+        let archives = disk::list(output)?.into_iter().filter(|path| path.to_string_lossy().ends_with(".tar.xz"));
+        let archives: Vec<_> = archives.map(|path| (path, ArtifactKind::NnArchive)).collect();
+        found.splice(0..0, archives);
+    }
+    let described = found.into_iter().map(|(path, kind)| {
+        let bytes = disk::read(&path, RESULT_LIMIT)?;
+        let below = path.strip_prefix(output).unwrap_or(&path).to_string_lossy().into_owned();
+        Ok(Artifact { path: below, size: ByteSize::new(bytes.len() as u64), sha256: Digest::of(&bytes), kind })
+    });
+    described.collect()
+}
+
+/// Returns where the log of a conversion into `output` is.
+pub fn log_path(output: &Path) -> PathBuf {
+    output.join(LOG)
 }

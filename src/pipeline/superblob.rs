@@ -89,6 +89,15 @@ pub fn read_blob(path: &Path, shaves: ShaveCount) -> Result<(Vec<u8>, Blob), Res
     Ok((bytes, blob))
 }
 
+/// Writes a file that nobody relies on after a crash, without waiting for the disk.
+///
+/// # Errors
+/// The file system refuses.
+pub fn put(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    disk::remove_file(path)?;
+    disk::write_all(&mut disk::create_new(path, 0o666)?, bytes, path)
+}
+
 /// Makes the superblob of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches.
 /// Each patch is also written beside its blob.
 ///
@@ -109,7 +118,7 @@ pub fn assemble(finished: &Receiver<(ShaveCount, PathBuf)>) -> Result<Vec<u8>, R
     for (shaves, path) in early.into_iter().chain(finished.iter()) {
         let (bytes, _) = read_blob(&path, shaves)?;
         let patch = differ.patch(&bytes);
-        disk::write(&path.with_extension("patch"), &patch)?;
+        put(&path.with_extension("patch"), &patch)?;
         patches.insert(shaves, patch);
     }
     Ok(superblob::write(&base, &patches)?)

@@ -2,4 +2,5 @@
 //!
 //! Owns plans: complete, comparable, and printable before anything happens. Must not do anything.
 
+pub mod convert;
 pub mod image;

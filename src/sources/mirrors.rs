@@ -1,6 +1,8 @@
-//! `[mirrors]` of the project's `modelconverter.toml`.
+//! The project's `modelconverter.toml`: the engine, and `[mirrors]`.
 //!
 //! ```toml
+//! engine = "docker"
+//!
 //! [mirrors]
 //! debian = ["https://mirror.example/debian"]
 //! debian-security = ["https://mirror.example/debian-security"]
@@ -46,10 +48,21 @@ impl Mirrors {
             match (key.as_str(), value) {
                 ("mirrors", Value::Table(table)) => mirrors.read(table)?,
                 ("mirrors", _) => return Err(SourcesError::Shape { key: key.clone(), expected: "a table" }),
-                _ => return Err(unknown(key, "", &["mirrors"])),
+                ("engine", Value::String(_)) => {}
+                ("engine", _) => return Err(SourcesError::Shape { key: key.clone(), expected: "a text" }),
+                _ => return Err(unknown(key, "", &["engine", "mirrors"])),
             }
         }
         Ok(mirrors)
+    }
+
+    /// Returns the engine that the text of `modelconverter.toml` chooses, as it is typed there.
+    ///
+    /// # Errors
+    /// No TOML.
+    pub fn engine(text: &str) -> Result<Option<String>, SourcesError> {
+        let document: Table = text.parse().map_err(|error| malformed(text, &error))?;
+        Ok(document.get("engine").and_then(Value::as_str).map(str::to_owned))
     }
 
     fn read(&mut self, table: &Table) -> Result<(), SourcesError> {

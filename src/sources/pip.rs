@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+// A length of time from `core`: this layer knows no clock.
+use core::time::Duration;
 
 use super::{Base, Environment, SourcesError};
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{BUFFER, Store, StoreError, partial, session};
 use crate::digest::{DiffId, Digest, Hasher};
 use crate::disk::{self, DiskError, FileLock, Sharing};
-use crate::lock::Lock;
+use crate::lock::{Lock, Pin};
 use crate::progress::{Progress, Subject};
 use crate::units::ByteSize;
 
@@ -250,6 +250,12 @@ impl Store {
         let result = self.verify_all(judge, &|by| progress.advanced(&subject, by));
         progress.ended(&subject, &result);
         result
+    }
+
+    /// Reads one blob again: `None` if it is not there, else whether its bytes are the pinned ones.
+    pub fn check(&self, pin: Pin) -> Result<Option<bool>, StoreError> {
+        let Some(path) = self.blob(&pin.sha256)? else { return Ok(None) };
+        Ok(Some(self.rehash(&path, &pin.sha256, &|_| ())? == Judgement::Intact))
     }
 
     fn verify_all(

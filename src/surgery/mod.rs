@@ -10,6 +10,7 @@ mod dead_code;
 mod evaluate;
 mod hard_sigmoid;
 mod initializer_inputs;
+mod onnx_domain;
 mod preprocessing;
 pub mod support;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use self::dead_code::DeadCode;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
+pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 
 use crate::hint::Hint;

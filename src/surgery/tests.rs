@@ -120,6 +120,21 @@ fn constants_stop_being_inputs() {
 }
 
 #[test]
+fn the_onnx_domain_is_written_plainly() {
+    let graph = Graph::new()
+        .input("x", FLOAT, &sizes(&[2]))
+        .node(Node::new("Relu", &["x"], &["a"]).domain("ai.onnx").named("first"))
+        .node(Node::new("Relu", &["a"], &["y"]))
+        .output("y", FLOAT, &sizes(&[2]));
+    let before = model(graph, 13);
+    let (after, operations) = operate(before.clone(), &[&PlainDomain]).unwrap();
+    assert!(reread(&after).graph().node.iter().all(|node| node.domain().is_empty()));
+    assert_eq!((operations.len(), operations[0].removed_nodes.as_slice()), (1, &["Relu `first`".to_owned()][..]));
+    let inputs = [("x", array(&[2], &[1.0, -1.0]))];
+    assert_eq!(evaluate(&after, &inputs), evaluate(&before, &inputs));
+}
+
+#[test]
 fn dead_code_goes_and_live_code_stays() {
     let nested = Graph::new().node(Node::new("Add", &["a", "v"], &["inner"])).output("inner", FLOAT, &[]);
     let graph = Graph::new()
@@ -164,7 +179,9 @@ fn with(input: &str, wanted: InputPreprocessing) -> Preprocess {
 
 #[test]
 fn inputs_are_reversed_then_centred_then_scaled() {
-    let cases: [(&[i64], InputPreprocessing, &[f64], &[f64], &[&str]); 9] = [
+    /// Shape, what is wanted, input, expected output, expected operators.
+    type Case<'a> = (&'a [i64], InputPreprocessing, &'a [f64], &'a [f64], &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
         // Mean and scale stand in the order of the network's own channels, which come after the reversal.
         (
             &[1, 3, 1, 2],
@@ -385,4 +402,41 @@ fn passes_without_end_and_invalid_patches_are_caught() {
         panic!("{error}");
     };
     assert_eq!(value, "y");
+}
+
+#[test]
+fn damaged_models_are_refused_or_rewritten_but_never_panic() {
+    let nested = Graph::new().node(Node::new("Relu", &["x"], &["inner"])).output("inner", FLOAT, &[]);
+    let graph = Graph::new()
+        .input("x", FLOAT, &sizes(&[1, 3]))
+        .initializer(Tensor::raw("c", builder::BOOL, &[], &[1]))
+        .node(Node::new("HardSigmoid", &["x"], &["h"]).float("alpha", 0.1))
+        .node(Node::new("If", &["c"], &["i"]).graph("then_branch", &nested).graph("else_branch", &nested))
+        .node(Node::new("Add", &["h", "i"], &["y"]).domain("ai.onnx"))
+        .output("y", FLOAT, &sizes(&[1, 3]));
+    let whole = builder::Model::new(graph).bytes();
+    let preprocess = with("x", preprocess(true, &[1.0, 2.0, 3.0], &[2.0], "NC"));
+    let passes: [&dyn Pass; 5] = [&FreeInitializers, &PlainDomain, &LowerHardSigmoid, &preprocess, &DeadCode];
+    let mut rewritten = 0;
+    for index in 0..whole.len() {
+        for value in [0x00, 0x01, 0x7f, 0x80, 0xff, whole[index] ^ 1, whole[index] ^ 2, whole[index] ^ 0x10] {
+            let mut damaged = whole.clone();
+            damaged[index] = value;
+            let Ok(model) = Model::parse(damaged.into()) else {
+                continue;
+            };
+            let _ = crate::onnx::select_outputs(&model, &["h".to_owned(), "i".to_owned()]);
+            match operate(model, &passes) {
+                Ok((model, _)) => {
+                    rewritten += 1;
+                    support::unsupported(&model, support::FrontEnd::Importer);
+                    support::unsupported(&model, support::FrontEnd::ModelOptimizer);
+                    assert_eq!(reread(&model), model);
+                }
+                Err(SurgeryError::Patch { pass, source }) => panic!("{pass}: {source:?}"),
+                Err(_) => {}
+            }
+        }
+    }
+    assert!(rewritten > 100, "{rewritten}");
 }

@@ -59,7 +59,8 @@ impl Rootfs {
                 let _ = fs::remove_file(tree.join("var/run"));
                 symlink("/run", tree.join("var/run")).unwrap();
                 // A program that would change the user, if that were possible.
-                let other = bin.join("other-user");
+                let other = tree.join("other-user/id");
+                fs::create_dir(tree.join("other-user")).unwrap();
                 fs::copy(busybox(), &other).unwrap();
                 let _ = std::os::unix::fs::chown(&other, Some(12345), Some(12345));
                 fs::set_permissions(&other, fs::Permissions::from_mode(0o6755)).unwrap();

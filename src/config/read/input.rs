@@ -105,12 +105,15 @@ impl Reader {
     }
 
     fn layout(&mut self, tree: &Tree, key: &str) -> Option<Layout> {
-        let text = self.text(tree, key)?;
-        let layout = text.parse::<Layout>();
-        if layout.is_err() {
+        // A scalar has the empty layout.
+        let layout = match &tree.value {
+            Value::Text(text) => text.parse::<Layout>().ok(),
+            _ => None,
+        };
+        if layout.is_none() {
             self.wrong_type(tree, key, "one letter per dimension, each once, such as `NCHW`");
         }
-        layout.ok()
+        layout
     }
 
     fn encoding(&mut self, tree: &Tree, key: &str) -> Option<Encoding> {

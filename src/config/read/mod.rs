@@ -253,27 +253,13 @@ impl Reader {
         if let Some(tree) = fields.get("onnx_optimizations") {
             settings.onnx_optimizations = self.optimizations(tree, &at("onnx_optimizations"));
         }
-        self.disabled(
-            fields,
-            place,
-            "disable_onnx_simplification",
-            "onnx_simplification",
-            &mut |settings| {
-                settings.onnx_simplification = None;
-            },
-            &mut settings,
-        );
+        if self.disabled(fields, place, "disable_onnx_simplification", "onnx_simplification", "false") {
+            settings.onnx_simplification = None;
+        }
         for old in ["disable_onnx_optimizations", "disable_onnx_optimization"] {
-            self.disabled(
-                fields,
-                place,
-                old,
-                "onnx_optimizations",
-                &mut |settings| {
-                    settings.onnx_optimizations.clear();
-                },
-                &mut settings,
-            );
+            if self.disabled(fields, place, old, "onnx_optimizations", "none") {
+                settings.onnx_optimizations.clear();
+            }
         }
         let mut reference = |key: &str| fields.some(key).and_then(|tree| self.text(tree, &at(key)));
         settings.output_remote_url = reference("output_remote_url").map(FileReference::new);
@@ -286,6 +272,7 @@ impl Reader {
     fn simplifier(&mut self, tree: &Tree, key: &str) -> Option<Simplifier> {
         match &tree.value {
             Value::Boolean(false) => None,
+            Value::Text(text) if ["no", "off"].contains(&text.as_str()) => None,
             Value::Text(_) => self.named(tree, key),
             _ => {
                 self.wrong_type(tree, key, "`onnxsim`, `onnxslim` or false");
@@ -299,7 +286,7 @@ impl Reader {
         match &tree.value {
             Value::Null | Value::Boolean(false) => Vec::new(),
             Value::Boolean(true) => Optimization::ALL.to_vec(),
-            Value::Text(text) if text == "none" => Vec::new(),
+            Value::Text(text) if ["none", "no", "off"].contains(&text.as_str()) => Vec::new(),
             Value::Text(text) if text == "all" => Optimization::ALL.to_vec(),
             Value::Map(_) => {
                 let known: Vec<&'static str> = Optimization::ALL.iter().map(|variant| variant.as_str()).collect();
@@ -320,26 +307,15 @@ impl Reader {
         }
     }
 
-    /// Reads a boolean of old that turned something off.
-    fn disabled(
-        &mut self,
-        fields: Fields<'_>,
-        place: &str,
-        old: &str,
-        new: &str,
-        turn_off: &mut dyn FnMut(&mut StageSettings),
-        settings: &mut StageSettings,
-    ) {
-        let Some(tree) = fields.get(old) else { return };
-        let off = self.boolean(tree, &format!("{place}{old}"));
-        let value = if new == "onnx_simplification" { "false" } else { "none" };
+    /// Reads a boolean of old and returns whether it turns off what `new: value` turns off now.
+    fn disabled(&mut self, fields: Fields<'_>, place: &str, old: &str, new: &str, value: &str) -> bool {
+        let Some(tree) = fields.get(old) else { return false };
+        let off = self.boolean(tree, &format!("{place}{old}")) == Some(true);
         self.note(&tree.origin, format!("`{old}` is deprecated: write `{new}: {value}`"));
-        if off == Some(true) {
-            if fields.get(new).is_some() {
-                self.rule(&tree.origin, format!("cannot specify both `{place}{old}` and `{place}{new}`"));
-            }
-            turn_off(settings);
+        if off && fields.get(new).is_some() {
+            self.rule(&tree.origin, format!("cannot specify both `{place}{old}` and `{place}{new}`"));
         }
+        off
     }
 }
 

@@ -64,7 +64,14 @@ impl Reader {
     /// Reads a mapping whose keys are all in `known`.
     pub(super) fn mapping<'t>(&mut self, tree: &'t Tree, place: &str, known: &[&'static str]) -> Option<Fields<'t>> {
         let Value::Map(entries) = &tree.value else {
-            self.wrong_type(tree, place, "a mapping");
+            if place.is_empty() {
+                self.rule(
+                    &tree.origin,
+                    format!("the configuration must be a mapping, found {}", tree.value.describe()),
+                );
+            } else {
+                self.wrong_type(tree, place, "a mapping");
+            }
             return None;
         };
         for entry in entries {
@@ -126,7 +133,7 @@ impl Reader {
     pub(super) fn integer(&mut self, tree: &Tree, key: &str, least: i64, most: i64) -> Option<i64> {
         let expected = || match (least, most) {
             (i64::MIN, i64::MAX) => "an integer".to_owned(),
-            (_, i64::MAX) => format!("an integer of at least {least}"),
+            (_, most) if most >= i64::from(i32::MAX) => format!("an integer of at least {least}"),
             _ => format!("an integer from {least} to {most}"),
         };
         let value = match &tree.value {

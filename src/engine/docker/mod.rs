@@ -159,17 +159,16 @@ impl Docker {
         &self,
         run: &ContainerRun<'_>,
         output: &dyn OutputLines,
-        archive: Option<mpsc::Receiver<io::Result<Bytes>>>,
         client: &Client,
-        image: String,
+        image: Image,
         signals: &mut pipe::Receiver,
     ) -> Result<ContainerOutcome, EngineError> {
-        let image = match archive {
-            Some(pieces) => tokio::select! {
+        let image = match image {
+            Image::Arriving(pieces) => tokio::select! {
                 loaded = self.load(client, run, pieces) => loaded?,
                 signal = next_signal(signals) => return Ok(interrupted(signal)),
             },
-            None => image,
+            Image::Present(id) => id,
         };
         let body = describe(client, run, image).await?;
         let terminal = body.tty == Some(true);
@@ -233,23 +232,34 @@ impl Engine for Docker {
             };
             Ok::<_, DockerError>((client, image))
         })?;
-        if image.is_none() && run.image.archive.is_none() {
-            return Err(DockerError::ImageMissing { reference: run.image.reference.clone() }.into());
-        }
         std::thread::scope(|scope| {
-            let archive = run.image.archive.filter(|_| image.is_none()).map(|archive| {
-                let (sender, receiver) = mpsc::channel(4);
-                scope.spawn(move || send(archive, sender));
-                receiver
-            });
+            let image = match (image, run.image.archive) {
+                (Some(id), _) => Image::Present(id),
+                (None, Some(archive)) => {
+                    let (sender, receiver) = mpsc::channel(4);
+                    scope.spawn(move || send(archive, sender));
+                    Image::Arriving(receiver)
+                }
+                (None, None) => {
+                    return Err(DockerError::ImageMissing { reference: run.image.reference.clone() }.into());
+                }
+            };
             runtime.block_on(async {
                 let received = interruptions.received.try_clone().map_err(DockerError::Listen)?;
                 let mut signals =
                     pipe::Receiver::from_owned_fd(OwnedFd::from(received)).map_err(DockerError::Listen)?;
-                self.run_in(run, output, archive, &client, image.unwrap_or_default(), &mut signals).await
+                self.run_in(run, output, &client, image, &mut signals).await
             })
         })
     }
+}
+
+/// Where the image of a run is.
+enum Image {
+    /// In the daemon, under this id.
+    Present(String),
+    /// Coming through this channel, as an archive.
+    Arriving(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, DockerError> {
@@ -323,10 +333,9 @@ async fn describe(client: &Client, run: &ContainerRun<'_>, image: String) -> Res
     let info = info.map_err(|source| DockerError::Request { action: "describe itself", source })?;
     let security = info.security_options.unwrap_or_default();
     let has = |name: &str| security.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
-    let user = if has("rootless") {
-        "0:0".to_owned()
-    } else {
-        format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    let (uid, gid) = match has("rootless") {
+        true => (0, 0),
+        false => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
     };
     let mut mounts = Vec::with_capacity(run.mounts.len());
     for mount in &run.mounts {
@@ -345,12 +354,14 @@ async fn describe(client: &Client, run: &ContainerRun<'_>, image: String) -> Res
     }
     let memory = run.limits.memory.and_then(|memory| i64::try_from(memory.bytes()).ok());
     let temporary = memory.map_or_else(String::new, |bytes| format!(",size={bytes}"));
+    // Some runtimes give a tmpfs the mode of the folder below it instead of the one asked for; the owner can write.
+    let tmpfs = format!("rw,exec,nosuid,nodev,mode=1777,uid={uid},gid={gid}");
     let host = HostConfig {
         init: Some(true),
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([
-            ("/tmp".to_owned(), format!("rw,exec,nosuid,nodev,mode=1777{temporary}")),
-            ("/run".to_owned(), "rw,exec,nosuid,nodev,mode=1777,size=64m".to_owned()),
+            ("/tmp".to_owned(), format!("{tmpfs}{temporary}")),
+            ("/run".to_owned(), format!("{tmpfs},size=64m")),
         ])),
         mounts: Some(mounts),
         memory,
@@ -376,7 +387,7 @@ async fn describe(client: &Client, run: &ContainerRun<'_>, image: String) -> Res
     Ok(ContainerCreateBody {
         image: Some(image),
         hostname: (run.network == Network::None).then(|| "modelconverter".to_owned()),
-        user: Some(user),
+        user: Some(format!("{uid}:{gid}")),
         entrypoint: program.map(|program| vec![program.clone()]),
         cmd: Some(arguments.to_vec()),
         env: Some(run.environment().iter().map(|(name, value)| format!("{name}={value}")).collect()),

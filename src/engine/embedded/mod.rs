@@ -6,6 +6,7 @@
 //!
 //! Not guarded against: other processes of the same user on the host, and what the kernel itself gets wrong.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -42,9 +43,9 @@ const STAGE: &str = "--container-stage";
 
 /// Becomes the helper of a run, if this process was started as one; otherwise returns at once.
 ///
-/// `main` calls this before anything else, while the process has one thread.
-pub fn maybe_enter() {
-    let mut arguments = std::env::args_os().skip(1);
+/// The program calls this with its arguments before anything else, while the process has one thread.
+pub fn maybe_enter(arguments: impl IntoIterator<Item = OsString>) {
+    let mut arguments = arguments.into_iter().skip(1);
     if arguments.next().is_some_and(|first| first == STAGE) {
         let channels = arguments.next().and_then(|numbers| stage::Channels::adopt(numbers.to_str()?));
         match channels {

@@ -32,7 +32,7 @@ use crate::plan::image::{ImagePlan, LayerPlan};
 use crate::progress::Progress;
 use crate::python::PythonError;
 use crate::recipe::{Prepare, RecipeFiles};
-use crate::store::{Store, StoreError};
+use crate::store::{Judgement, Store, StoreError};
 use crate::units::ByteSize;
 use fit::check_image;
 use workshop::{Made, Workshop};
@@ -45,6 +45,9 @@ pub const CONVERTER_LAYER: &str = "converter";
 
 /// The variable that tells the converter inside an image which toolchain it is in.
 pub const TOOLCHAIN_VARIABLE: &str = "MODELCONVERTER_TOOLCHAIN";
+
+/// The variable that tells the converter inside an image the identity of the toolchain's layers, for its records.
+pub const LAYERS_VARIABLE: &str = "MODELCONVERTER_LAYERS";
 
 /// The kind of store documents that say what a layer measured, by the digest of what decides its bytes.
 const MEASURED: &str = "layers";
@@ -72,6 +75,27 @@ pub struct AssembledImage {
     pub env: BTreeMap<String, String>,
     /// A command that fills the image's cache folder.
     pub prepare: Option<Prepare>,
+}
+
+impl AssembledImage {
+    /// Returns the layers that the lock pins: all but the converter's own.
+    pub fn toolchain_layers(&self) -> impl Iterator<Item = &AssembledLayer> {
+        self.layers.iter().filter(|layer| layer.name.as_str() != CONVERTER_LAYER)
+    }
+
+    /// Returns the identity of the toolchain's layers: the same whatever converter is above them.
+    pub fn layers_identity(&self) -> Digest {
+        layers_identity(self.toolchain_layers())
+    }
+}
+
+/// Computes the diff id of an unpacked layer again, for `store verify`.
+pub fn judge(expected: &DiffId, path: &Path) -> Judgement {
+    match tree::measure(path) {
+        Ok((found, _)) if found == *expected => Judgement::Intact,
+        Ok((found, _)) => Judgement::Broken { reason: format!("its files have the diff id {found}") },
+        Err(error) => Judgement::Broken { reason: error.to_string() },
+    }
 }
 
 /// A layer in the store.
@@ -320,12 +344,14 @@ pub fn assemble_with(
     progress: &dyn Progress,
 ) -> Result<AssembledImage, AssembleError> {
     let mut layers = assemble_layers(Job { plan, store, files, effort, progress })?;
+    let identity = layers_identity(&layers);
     let mut env = plan.env.clone();
     let mut history: Vec<String> = plan.layers.iter().map(created_by).collect();
     if let Converter::Program(path) = converter {
         layers.push(converter_layer(path, store)?);
         history.push(format!("modelconverter layer-format {LAYER_FORMAT}: modelconverter"));
         env.insert(TOOLCHAIN_VARIABLE.to_owned(), plan.toolchain.to_string());
+        env.insert(LAYERS_VARIABLE.to_owned(), identity.to_string());
     }
     let defaults = ProcessDefaults {
         entrypoint: match converter {
@@ -346,6 +372,12 @@ pub fn assemble_with(
         env,
         prepare: plan.prepare.clone(),
     })
+}
+
+/// Returns the digest of the diff ids of some layers, lowest first: the OCI image specification's "chain" in one step.
+fn layers_identity<'a>(layers: impl IntoIterator<Item = &'a AssembledLayer>) -> Digest {
+    let ids: Vec<String> = layers.into_iter().map(|layer| layer.diff_id.to_string()).collect();
+    Digest::of(ids.join(" ").as_bytes())
 }
 
 /// Says what a layer was made of.

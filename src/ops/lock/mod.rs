@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::hint::Hint;
 use crate::lock::{Artifact, Change, LayerBytes, Lock, LockError, LockedLayer, Source, Toolchain, diff};
 use crate::name::{ArtifactId, FileName, LayerName, Target, ToolchainName};
-use crate::recipe::{ArchiveRecipe, Recipe, ToolchainRecipe};
+use crate::recipe::{ArchiveRecipe, Recipe, RecipeFiles, ToolchainRecipe};
 
 pub use debian::DebianLockError;
 pub use fetched::FetchedIndexes;
@@ -34,8 +34,8 @@ pub use verdicts::UnknownScript;
 pub struct RecipeWithFiles<'a> {
     /// The recipe.
     pub recipe: &'a Recipe,
-    /// Returns the bytes of a file below the recipe's folder.
-    pub files: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
+    /// The files of its folder.
+    pub files: &'a dyn RecipeFiles,
 }
 
 /// Which pins may move.
@@ -358,7 +358,7 @@ pub fn measure<E: From<LockError>>(
 fn digest(input: &RecipeWithFiles<'_>, toolchain: &ToolchainRecipe) -> Result<Digest, LockingError> {
     let target = input.recipe.target;
     input.recipe.digest(toolchain, |path| {
-        (input.files)(path).map_err(|source| LockingError::File { target, path: path.to_owned(), source })
+        input.files.read(path).map_err(|source| LockingError::File { target, path: path.to_owned(), source })
     })
 }
 

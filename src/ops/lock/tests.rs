@@ -39,6 +39,15 @@ const RECIPE: &str = r#"
     folder = "/opt"
 "#;
 
+/// Files that all have the same content.
+struct Files(&'static [u8]);
+
+impl RecipeFiles for Files {
+    fn read(&self, _from: &str) -> io::Result<Vec<u8>> {
+        Ok(self.0.to_vec())
+    }
+}
+
 /// Indexes in memory; counts what it is asked for.
 #[derive(Default)]
 struct Fake {
@@ -150,7 +159,7 @@ fn fake() -> Fake {
 
 fn run(old: Option<&Lock>, recipe: &str, moves: Moves, indexes: &Fake) -> Result<Resolved, LockingError> {
     let recipe: Recipe = recipe.parse().unwrap();
-    resolve(old, &[RecipeWithFiles { recipe: &recipe, files: &|_| Ok(b"a".to_vec()) }], &moves, indexes)
+    resolve(old, &[RecipeWithFiles { recipe: &recipe, files: &Files(b"a") }], &moves, indexes)
 }
 
 fn ids(lock: &Lock) -> Vec<&str> {
@@ -174,8 +183,7 @@ fn a_recipe_becomes_a_lock_that_fits_it() {
     assert_eq!(Lock::parse(&resolved.lock.render(None)).unwrap(), resolved.lock);
     assert_eq!(resolved.notes[0].to_string(), "index of debian bullseye: not verified: no keyring");
     let recipe: Recipe = RECIPE.parse().unwrap();
-    let with = |bytes: &'static [u8]| move |_: &str| Ok(bytes.to_vec());
-    let (same, other) = (with(b"a"), with(b"b"));
+    let (same, other) = (Files(b"a"), Files(b"b"));
     let fits = check(&resolved.lock, &[RecipeWithFiles { recipe: &recipe, files: &same }]).unwrap();
     assert_eq!(fits, []);
     let stale = check(&resolved.lock, &[RecipeWithFiles { recipe: &recipe, files: &other }]).unwrap();
@@ -231,8 +239,7 @@ fn unknown_scripts_stop_with_their_text_and_a_stanza_to_paste() {
     indexes.debian[0].3 = "#!/bin/sh\nmake other links\n";
     assert!(matches!(run(Some(&resolved.lock), &judged, Moves::All, &indexes), Err(LockingError::Scripts { .. })));
     let withdrawn: Recipe = RECIPE.parse().unwrap();
-    let stale =
-        check(&resolved.lock, &[RecipeWithFiles { recipe: &withdrawn, files: &|_| Ok(b"a".to_vec()) }]).unwrap();
+    let stale = check(&resolved.lock, &[RecipeWithFiles { recipe: &withdrawn, files: &Files(b"a") }]).unwrap();
     assert!(matches!(stale[..], [Stale::Verdict { .. }]), "{stale:?}");
 }
 

@@ -115,9 +115,10 @@ def compile_one(core, network, request, shaves):
 def compile_all(core, network, request):
     # What the C library still holds would be printed by every child again.
     ctypes.CDLL(None).fflush(None)
+    workers = int(os.environ.get("MODELCONVERTER_WORKERS", "1"))
     waiting, running = list(request["shaves"]), {}
     while waiting or running:
-        while waiting and len(running) < request["workers"]:
+        while waiting and len(running) < workers:
             shaves = waiting.pop(0)
             child = os.fork()
             if child == 0:

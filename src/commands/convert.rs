@@ -1,0 +1,289 @@
+//! `convert`: a model becomes what a device runs.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::Status;
+use super::context::Context;
+use crate::config::StageName;
+use crate::engine::Limits;
+use crate::exchange::{FailureKind, OutputForm, PreprocessingPlace};
+use crate::hint::Hint;
+use crate::name::{Target, ToolchainName, ToolchainVersion};
+use crate::ops;
+use crate::ops::assemble::AssembledImage;
+use crate::ops::collect::CollectError;
+use crate::ops::convert::{ConvertError, Output};
+use crate::ops::dispatch::{DispatchError, Session, SessionImage};
+use crate::ops::gather::{Folders, GatherError, Gathered, Words};
+use crate::plan::convert::{self, ConversionRequest, EngineChoice, ImageChoice};
+use crate::project::Project;
+use crate::ui::{Failure, Kind};
+use crate::units::ByteSize;
+
+/// Convert a model for a target
+///
+/// The model, or the configuration or NN Archive that names it, is given with --path or as `input_model PATH` among the
+/// overrides. Overrides are pairs of a key of the configuration and a value, for example
+/// `inputs.0.shape [1,3,224,224] rvc2.superblob False`.
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// What to convert for: rvc2, rvc3, rvc4 or hailo
+    target: Target,
+    /// Pairs of configuration key and value; they win over the configuration file
+    #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
+    overrides: Vec<String>,
+    /// A configuration (YAML), an NN Archive, or a bare model (.onnx, .xml, .bin, .tflite)
+    #[arg(long)]
+    path: Option<String>,
+    /// The version of the vendor's tools; see `toolchain list`
+    #[arg(long, alias = "tool_version", value_name = "VERSION")]
+    tool_version: Option<ToolchainVersion>,
+    /// An image that exists in the container engine, instead of the locked one; without a tag, `<version>-latest`
+    #[arg(long, alias = "docker-image", alias = "docker_image", value_name = "NAME[:TAG]")]
+    image: Option<String>,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = To::NnArchive)]
+    to: To,
+    /// Where the result goes: a name below `output/`, or a path
+    #[arg(long, alias = "output_dir", value_name = "FOLDER")]
+    output_dir: Option<String>,
+    /// The stage that holds the main model, where there are several
+    #[arg(long, alias = "main_stage", value_name = "STAGE")]
+    main_stage: Option<StageName>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Print the plan and do nothing
+    #[arg(long, alias = "dry_run")]
+    dry_run: bool,
+}
+
+/// How containers are run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What runs the image
+    #[arg(long, value_enum, env = "MODELCONVERTER_ENGINE")]
+    pub(super) engine: Option<EngineName>,
+    /// Memory the tools may use, for example 4GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(super) memory: Option<ByteSize>,
+    /// Processors the tools may use, for example 1.5
+    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    pub(super) cpus: Option<f64>,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum To {
+    /// The compiled model alone
+    Native,
+    /// The compiled model and its NN Archive
+    NnArchive,
+}
+
+/// What runs images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum EngineName {
+    /// This program itself, without a daemon
+    Embedded,
+    /// Docker or Podman, through its socket
+    Docker,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("expected a number above zero".to_owned()),
+    }
+}
+
+pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
+    let working = context.working_folder()?;
+    let gathered = gather(&args, &working, context)?;
+    for note in &gathered.notes {
+        context.printer.warn(note.to_string());
+    }
+    if let Some(toolchain) = context.inside() {
+        return in_image(&args, gathered, toolchain, context);
+    }
+    let project = context.project()?;
+    let toolchain = toolchain(&args, &project)?;
+    let place = place(&args, &gathered, &working);
+    let request = request(&args, gathered, toolchain, place);
+    let plan = convert::plan(request).map_err(|error| Failure::of(Kind::Usage, &error))?;
+    if args.dry_run {
+        context.printer.result(&plan, || plan.to_string());
+        return Ok(Status::Success);
+    }
+    ops::collect::check_place(&plan.output).map_err(|error| Failure::of(Kind::Project, &error))?;
+    let store = context.store()?;
+    let engine = context.engine(Some(plan.engine), &store)?;
+    let image = match &plan.image {
+        ImageChoice::Locked => {
+            let name = project.toolchain(args.target, args.tool_version.as_ref());
+            let name = name.map_err(|error| Failure::of(Kind::Project, &error))?;
+            ChosenImage::Assembled(Box::new(context.image(&project, &store, &name)?))
+        }
+        ImageChoice::Named(names) => ChosenImage::Named(context.named_image(names)?),
+    };
+    let session =
+        Session { image: image.as_session(), store: &store, engine: engine.as_ref(), limits: args.run.limits() };
+    let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
+    finish(&output, context);
+    Ok(Status::Success)
+}
+
+fn gather(args: &ConvertArgs, working: &Path, context: &Context) -> Result<Gathered, Failure> {
+    let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
+    let home = context.variable("HOME").map(PathBuf::from);
+    let folders = Folders { working, home: home.as_deref() };
+    ops::gather::gather(&words, &folders).map_err(|error| {
+        let kind = match error {
+            GatherError::Words(_) => Kind::Usage,
+            _ => Kind::Project,
+        };
+        Failure::of(kind, &error)
+    })
+}
+
+/// Inside an image the conversion is done here and now, by the tools around this process.
+fn in_image(
+    args: &ConvertArgs,
+    gathered: Gathered,
+    toolchain: ToolchainName,
+    context: &Context,
+) -> Result<Status, Failure> {
+    let asked = ToolchainName {
+        target: args.target,
+        version: args.tool_version.clone().unwrap_or_else(|| toolchain.version.clone()),
+    };
+    if asked != toolchain {
+        let message = format!("this image converts with {toolchain}, not with {asked}");
+        return Err(Failure::new(Kind::Usage, message).hinted(["use the image of the other toolchain".to_owned()]));
+    }
+    let place = place(args, &gathered, &context.working_folder()?);
+    let plan = convert::plan_in_image(request(args, gathered, toolchain, place))
+        .map_err(|error| Failure::of(Kind::Usage, &error))?;
+    if args.dry_run {
+        context.printer.result(&plan, || plan.to_string());
+        return Ok(Status::Success);
+    }
+    let output = ops::inside::convert(&plan, context.image_id(), context.bars.as_ref()).map_err(failure)?;
+    finish(&output, context);
+    Ok(Status::Success)
+}
+
+/// Returns the toolchain. With an image of somebody else, the version need not be in the lock.
+fn toolchain(args: &ConvertArgs, project: &Project) -> Result<ToolchainName, Failure> {
+    match (&args.image, &args.tool_version) {
+        (Some(_), Some(version)) => Ok(ToolchainName { target: args.target, version: version.clone() }),
+        _ => project
+            .toolchain(args.target, args.tool_version.as_ref())
+            .map_err(|error| Failure::of(Kind::Project, &error)),
+    }
+}
+
+fn request(args: &ConvertArgs, gathered: Gathered, toolchain: ToolchainName, place: PathBuf) -> ConversionRequest {
+    ConversionRequest {
+        image: convert::choose_image(args.image.as_deref(), &toolchain),
+        toolchain,
+        engine: args.run.engine.map(EngineName::choice),
+        configuration: gathered.configuration,
+        files: gathered.files,
+        form: match args.to {
+            To::Native => OutputForm::Native,
+            To::NnArchive => OutputForm::NnArchive,
+        },
+        preprocessing: PreprocessingPlace::Model,
+        main_stage: args.main_stage.clone(),
+        place,
+    }
+}
+
+/// Returns where the result goes: a bare name below `output/`, a path as it is, else a name made of model and time.
+fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> PathBuf {
+    match &args.output_dir {
+        Some(path) if path.contains('/') => working.join(path.trim_end_matches('/')),
+        Some(name) => working.join("output").join(name),
+        None => {
+            let now = jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S").to_string();
+            working.join("output").join(convert::output_name(&gathered.configuration, args.target, &now))
+        }
+    }
+}
+
+fn finish(output: &Output, context: &Context) {
+    for warning in &output.report.warnings {
+        context.printer.warn(warning);
+    }
+    context.printer.result(output, || {
+        let mut text = String::new();
+        for artifact in &output.artifacts {
+            let path = output.folder.join(&artifact.path);
+            let _ = writeln!(text, "{} ({})", path.display(), artifact.size);
+        }
+        text
+    });
+}
+
+fn failure(error: ConvertError) -> Failure {
+    let interrupted = |signal: i32| Failure::new(Kind::Interrupted, format!("interrupted by signal {signal}"));
+    match &error {
+        ConvertError::Collect(CollectError::Taken { .. }) => Failure::of(Kind::Project, &error),
+        ConvertError::Dispatch(DispatchError::Interrupted(signal)) => interrupted(*signal),
+        ConvertError::Dispatch(dispatch) => {
+            Failure::of(Kind::Environment, &error).with_last_lines(dispatch.last_lines().iter().cloned())
+        }
+        ConvertError::Reported { failure, .. } => {
+            let kind = match failure.kind {
+                FailureKind::Usage => Kind::Usage,
+                FailureKind::Project => Kind::Project,
+                FailureKind::Environment => Kind::Environment,
+                FailureKind::Internal => Kind::Internal,
+            };
+            let (first, rest) =
+                failure.messages.split_first().map_or(("", [].as_slice()), |(first, rest)| (first.as_str(), rest));
+            Failure::new(kind, first)
+                .caused(rest.iter().cloned())
+                .hinted(error.hints())
+                .with_last_lines(failure.tool.iter().flat_map(|tool| tool.last_lines.clone()))
+        }
+        _ => Failure::of(Kind::Environment, &error),
+    }
+}
+
+/// An image, wherever it is.
+pub(super) enum ChosenImage {
+    Assembled(Box<AssembledImage>),
+    Named(String),
+}
+
+impl ChosenImage {
+    /// Returns it for a session.
+    pub(super) fn as_session(&self) -> SessionImage<'_> {
+        match self {
+            Self::Assembled(image) => SessionImage::Assembled(image),
+            Self::Named(reference) => SessionImage::Named(reference),
+        }
+    }
+}
+
+impl RunArgs {
+    /// Returns what the tools may use up.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { memory: self.memory, cpus: self.cpus }
+    }
+}
+
+impl EngineName {
+    /// Returns the choice that the name stands for.
+    pub(super) fn choice(self) -> EngineChoice {
+        match self {
+            Self::Embedded => EngineChoice::Embedded,
+            Self::Docker => EngineChoice::Docker,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `store`: looking after the content store.
+
+use clap::{Args, Subcommand};
+
+use super::Status;
+use super::context::Context;
+use crate::ops;
+use crate::store::Kept;
+use crate::ui::{Failure, Kind};
+
+/// Look after the content store
+#[derive(Debug, Args)]
+pub(super) struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Show where the store is and how much is in it
+    Info,
+    /// Remove what the lock does not name
+    ///
+    /// The lock is that of the project around the working folder, else the built-in one. What a running process relies
+    /// on stays.
+    Gc,
+    /// Read everything again and remove what is broken
+    Verify,
+}
+
+pub(super) fn run(args: StoreArgs, context: &mut Context) -> Result<Status, Failure> {
+    let failed = |error| Failure::of(Kind::Environment, &error);
+    let store = context.store()?;
+    match args.command {
+        StoreCommand::Info => {
+            let usage = ops::store::info(&store).map_err(failed)?;
+            let value = serde_json::json!({ "root": store.root(), "size": usage.size(), "kinds": usage.kinds });
+            context.printer.result(&value, || format!("{}\n{usage}", store.root().display()));
+        }
+        StoreCommand::Gc => {
+            let project = context.project()?;
+            let collected = ops::store::gc(&store, &[project.lock()], Kept::default()).map_err(failed)?;
+            context.printer.result(&collected, || format!("removed\n{collected}"));
+        }
+        StoreCommand::Verify => {
+            let judge = ops::assemble::judge;
+            let verified = ops::store::verify(&store, &judge, context.progress()).map_err(failed)?;
+            context.printer.result(&verified, || verified.to_string());
+            if !verified.broken.is_empty() {
+                return Ok(Status::Code(1));
+            }
+        }
+    }
+    Ok(Status::Success)
+}

@@ -1,0 +1,278 @@
+//! The words of a person become a configuration whose every file is found on this machine.
+//!
+//! Owns the order in which relative paths are tried: beside the configuration, in the working folder, in
+//! `shared_with_container`. All problems are found before anything expensive begins. Must not fetch or convert.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::config::files::FileRole;
+use crate::config::merge::{self, Override};
+use crate::config::read;
+use crate::config::source::Source;
+use crate::config::tree::{Tree, Value};
+use crate::config::{ConversionConfig, FileReference, Note, Problems, yaml};
+use crate::disk::{self, DiskError};
+use crate::hint::{Hint, nearest};
+use crate::name::Target;
+use crate::pipeline::load::{self, Content};
+use crate::plan::convert::FoundFile;
+use crate::units::ByteSize;
+
+/// The folder below the working folder in which users of the earlier tool keep their files.
+const SHARED: &str = "shared_with_container";
+
+/// No configuration is longer; whatever is longer is something else.
+const CONFIGURATION_LIMIT: ByteSize = ByteSize::new(16 << 20);
+
+/// What a person typed.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    /// What is converted for.
+    pub target: Target,
+    /// `--path`.
+    pub path: Option<&'a str>,
+    /// The `KEY VALUE` pairs, one word each.
+    pub overrides: &'a [String],
+}
+
+/// Where files are looked for.
+#[derive(Clone, Debug)]
+pub struct Folders<'a> {
+    /// The working folder.
+    pub working: &'a Path,
+    /// The user's own folder, for `~`.
+    pub home: Option<&'a Path>,
+}
+
+/// A configuration and its files.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// The configuration, with references as people wrote them.
+    pub configuration: ConversionConfig,
+    /// Every file that it names, in its order.
+    pub files: Vec<FoundFile>,
+    /// What people should know.
+    pub notes: Vec<Note>,
+}
+
+/// Words that do not make a configuration.
+#[derive(Debug, Error)]
+pub enum GatherError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// The words do not come in pairs.
+    #[error(transparent)]
+    Words(Problems),
+    /// A file does not exist.
+    #[error("`{reference}` does not exist")]
+    Missing {
+        /// The path as it was written.
+        reference: FileReference,
+        /// Where it was looked for.
+        tried: Vec<PathBuf>,
+        /// A file beside the first place whose name is much alike.
+        near: Option<String>,
+    },
+    /// A file of another machine.
+    #[error("`{reference}` is on another machine, and remote files are not supported yet")]
+    Remote {
+        /// The URL.
+        reference: FileReference,
+    },
+    /// An NN Archive as input.
+    #[error("`{path}` is an NN Archive, and archives as input are not supported yet")]
+    Archive {
+        /// The path as it was written.
+        path: String,
+    },
+    /// The configuration is no text.
+    #[error("`{path}` is no configuration: it is no UTF-8 text")]
+    NoText {
+        /// The path as it was written.
+        path: String,
+    },
+    /// A file cannot be read.
+    #[error("failed to read the inputs of the conversion")]
+    Disk(#[from] DiskError),
+    /// A model cannot be read.
+    #[error(transparent)]
+    Model(#[from] load::LoadError),
+}
+
+impl Hint for GatherError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Problems(problems) | Self::Words(problems) => problems.hints(),
+            Self::Missing { tried, near, .. } => {
+                let mut hints: Vec<String> = near.iter().map(|near| format!("did you mean `{near}`?")).collect();
+                let tried: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
+                hints.push(format!("looked at {}", tried.join(", ")));
+                hints
+            }
+            Self::Remote { .. } => vec!["download it, and name the local file".to_owned()],
+            Self::Archive { .. } => vec!["unpack it, and write a configuration that names its model".to_owned()],
+            Self::NoText { .. } => vec!["name a YAML configuration or a model (.onnx, .xml)".to_owned()],
+            Self::Disk(error) => error.hints(),
+            Self::Model(error) => error.hints(),
+        }
+    }
+}
+
+/// Reads the configuration that `words` name, merges the overrides, and finds every file.
+///
+/// # Errors
+/// The configuration is wrong in any way, or a file is not there.
+pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, GatherError> {
+    let overrides = Override::pairs(words.overrides).map_err(GatherError::Words)?;
+    let mut places = vec![folders.working.to_owned(), folders.working.join(SHARED)];
+    let (document, all) = match words.path {
+        None => (empty(), overrides),
+        Some(path) => {
+            let reference = FileReference::new(path);
+            match Source::of(&reference, words.target)? {
+                Source::Model(pairs) => (empty(), pairs.into_iter().chain(overrides).collect()),
+                Source::Archive => return Err(GatherError::Archive { path: path.to_owned() }),
+                Source::Document | Source::Unclear => {
+                    let file = find(&reference, &places, folders)?;
+                    if file.is_dir() {
+                        return Err(GatherError::Archive { path: path.to_owned() });
+                    }
+                    let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
+                        .map_err(|_| GatherError::NoText { path: path.to_owned() })?;
+                    if let Some(folder) = file.parent() {
+                        places.insert(0, folder.to_owned());
+                    }
+                    (yaml::parse(&text, path)?, overrides)
+                }
+            }
+        }
+    };
+    let reading = read::read(&merge::merge(document, &all)?)?;
+    let configuration = reading.config;
+    let mut files = Vec::new();
+    for (role, reference) in configuration.files() {
+        let path = find(&reference, &places, folders)?;
+        files.push(FoundFile { role, reference, path, companions: BTreeMap::new() });
+    }
+    let notes = check(&configuration, &mut files, reading.notes)?;
+    Ok(Gathered { configuration, files, notes })
+}
+
+/// Reads the models and resolves the configuration as the container will, so that whatever is wrong is said before an
+/// image is made; and adds to each model the files that must stand beside it.
+fn check(
+    configuration: &ConversionConfig,
+    files: &mut [FoundFile],
+    mut notes: Vec<Note>,
+) -> Result<Vec<Note>, GatherError> {
+    let mut paths = files.iter().map(|file| FileReference::new(file.path.to_string_lossy()));
+    let found = configuration.with_files(&mut |_, file| paths.next().unwrap_or_else(|| file.clone()));
+    let mut models = BTreeMap::new();
+    for stage in &found.stages {
+        models.insert(stage.name.clone(), load::load(stage)?);
+    }
+    for file in files.iter_mut().filter(|file| file.role == FileRole::Model) {
+        let stage = found.stages.iter().find(|stage| Path::new(stage.model.path.as_str()) == file.path);
+        let model = stage.and_then(|stage| models.get(&stage.name));
+        let Some(model) = model.filter(|model| matches!(model.content, Content::Onnx(_))) else { continue };
+        let folder = file.path.parent().unwrap_or(Path::new("/"));
+        let beside = model.beside.iter().map(|(path, _)| (path.to_string_lossy().into_owned(), folder.join(path)));
+        file.companions = beside.collect();
+    }
+    let (_, more) = load::resolved(&found, &models)?;
+    notes.extend(more);
+    Ok(notes)
+}
+
+fn empty() -> Tree {
+    Tree::made(Value::Null)
+}
+
+fn find(reference: &FileReference, places: &[PathBuf], folders: &Folders<'_>) -> Result<PathBuf, GatherError> {
+    if reference.is_remote() {
+        return Err(GatherError::Remote { reference: reference.clone() });
+    }
+    let text = reference.as_str().strip_prefix("file://").unwrap_or(reference.as_str());
+    let written = match (text.strip_prefix("~/"), folders.home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(text),
+    };
+    // Joining an absolute path gives the path itself.
+    let mut tried: Vec<PathBuf> = places.iter().map(|place| place.join(&written)).collect();
+    tried.dedup();
+    for path in &tried {
+        if disk::metadata(path)?.is_some() {
+            return Ok(path.canonicalize().unwrap_or_else(|_| path.clone()));
+        }
+    }
+    let near = tried.first().and_then(|path| alike(path));
+    Err(GatherError::Missing { reference: reference.clone(), tried, near })
+}
+
+/// Returns the name in the folder of `path` that looks most like its own.
+fn alike(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let names: Vec<String> = disk::list(path.parent()?)
+        .ok()?
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
+        .collect();
+    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn words<'a>(path: Option<&'a str>, overrides: &'a [String]) -> Words<'a> {
+        Words { target: Target::Rvc2, path, overrides }
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn paths_are_tried_beside_the_configuration_then_here_then_in_the_shared_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { working: folder.path(), home: None };
+        fs::create_dir_all(folder.path().join("configs dir")).unwrap();
+        fs::create_dir_all(folder.path().join(SHARED)).unwrap();
+        let config = folder.path().join("configs dir/é.yaml");
+        fs::write(&config, "input_model: net.xml\ninput_bin: net.bin\n").unwrap();
+        let path = config.to_str().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+
+        let error = gather(&words(Some(path), &[]), &folders).unwrap_err();
+        assert!(matches!(error, GatherError::Missing { .. }), "{error}");
+        for place in [SHARED, ".", "configs dir"] {
+            for name in ["net.xml", "net.bin"] {
+                fs::write(folder.path().join(place).join(name), "").unwrap();
+            }
+            let error = gather(&words(Some(path), &[]), &folders).unwrap_err();
+            let place = root.join(place).canonicalize().unwrap();
+            // The file is found, and is no model.
+            assert!(error.to_string().contains(&place.join("net.xml").display().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_found_is_named_with_a_guess() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { working: folder.path(), home: None };
+        fs::write(folder.path().join("model.onnx"), "").unwrap();
+        let error = gather(&words(Some("modle.onnx"), &[]), &folders).unwrap_err();
+        assert_eq!(error.to_string(), "`modle.onnx` does not exist");
+        assert_eq!(error.hints()[0], "did you mean `model.onnx`?");
+        let error = gather(&words(Some("s3://bucket/model.onnx"), &[]), &folders).unwrap_err();
+        assert!(matches!(error, GatherError::Remote { .. }), "{error}");
+        let odd = strings(&["rvc2.superblob"]);
+        assert!(matches!(gather(&words(None, &odd), &folders).unwrap_err(), GatherError::Words(_)));
+    }
+}

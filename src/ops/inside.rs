@@ -1,0 +1,125 @@
+//! A conversion by the tools around this process: what the host orders in a container, and what `convert` does in an
+//! image without a host.
+//!
+//! Owns reading the order and writing the report. The work is `pipeline`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::collect;
+use super::convert::{ConvertError, Output};
+use super::dispatch::Listener;
+use crate::digest::Digest;
+use crate::disk::{self, DiskError};
+use crate::exchange::{self, ExchangeError, Order, Outcome, Report};
+use crate::hint::Hint;
+use crate::invocation::tools::{self, Tools, ToolsError};
+use crate::pipeline::{self, Workshop};
+use crate::plan::convert::ConversionPlan;
+use crate::process::{Bounds, Interruption};
+use crate::units::ByteSize;
+
+/// No order is longer.
+const ORDER_LIMIT: ByteSize = ByteSize::new(64 << 20);
+
+/// No description of tools is longer.
+const TOOLS_LIMIT: ByteSize = ByteSize::new(1 << 20);
+
+/// A tool that takes longer hangs: the largest networks that a MyriadX can hold take minutes.
+const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How an order was carried out. Why it failed stands in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The result is made.
+    Converted,
+    /// There is none.
+    Failed,
+}
+
+/// An order that cannot be read, or a report that cannot be written.
+#[derive(Debug, Error)]
+pub enum InsideError {
+    /// A file cannot be read or written.
+    #[error("failed to exchange files with the host")]
+    Disk(#[from] DiskError),
+    /// The order is none.
+    #[error("failed to read the order")]
+    Order(#[from] ExchangeError),
+    /// The image does not say which tools it has.
+    #[error("failed to read which tools the image has")]
+    Tools(#[from] ToolsError),
+    /// The system refuses to pass signals on.
+    #[error("failed to listen for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+impl Hint for InsideError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Disk(error) => error.hints(),
+            Self::Order(error) => error.hints(),
+            Self::Tools(error) => error.hints(),
+            Self::Signals(_) => Vec::new(),
+        }
+    }
+}
+
+/// Carries out the order in the file `order`, and writes the report beside it. `image` is what the image knows of itself.
+///
+/// # Errors
+/// The order cannot be read, or the report cannot be written; every other failure is in the report.
+pub fn carry_out(order: &Path, image: Option<Digest>, listener: &dyn Listener) -> Result<Carried, InsideError> {
+    let order = Order { image, ..Order::parse(&disk::read(order, ORDER_LIMIT)?)? };
+    let report = run(&order, Path::new(exchange::OUTPUT_FOLDER), listener)?;
+    disk::write(Path::new(exchange::REPORT_PATH), report.render().as_bytes())?;
+    Ok(match report.outcome {
+        Outcome::Success { .. } => Carried::Converted,
+        Outcome::Failure(_) => Carried::Failed,
+    })
+}
+
+/// Carries out a plan here and now, and puts the result in place.
+///
+/// # Errors
+/// The result has no place, or the conversion fails.
+pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn Listener) -> Result<Output, ConvertError> {
+    collect::check_place(&plan.output)?;
+    let parent = plan.output.parent().unwrap_or(Path::new("."));
+    disk::create_folder(parent)?;
+    let failed = |source| DiskError::new("create a folder in", parent, source);
+    let folder = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent).map_err(failed)?;
+    let made = folder.path().join("output");
+    disk::create_folder(&made)?;
+    let order = Order { image, ..plan.order.clone() };
+    let report = run(&order, &made, listener)?;
+    match &report.outcome {
+        Outcome::Failure(failure) => {
+            Err(ConvertError::Reported { failure: failure.clone(), log: collect::keep_log(&made, &plan.output) })
+        }
+        Outcome::Success { artifacts } => {
+            collect::collect(&made, artifacts, &plan.output)?;
+            Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report })
+        }
+    }
+}
+
+fn run(order: &Order, output: &Path, listener: &dyn Listener) -> Result<Report, InsideError> {
+    let text = disk::read(Path::new(tools::PLACE), TOOLS_LIMIT)?;
+    let tools = Tools::parse(&String::from_utf8_lossy(&text))?;
+    let failed = |source| DiskError::new("create a folder in", Path::new("/tmp"), source);
+    let scratch = tempfile::Builder::new().prefix("modelconverter-").tempdir().map_err(failed)?;
+    let interruption = Interruption::watch().map_err(InsideError::Signals)?;
+    let log = |line: &str| listener.noise(line);
+    let workshop = Workshop {
+        tools,
+        output: output.to_owned(),
+        scratch: scratch.path().to_owned(),
+        bounds: Bounds { time: PATIENCE, interruption },
+        progress: listener.progress(),
+        log: &log,
+    };
+    Ok(pipeline::run(order, &workshop))
+}

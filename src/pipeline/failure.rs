@@ -1,0 +1,141 @@
+//! Everything that can go wrong in a conversion, and how it is told in the report.
+
+use std::error::Error;
+
+use thiserror::Error as ThisError;
+
+use super::compile::CompileError;
+use super::journal::{LOG, ToolError};
+use super::load::LoadError;
+use super::operate::OperateError;
+use super::pack::PackError;
+use crate::disk::DiskError;
+use crate::exchange::{Failure, FailureKind, ToolEnd, ToolFailure};
+use crate::hint::Hint;
+use crate::name::{Target, ToolchainName};
+use crate::process::ProcessError;
+use crate::surgery::SurgeryError;
+
+/// A conversion that did not succeed.
+#[derive(Debug, ThisError)]
+pub enum PipelineError {
+    /// The order is for another image.
+    #[error("this image holds the tools {image}, but the order is for {order}")]
+    OtherImage {
+        /// What the image holds.
+        image: ToolchainName,
+        /// What was ordered.
+        order: ToolchainName,
+    },
+    /// The target has no pipeline.
+    #[error("this program cannot convert to {target} yet")]
+    Target {
+        /// The target.
+        target: Target,
+    },
+    /// An archive of several stages needs to say how they belong together.
+    #[error("an NN Archive cannot be made of {stages} stages: a configuration does not say how they belong together")]
+    StagesInArchive {
+        /// How many there are.
+        stages: usize,
+    },
+    /// The output folder cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Model or configuration.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Rewriting.
+    #[error(transparent)]
+    Operate(#[from] OperateError),
+    /// Compiling.
+    #[error("the model `{model}` cannot be compiled")]
+    Compile {
+        /// The model's file name.
+        model: String,
+        /// Why not.
+        #[source]
+        source: CompileError,
+    },
+    /// Packing.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+}
+
+impl Hint for PipelineError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::OtherImage { order, .. } => vec![format!("run the image of {order}, or order what this image holds")],
+            Self::Target { .. } => Vec::new(),
+            Self::StagesInArchive { .. } => vec!["use `--to native`".to_owned()],
+            Self::Disk(error) => error.hints(),
+            Self::Load(error) => error.hints(),
+            Self::Operate(error) => error.hints(),
+            Self::Compile { source, .. } => source.hints(),
+            Self::Pack(error) => error.hints(),
+        }
+    }
+}
+
+impl PipelineError {
+    /// Returns how the error is told in the report.
+    pub fn told(&self) -> Failure {
+        let mut messages = Vec::new();
+        let mut next: Option<&dyn Error> = Some(self);
+        while let Some(error) = next {
+            messages.push(error.to_string());
+            next = error.source();
+        }
+        let tool = match self {
+            Self::Compile { source, .. } => source.tool().map(told_tool),
+            _ => None,
+        };
+        Failure { kind: self.kind(), messages, hints: self.hints(), log: Some(LOG.to_owned()), tool }
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::OtherImage { .. } | Self::Disk(_) | Self::Load(LoadError::Disk(_)) => FailureKind::Environment,
+            Self::Operate(OperateError::Disk(_)) | Self::Pack(PackError::Disk(_)) => FailureKind::Environment,
+            Self::Target { .. } | Self::StagesInArchive { .. } => FailureKind::Usage,
+            Self::Load(_) => FailureKind::Project,
+            Self::Operate(OperateError::Surgery(error)) => match **error {
+                SurgeryError::Pass { .. } => FailureKind::Project,
+                SurgeryError::Patch { .. } | SurgeryError::NoFixedPoint { .. } => FailureKind::Internal,
+            },
+            Self::Pack(_) => FailureKind::Internal,
+            Self::Operate(_) => FailureKind::Project,
+            Self::Compile { source, .. } => kind_of_compile(source),
+        }
+    }
+}
+
+const fn kind_of_compile(error: &CompileError) -> FailureKind {
+    match error {
+        CompileError::Argument(_)
+        | CompileError::FrontEnd(_)
+        | CompileError::Unsupported { .. }
+        | CompileError::Refused { .. } => FailureKind::Project,
+        CompileError::Neither { importer, .. } => kind_of_compile(importer),
+        CompileError::Disk(_)
+        | CompileError::Tool(_)
+        | CompileError::Killed { .. }
+        | CompileError::Signal { .. }
+        | CompileError::Language { .. }
+        | CompileError::NoIr { .. }
+        | CompileError::Result(_) => FailureKind::Environment,
+    }
+}
+
+fn told_tool(error: &ToolError) -> ToolFailure {
+    let end = match &error.failure {
+        ProcessError::Failed { code, .. } => ToolEnd::Code(*code),
+        ProcessError::Signal { signal, .. } | ProcessError::Interrupted { signal, .. } => ToolEnd::Signal(*signal),
+        ProcessError::Killed { .. } => ToolEnd::Signal(signal_hook::consts::SIGKILL),
+        ProcessError::TimeLimit { limit, .. } => {
+            ToolEnd::TimedOut(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+        }
+        ProcessError::Start { .. } | ProcessError::Lost { .. } => ToolEnd::NotStarted,
+    };
+    ToolFailure { command: error.command.clone(), end, last_lines: error.failure.last_lines().to_vec() }
+}

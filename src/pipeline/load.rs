@@ -1,0 +1,212 @@
+//! From the order to models in memory and a configuration with everything decided.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::ir::{self, IrError};
+use crate::config::resolve::resolve;
+use crate::config::{
+    ConversionConfig, DataType, Dimension, ModelFacts, ModelKind, Note, Problems, ResolvedConfig, Stage, StageName,
+    TensorFacts, sanitised,
+};
+use crate::digest::Digest;
+use crate::disk::{self, DiskError};
+use crate::hint::Hint;
+use crate::onnx::{self, Model, OnnxError, Whereabouts};
+use crate::units::ByteSize;
+
+/// No reader of ONNX accepts more in one file.
+const MODEL_LIMIT: ByteSize = ByteSize::new(onnx::MAX_MODEL_BYTES);
+/// Weights beside a model may be larger than a model, but what a MyriadX can hold is far below.
+const WEIGHTS_LIMIT: ByteSize = ByteSize::new(16 << 30);
+
+/// The model of one stage, read.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// The stem of all files that are made of it.
+    pub name: String,
+    /// Its file name, with harmless letters.
+    pub file_name: String,
+    /// The bytes of its main file.
+    pub bytes: bytes::Bytes,
+    /// Files beside it that belong to it: path relative to the model, and bytes.
+    pub beside: Vec<(PathBuf, Vec<u8>)>,
+    /// The digest of each file, by name.
+    pub digests: BTreeMap<String, Digest>,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a model is.
+#[derive(Debug)]
+pub enum Content {
+    /// An ONNX model.
+    Onnx(Box<Model>),
+    /// An IR.
+    Ir,
+}
+
+impl LoadedModel {
+    /// Returns the length of all its files.
+    pub fn size(&self) -> ByteSize {
+        let beside = self.beside.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        ByteSize::new(self.bytes.len() as u64 + beside)
+    }
+}
+
+/// A model or configuration that cannot be taken.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The file is no ONNX model, or a broken one.
+    #[error("cannot read the model {}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<OnnxError>,
+    },
+    /// The file is no IR, or a broken one.
+    #[error("cannot read the model {}", path.display())]
+    Ir {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: IrError,
+    },
+    /// The model's tensors are in a file elsewhere.
+    #[error("the tensor `{tensor}` of the model is in `{location}`, outside the model's folder")]
+    Outside {
+        /// The tensor.
+        tensor: String,
+        /// The file, as the model names it.
+        location: String,
+    },
+    /// The format is not converted for this target.
+    #[error("models of format {kind} cannot be converted to rvc2")]
+    Kind {
+        /// The format.
+        kind: ModelKind,
+    },
+    /// Configuration and model do not fit together.
+    #[error(transparent)]
+    Config(#[from] Problems),
+}
+
+impl Hint for LoadError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Disk(error) => error.hints(),
+            Self::Onnx { source, .. } => source.hints(),
+            Self::Ir { source, .. } => source.hints(),
+            Self::Config(problems) => problems.hints(),
+            Self::Outside { .. } => vec!["place the file beside the model and export the model again".to_owned()],
+            Self::Kind { .. } => vec!["export the model to ONNX".to_owned()],
+        }
+    }
+}
+
+/// Reads the model of a stage.
+///
+/// # Errors
+/// A file is missing or no model.
+pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
+    let path = Path::new(stage.model.path.as_str());
+    let bytes = bytes::Bytes::from(disk::read(path, MODEL_LIMIT)?);
+    let (content, beside) = match stage.model.kind {
+        ModelKind::Onnx => {
+            let onnx = |error| LoadError::Onnx { path: path.to_owned(), source: Box::new(error) };
+            let model = Model::parse(bytes.clone()).map_err(onnx)?;
+            let beside = external_files(&model, path)?;
+            (Content::Onnx(Box::new(model)), beside)
+        }
+        ModelKind::Ir => {
+            let weights = stage.model.weights.as_ref();
+            let place = weights.map_or_else(|| path.with_extension("bin"), |weights| PathBuf::from(weights.as_str()));
+            (Content::Ir, vec![(path.with_extension("bin"), disk::read(&place, WEIGHTS_LIMIT)?)])
+        }
+        kind @ ModelKind::Tflite => return Err(LoadError::Kind { kind }),
+    };
+    let name = sanitised(stage.model.path.stem());
+    let file_name = format!("{name}{}", stage.model.path.suffix());
+    let mut digests = BTreeMap::from([(stage.model.path.file_name().to_owned(), Digest::of(&bytes))]);
+    digests.extend(beside.iter().map(|(path, bytes)| (path.to_string_lossy().into_owned(), Digest::of(bytes))));
+    let beside = match content {
+        Content::Ir => beside.into_iter().map(|(_, bytes)| (PathBuf::from(format!("{name}.bin")), bytes)).collect(),
+        Content::Onnx(_) => beside,
+    };
+    Ok(LoadedModel { name, file_name, bytes, beside, digests, content })
+}
+
+/// Reads the files that hold tensors of the model, each once.
+fn external_files(model: &Model, path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, LoadError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = BTreeMap::new();
+    for data in model.external_data() {
+        if data.whereabouts == Whereabouts::Outside {
+            return Err(LoadError::Outside { tensor: data.tensor, location: data.location });
+        }
+        if !files.contains_key(&data.location) {
+            files.insert(data.location.clone(), disk::read(&folder.join(&data.location), WEIGHTS_LIMIT)?);
+        }
+    }
+    Ok(files.into_iter().map(|(location, bytes)| (PathBuf::from(location), bytes)).collect())
+}
+
+/// Decides everything that the configuration leaves open, from what the models say.
+///
+/// # Errors
+/// Configuration and models do not fit together.
+pub fn resolved(
+    config: &ConversionConfig,
+    models: &BTreeMap<StageName, LoadedModel>,
+) -> Result<(ResolvedConfig, Vec<Note>), LoadError> {
+    let mut facts = BTreeMap::new();
+    for stage in &config.stages {
+        if let Some(model) = models.get(&stage.name) {
+            let of_stage = match &model.content {
+                Content::Onnx(model) => onnx_facts(model),
+                Content::Ir => ir::facts(&model.bytes)
+                    .map_err(|source| LoadError::Ir { path: PathBuf::from(stage.model.path.as_str()), source })?,
+            };
+            facts.insert(stage.name.clone(), of_stage);
+        }
+    }
+    let resolution = resolve(config, &|name| facts.get(name).cloned())?;
+    Ok((resolution.config, resolution.notes))
+}
+
+/// Returns what an ONNX model says about its tensors.
+fn onnx_facts(model: &Model) -> ModelFacts {
+    let tensor = |value: &onnx::Value| TensorFacts {
+        name: value.name.clone(),
+        shape: value.shape().map(|shape| shape.0.iter().map(dimension).collect()),
+        data_type: value.element().and_then(|element| DataType::from_onnx(element.code())),
+    };
+    let (inputs, outputs) = (model.inputs(), model.outputs());
+    let known = |name: &str| inputs.iter().chain(&outputs).any(|value| value.name == name);
+    let computed = model.graph().node.iter().flat_map(|node| &node.output);
+    let inner = computed.filter(|name| !name.is_empty() && !known(name)).map(|name| match model.value(name) {
+        Some(value) => tensor(&value),
+        None => TensorFacts { name: name.clone(), shape: None, data_type: None },
+    });
+    ModelFacts {
+        intermediates: inner.collect(),
+        inputs: inputs.iter().map(tensor).collect(),
+        outputs: outputs.iter().map(tensor).collect(),
+    }
+}
+
+fn dimension(dimension: &onnx::Dimension) -> Dimension {
+    match dimension {
+        onnx::Dimension::Known(size) => u64::try_from(*size).map_or(Dimension::Dynamic(None), Dimension::Fixed),
+        onnx::Dimension::Symbolic(name) => Dimension::Dynamic(Some(name.clone())),
+        onnx::Dimension::Unknown => Dimension::Dynamic(None),
+    }
+}

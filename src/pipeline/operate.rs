@@ -1,0 +1,198 @@
+//! From a model to one that the vendor's tools can take: cut, bound to shapes, rewritten.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::compile::{Network, Node};
+use super::load::{Content, LoadedModel};
+use crate::config::{ResolvedInput, ResolvedStage};
+use crate::disk::{self, DiskError};
+use crate::exchange::{PreprocessingPlace, Rewriting};
+use crate::hint::Hint;
+use crate::invocation::front_end::Need;
+use crate::onnx::{self, BindError, Model, SaveError, SelectError};
+use crate::surgery::{
+    self, DeadCode, FreeInitializers, InputPreprocessing, LowerHardSigmoid, Operation, Pass, Preprocess, SurgeryError,
+};
+
+/// A model that is ready for the vendor's tools.
+#[derive(Debug)]
+pub struct OperatedModel {
+    /// The file that tools read.
+    pub network: Network,
+    /// What was rewritten.
+    pub rewritings: Vec<Rewriting>,
+    /// What only the Model Optimizer can do.
+    pub need: Need,
+    /// Its nodes, for messages.
+    pub nodes: Vec<Node>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// A model that cannot be made ready.
+#[derive(Debug, Error)]
+pub enum OperateError {
+    /// The file system refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The model cannot be cut to its outputs.
+    #[error(transparent)]
+    Select(#[from] Box<SelectError>),
+    /// An input cannot have its shape.
+    #[error(transparent)]
+    Bind(#[from] Box<BindError>),
+    /// A rewriting failed.
+    #[error(transparent)]
+    Surgery(#[from] Box<SurgeryError>),
+    /// The model cannot be written.
+    #[error(transparent)]
+    Save(#[from] Box<SaveError>),
+    /// An IR is taken as it is.
+    #[error("input `{input}` of an IR cannot get {what}: only ONNX models are rewritten")]
+    Fixed {
+        /// The input.
+        input: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+}
+
+impl Hint for OperateError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Disk(error) => error.hints(),
+            Self::Bind(error) => error.hints(),
+            Self::Select(error) => error.hints(),
+            Self::Surgery(error) => error.hints(),
+            Self::Save(_) => Vec::new(),
+            Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
+        }
+    }
+}
+
+/// Makes the model of `stage` ready and writes what was changed into `folder`, where its source already lies.
+///
+/// # Errors
+/// The model cannot be cut, bound or rewritten as the configuration wants.
+pub fn operate(
+    model: &LoadedModel,
+    stage: &ResolvedStage,
+    place: PreprocessingPlace,
+    folder: &Path,
+) -> Result<OperatedModel, OperateError> {
+    let source = folder.join(&model.file_name);
+    match &model.content {
+        Content::Onnx(onnx) => operate_onnx(model, onnx, stage, place, source),
+        Content::Ir => {
+            let mut warnings = Vec::new();
+            for input in &stage.inputs {
+                if input.frozen_value.is_some() {
+                    return Err(OperateError::Fixed { input: input.name.clone(), what: "a frozen value" });
+                }
+                if place == PreprocessingPlace::Model && input.encoding.reverses_channels() {
+                    warnings.push(format!("input `{}` of the IR keeps its order of channels as it is", input.name));
+                }
+                if place == PreprocessingPlace::Model && (input.mean_values.is_some() || input.scale_values.is_some()) {
+                    return Err(OperateError::Fixed { input: input.name.clone(), what: "mean or scale" });
+                }
+            }
+            let network = Network::Ir(source);
+            Ok(OperatedModel { network, rewritings: Vec::new(), need: Need::Nothing, nodes: Vec::new(), warnings })
+        }
+    }
+}
+
+fn operate_onnx(
+    loaded: &LoadedModel,
+    original: &Model,
+    stage: &ResolvedStage,
+    place: PreprocessingPlace,
+    source: PathBuf,
+) -> Result<OperatedModel, OperateError> {
+    let mut changed = false;
+    let wanted: Vec<String> = stage.outputs.iter().map(|output| output.name.clone()).collect();
+    let outputs: Vec<String> = original.outputs().into_iter().map(|output| output.name).collect();
+    let model = if wanted == outputs {
+        original.clone()
+    } else {
+        changed = true;
+        onnx::select_outputs(original, &wanted).map_err(Box::new)?
+    };
+
+    let inputs = model.inputs();
+    let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
+    let need = match &stage.inputs {
+        inputs if inputs.iter().any(|input| input.frozen_value.is_some()) => Need::FrozenInput,
+        inputs if inputs.iter().any(|input| !is_input(&input.name)) => Need::InnerInput,
+        _ => Need::Nothing,
+    };
+    let shapes: BTreeMap<String, Vec<i64>> = stage
+        .inputs
+        .iter()
+        .filter(|input| is_input(&input.name))
+        .map(|input| {
+            (input.name.clone(), input.shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect())
+        })
+        .collect();
+    let as_stated =
+        |input: &onnx::Value| input.shape().and_then(onnx::Shape::known).as_ref() == shapes.get(&input.name);
+    changed |= !inputs.iter().filter(|input| shapes.contains_key(&input.name)).all(as_stated);
+    let model = onnx::bind_shapes(&model, &shapes).map_err(Box::new)?;
+
+    let preprocess = Preprocess::new(match place {
+        PreprocessingPlace::Model => preprocessing(&stage.inputs),
+        // The device does it, as the archive says.
+        PreprocessingPlace::Archive => BTreeMap::new(),
+    });
+    let passes: [&dyn Pass; 4] = [&FreeInitializers, &preprocess, &LowerHardSigmoid, &DeadCode];
+    let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
+    changed |= !operations.is_empty();
+
+    let nodes = model.graph().node.iter().map(node).collect();
+    let path = if changed {
+        let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
+        let mut file = disk::NewFile::create(&path)?;
+        model.write_to(&mut file).map_err(Box::new)?;
+        file.commit()?;
+        path
+    } else {
+        source
+    };
+    let rewritings = operations.into_iter().map(rewriting).collect();
+    Ok(OperatedModel { network: Network::Onnx(path), rewritings, need, nodes, warnings: Vec::new() })
+}
+
+/// Returns what is done to each input that anything is done to.
+fn preprocessing(inputs: &[ResolvedInput]) -> BTreeMap<String, InputPreprocessing> {
+    inputs
+        .iter()
+        .filter(|input| input.frozen_value.is_none())
+        .map(|input| {
+            let wanted = InputPreprocessing {
+                reverse_channels: input.encoding.reverses_channels(),
+                mean: input.mean_values.clone().unwrap_or_default(),
+                scale: input.scale_values.clone().unwrap_or_default(),
+                layout: input.layout.as_str().to_owned(),
+            };
+            (input.name.clone(), wanted)
+        })
+        .filter(|(_, wanted)| wanted.reverse_channels || !wanted.mean.is_empty() || !wanted.scale.is_empty())
+        .collect()
+}
+
+fn rewriting(operation: Operation) -> Rewriting {
+    let nodes = [&operation.removed_nodes, &operation.added_nodes, &operation.removed_inputs]
+        .into_iter()
+        .find(|names| !names.is_empty())
+        .cloned()
+        .unwrap_or_default();
+    Rewriting { pass: operation.pass, reason: operation.reason, nodes }
+}
+
+fn node(node: &onnx::proto::NodeProto) -> Node {
+    let label = onnx::node_label(node);
+    Node { operator: label.operator, name: label.name, outputs: node.output.clone() }
+}

@@ -1,0 +1,126 @@
+//! Standard output and standard error, by verbosity and form.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
+    /// Also what the vendor tools say.
+    Verbose,
+}
+
+/// How results are written on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text for people.
+    Text,
+    /// One JSON document for programs, failures included.
+    Json,
+}
+
+/// The only mouth of the program.
+#[derive(Clone, Debug)]
+pub struct Printer {
+    verbosity: Verbosity,
+    form: Form,
+    coloured: bool,
+}
+
+impl Printer {
+    /// Makes a printer.
+    pub fn new(verbosity: Verbosity, form: Form, colours: Colours) -> Self {
+        let coloured = colours == Colours::Wanted && std::io::stderr().is_terminal();
+        Self { verbosity, form, coloured }
+    }
+
+    /// Returns how much is said.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Returns how results are written.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Writes a result: `text` for people, or `value` as JSON.
+    pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        let mut line = match self.form {
+            Form::Text => text(),
+            Form::Json => serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("\"{error}\"")),
+        };
+        if !line.is_empty() && !line.ends_with('\n') {
+            line.push('\n');
+        }
+        write_out(line.as_bytes());
+    }
+
+    /// Writes bytes of a result as they are.
+    pub fn raw(&self, bytes: &[u8]) {
+        write_out(bytes);
+    }
+
+    /// Says a line unless the person wants quiet.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if self.verbosity >= Verbosity::Normal {
+            write_error(line.as_ref());
+        }
+    }
+
+    /// Says a warning.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        self.say(format!("{} {}", self.paint("warning:", "1;33"), line.as_ref()));
+    }
+
+    /// Says why the program fails: what, the causes, what the vendor tool said last, and what to do.
+    pub fn failure(&self, failure: &Failure) {
+        if self.form == Form::Json {
+            self.result(&serde_json::json!({ "error": failure }), String::new);
+        }
+        let mut text = format!("{} {}", self.paint("error:", "1;31"), failure.message());
+        for cause in failure.causes() {
+            text.push_str(&format!("\n  {} {cause}", self.paint("cause:", "1")));
+        }
+        if !failure.last_lines().is_empty() {
+            text.push_str("\n  the tool's last lines:");
+            for line in failure.last_lines() {
+                text.push_str(&format!("\n    {line}"));
+            }
+        }
+        for hint in failure.hints() {
+            text.push_str(&format!("\n  {} {hint}", self.paint("hint:", "1;36")));
+        }
+        write_error(&text);
+    }
+
+    fn paint(&self, text: &str, code: &str) -> String {
+        if self.coloured { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Whether colours may be used where there is a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// On a terminal.
+    Wanted,
+    /// Never (`NO_COLOR`, `--color never`).
+    Unwanted,
+}
+
+/// A reader that went away (`| head`) is no failure of ours; there is nobody left to tell.
+fn write_out(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+fn write_error(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
