@@ -227,7 +227,14 @@ mod tests {
         let folder = folder();
         let listed: Vec<String> =
             nodes(folder.path()).unwrap().iter().map(|(path, node)| format!("{path} {node:?}")).collect();
-        insta::assert_snapshot!(listed.join("\n"), @"");
+        insta::assert_snapshot!(listed.join("\n"), @r#"
+        bin Symlink { target: "usr/bin" }
+        usr Directory
+        usr/bin Directory
+        usr/bin-x File { mode: Plain, size: ByteSize(0) }
+        usr/bin/a File { mode: Plain, size: ByteSize(4) }
+        usr/bin/b Hardlink { mode: Plain, original: "usr/bin/a" }
+        "#);
     }
 
     #[test]

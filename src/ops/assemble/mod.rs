@@ -5,35 +5,37 @@
 //! compressed here. What a layer measured is kept in the store under the digest of everything that decides its bytes, so
 //! an image that was assembled before costs a few look-ups. Must not fetch anything.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+mod fit;
+mod workshop;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::layer::{Finished, Layer, LayerError};
-use super::tree::{self, Node, TreeError};
-use crate::archive::{self, ArchiveError, GlobError, Placement};
-use crate::debian::{self, DebianError};
-use crate::digest::{DiffId, Digest, Hasher, VerifyingReader};
+use super::layer::LayerError;
+use super::tree::{self, TreeError};
+use crate::archive::{ArchiveError, GlobError};
+use crate::debian::DebianError;
+use crate::digest::{DiffId, Digest, Hasher};
 use crate::disk::{self, DiskError};
-use crate::elf::{self, Dynamic, Unresolved};
+use crate::elf::Unresolved;
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
 use crate::lock::{LAYER_FORMAT, LayerBytes};
 use crate::name::{ArtifactId, FileName, LayerName, Platform, ToolchainName};
 use crate::oci::{Document, DocumentError, ImageConfig, ProcessDefaults};
-use crate::plan::image::{ImagePlan, LayerPlan, PlannedArtifact, Unpacking};
-use crate::progress::{Progress, Subject};
-use crate::python::{self, PythonError};
+use crate::plan::image::{ImagePlan, LayerPlan};
+use crate::progress::Progress;
+use crate::python::PythonError;
 use crate::recipe::{Prepare, RecipeFiles};
-use crate::store::{Judgement, StagedTree, Store, StoreError};
+use crate::store::{Judgement, Store, StoreError};
 use crate::units::ByteSize;
+use fit::check_image;
+use workshop::{Made, Workshop};
 
 /// Where the converter stands in every image.
 pub const CONVERTER: &str = "usr/bin/modelconverter";
@@ -194,7 +196,7 @@ pub enum AssembleError {
         layer: LayerName,
         /// Why.
         #[source]
-        source: LayerError,
+        source: Box<LayerError>,
     },
     /// Two layers have different things at one path.
     #[error("`/{path}` of layer `{upper}` is not what layer `{lower}` has there")]
@@ -215,13 +217,15 @@ pub enum AssembleError {
     /// A layer is not the one that the lock promises.
     #[error(
         "layer `{layer}` is not the one in the lock: expected {} ({} bytes), found {} ({} bytes)",
-        expected.diff_id, expected.size.bytes(), found, size.bytes()
+        expected, expected_size.bytes(), found, size.bytes()
     )]
     Different {
         /// Which layer.
         layer: LayerName,
         /// What the lock says.
-        expected: LayerBytes,
+        expected: DiffId,
+        /// The length of what the lock says.
+        expected_size: ByteSize,
         /// What was assembled.
         found: DiffId,
         /// The length of what was assembled.
@@ -339,7 +343,7 @@ pub fn assemble_with(
     effort: Effort,
     progress: &dyn Progress,
 ) -> Result<AssembledImage, AssembleError> {
-    let mut layers = assemble_layers(plan, store, files, effort, progress)?;
+    let mut layers = assemble_layers(Job { plan, store, files, effort, progress })?;
     let identity = layers_identity(&layers);
     let mut env = plan.env.clone();
     let mut history: Vec<String> = plan.layers.iter().map(created_by).collect();
@@ -382,13 +386,18 @@ fn created_by(layer: &LayerPlan) -> String {
     format!("modelconverter layer-format {LAYER_FORMAT}: {}", inputs.join(" ")).trim_end_matches([' ', ':']).to_owned()
 }
 
-fn assemble_layers(
-    plan: &ImagePlan,
-    store: &Store,
-    files: &dyn RecipeFiles,
+/// What is to be assembled, from what, and how.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    plan: &'a ImagePlan,
+    store: &'a Store,
+    files: &'a dyn RecipeFiles,
     effort: Effort,
-    progress: &dyn Progress,
-) -> Result<Vec<AssembledLayer>, AssembleError> {
+    progress: &'a dyn Progress,
+}
+
+fn assemble_layers(job: Job<'_>) -> Result<Vec<AssembledLayer>, AssembleError> {
+    let Job { plan, store, files, effort, .. } = job;
     let identities = plan.layers.iter().map(|layer| identity(layer, files)).collect::<Result<Vec<_>, _>>()?;
     let whole = image_identity(plan, &identities);
     let find = || match effort.reuse {
@@ -404,7 +413,7 @@ fn assemble_layers(
     let _lock = store.lock(&format!("assemble {whole}"))?;
     let found = find()?;
     let is_known = found.iter().all(Option::is_some) && is_checked()?;
-    let done = make_layers(plan, store, files, effort, progress, found, is_known)?;
+    let done = make_layers(job, found, is_known)?;
     for (identity, layer) in std::iter::zip(&identities, &done) {
         let measured = Measured { diff_id: layer.diff_id, size: layer.size };
         let bytes = serde_json::to_vec(&measured)
@@ -425,7 +434,7 @@ fn identity(layer: &LayerPlan, files: &dyn RecipeFiles) -> Result<Digest, Assemb
     for file in &layer.content.files {
         let bytes = files.read(&file.from).map_err(|source| AssembleError::Layer {
             layer: layer.name.clone(),
-            source: LayerError::RecipeFile { from: file.from.clone(), source },
+            source: Box::new(LayerError::RecipeFile { from: file.from.clone(), source }),
         })?;
         hasher.update(format!("\n{}", Digest::of(&bytes)).as_bytes());
     }
@@ -473,40 +482,25 @@ fn assembled(layer: &LayerPlan, measured: Measured, tree: PathBuf) -> AssembledL
 fn check(layer: &LayerPlan, measured: Measured) -> Result<(), AssembleError> {
     match layer.expected {
         Some(expected) if (expected.diff_id, expected.size) != (measured.diff_id, measured.size) => {
-            let (layer, found, size) = (layer.name.clone(), measured.diff_id, measured.size);
-            Err(AssembleError::Different { layer, expected, found, size })
+            Err(AssembleError::Different {
+                layer: layer.name.clone(),
+                expected: expected.diff_id,
+                expected_size: expected.size,
+                found: measured.diff_id,
+                size: measured.size,
+            })
         }
         _ => Ok(()),
     }
 }
 
-/// A layer on its way into the store.
-enum Made {
-    /// It was there.
-    Found(AssembledLayer),
-    /// It is new.
-    New { staged: StagedTree, elf: BTreeMap<ImagePath, Dynamic>, measured: Measured },
-}
-
-impl Made {
-    fn root(&self) -> &Path {
-        match self {
-            Self::Found(layer) => &layer.tree,
-            Self::New { staged, .. } => staged.path(),
-        }
-    }
-}
-
 fn make_layers(
-    plan: &ImagePlan,
-    store: &Store,
-    files: &dyn RecipeFiles,
-    effort: Effort,
-    progress: &dyn Progress,
+    job: Job<'_>,
     found: Vec<Option<AssembledLayer>>,
     is_known: bool,
 ) -> Result<Vec<AssembledLayer>, AssembleError> {
-    let made = Workshop::new(plan, store, files, progress, found)?.work(effort.threads)?;
+    let plan = job.plan;
+    let made = Workshop::new(job, found)?.work()?;
     if !is_known {
         check_image(plan, &made)?;
     }
@@ -523,358 +517,8 @@ fn make_layers(
         .collect()
 }
 
-/// Artifacts being unpacked and layers being measured by several threads.
-struct Workshop<'a> {
-    plan: &'a ImagePlan,
-    store: &'a Store,
-    files: &'a dyn RecipeFiles,
-    progress: &'a dyn Progress,
-    benches: Vec<Bench<'a>>,
-    /// Layer and artifact, by their positions, in the order in which they are taken up.
-    tasks: Vec<(usize, usize)>,
-    next: AtomicUsize,
-    stop: AtomicBool,
-    /// What went wrong, with the task it went wrong in.
-    failures: Mutex<Vec<((usize, usize), AssembleError)>>,
-}
-
-/// One layer in the workshop.
-struct Bench<'a> {
-    /// Taken by whoever finishes it.
-    layer: Mutex<Option<std::sync::Arc<Layer<'a>>>>,
-    /// Artifacts that are not unpacked yet.
-    left: AtomicUsize,
-    made: Mutex<Option<Made>>,
-}
-
-impl<'a> Workshop<'a> {
-    fn new(
-        plan: &'a ImagePlan,
-        store: &'a Store,
-        files: &'a dyn RecipeFiles,
-        progress: &'a dyn Progress,
-        found: Vec<Option<AssembledLayer>>,
-    ) -> Result<Self, AssembleError> {
-        let mut benches = Vec::new();
-        let mut tasks = Vec::new();
-        for (index, (layer, found)) in std::iter::zip(&plan.layers, found).enumerate() {
-            let artifacts = &layer.content.artifacts;
-            let staged = match &found {
-                Some(_) => None,
-                None => Some(std::sync::Arc::new(Layer::begin(&layer.content, store).map_err(in_layer(layer))?)),
-            };
-            if found.is_none() {
-                // A layer without artifacts still has one piece of work: to be finished.
-                tasks.extend((0..artifacts.len().max(1)).map(|artifact| (index, artifact)));
-            }
-            benches.push(Bench {
-                layer: Mutex::new(staged),
-                left: AtomicUsize::new(artifacts.len().max(1)),
-                made: Mutex::new(found.map(Made::Found)),
-            });
-        }
-        // Largest first, so that no thread is left alone with a large one at the end.
-        let size = |(layer, artifact): &(usize, usize)| {
-            let layer = plan.layers.get(*layer)?;
-            Some(layer.content.artifacts.get(*artifact)?.size)
-        };
-        tasks.sort_by_key(|task| std::cmp::Reverse(size(task)));
-        let (next, stop, failures) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::default());
-        Ok(Self { plan, store, files, progress, benches, tasks, next, stop, failures })
-    }
-
-    /// Does all the work and returns the layers, or the failure of the lowest layer and first artifact among those seen.
-    fn work(self, threads: NonZero<usize>) -> Result<Vec<Made>, AssembleError> {
-        let threads = threads.get().min(self.tasks.len());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| self.work_alone());
-            }
-        });
-        let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failures.sort_by_key(|(task, _)| *task);
-        if let Some((_, failure)) = failures.into_iter().next() {
-            return Err(failure);
-        }
-        let made =
-            self.benches.into_iter().map(|bench| bench.made.into_inner().unwrap_or_else(PoisonError::into_inner));
-        Ok(made.flatten().collect())
-    }
-
-    fn work_alone(&self) {
-        while let Some(task) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            if self.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            if let Err(failure) = self.carry_out(*task) {
-                self.stop.store(true, Ordering::Relaxed);
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).push((*task, failure));
-                return;
-            }
-        }
-    }
-
-    /// Unpacks one artifact, and finishes its layer if that was the last one.
-    fn carry_out(&self, (layer_index, artifact_index): (usize, usize)) -> Result<(), AssembleError> {
-        let (Some(bench), Some(layer)) = (self.benches.get(layer_index), self.plan.layers.get(layer_index)) else {
-            return Ok(());
-        };
-        if let Some(artifact) = layer.content.artifacts.get(artifact_index) {
-            let staged = bench.layer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(staged) = staged {
-                let subject = Subject::Unpack(artifact.id.to_string());
-                self.progress.started(&subject, Some(artifact.size));
-                let result = unpack(artifact, artifact_index, layer, &staged, self.store);
-                self.progress.ended(&subject, &result);
-                result?;
-            }
-        }
-        if bench.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return Ok(());
-        }
-        let staged = bench.layer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Everybody else has let go of the layer before counting down.
-        if let Some(staged) = staged.and_then(std::sync::Arc::into_inner) {
-            let subject = Subject::Layer(layer.name.to_string());
-            self.progress.started(&subject, None);
-            let result = self.finish(staged, layer);
-            self.progress.ended(&subject, &result);
-            *bench.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(result?);
-        }
-        Ok(())
-    }
-
-    fn finish(&self, staged: Layer<'a>, layer: &LayerPlan) -> Result<Made, AssembleError> {
-        let Finished { staged, elf } = staged.finish(self.files, self.plan.platform).map_err(in_layer(layer))?;
-        let (diff_id, size) = tree::measure(staged.path())?;
-        Ok(Made::New { staged, elf, measured: Measured { diff_id, size } })
-    }
-}
-
 fn in_layer(layer: &LayerPlan) -> impl FnOnce(LayerError) -> AssembleError {
-    |source| AssembleError::Layer { layer: layer.name.clone(), source }
-}
-
-/// Unpacks an artifact into its layer.
-fn unpack(
-    artifact: &PlannedArtifact,
-    index: usize,
-    layer: &LayerPlan,
-    staged: &Layer<'_>,
-    store: &Store,
-) -> Result<(), AssembleError> {
-    let missing = || AssembleError::Missing { file: artifact.file.clone(), sha256: artifact.sha256 };
-    let path = store.blob(&artifact.sha256)?.ok_or_else(missing)?;
-    let unreadable = |source| AssembleError::Artifact { artifact: artifact.id.clone(), source };
-    let file = disk::open(&path)?;
-    let mut sink = staged.sink(index);
-    let result = match &artifact.unpacking {
-        Unpacking::Debian { package, scripts } => {
-            let mut verified =
-                BufReader::with_capacity(BUFFER, VerifyingReader::new(file, artifact.size, artifact.sha256));
-            let control = debian::unpack(&mut verified, &mut sink);
-            // The digest is compared when the last byte has been read.
-            let rest = io::copy(&mut verified, &mut io::sink());
-            match (control, rest) {
-                (Ok(control), Ok(_)) => {
-                    let unknown = |script: &&String| {
-                        let bytes = control.scripts.get(*script).map(|bytes| Digest::of(bytes));
-                        bytes != scripts.get(*script).copied()
-                    };
-                    if let Some(script) = control.scripts.keys().find(unknown).cloned() {
-                        return Err(in_layer(layer)(LayerError::Script { package: package.clone(), script }));
-                    }
-                    staged.control(package, control);
-                    Ok(())
-                }
-                // Changed bytes explain whatever else went wrong.
-                (_, Err(source)) => Err(unreadable(source)),
-                (Err(source), Ok(_)) => Err(AssembleError::Debian { artifact: artifact.id.clone(), source }),
-            }
-        }
-        Unpacking::Wheel { site_packages, scripts, interpreter } => {
-            let (site_packages, scripts) = (site_packages.clone(), scripts.clone());
-            let place = python::Place { site_packages, scripts, interpreter: interpreter.clone() };
-            let verified = verify(file, artifact).map_err(unreadable)?;
-            python::unpack(&artifact.file, verified, &place, &mut sink)
-                .map_err(|source| AssembleError::Wheel { artifact: artifact.id.clone(), source })
-        }
-        Unpacking::Archive { folder, strip, include } => {
-            let include = archive::globs(include.iter().map(String::as_str))?;
-            let placement = Placement { folder: folder.clone(), strip: *strip, include };
-            let verified = verify(file, artifact).map_err(unreadable)?;
-            archive::unpack(&artifact.file, verified, &placement, &mut sink)
-                .map_err(|source| AssembleError::Archive { artifact: artifact.id.clone(), source })
-        }
-    };
-    // What stopped the reader says more than that it was stopped.
-    match (result, sink.failure()) {
-        (Err(AssembleError::Artifact { artifact, source }), None) => Err(AssembleError::Artifact { artifact, source }),
-        (Err(_), Some(failure)) => Err(in_layer(layer)(failure)),
-        (result, _) => result,
-    }
-}
-
-/// Reads a file once to its end and returns it at its beginning, for readers that go back and forth in it.
-fn verify(mut file: File, artifact: &PlannedArtifact) -> io::Result<Positioned> {
-    let mut verified = VerifyingReader::new(&mut file, artifact.size, artifact.sha256);
-    let mut buffer = vec![0; BUFFER];
-    while verified.read(&mut buffer)? > 0 {}
-    file.rewind()?;
-    Ok(Positioned { inner: BufReader::with_capacity(BUFFER, file), position: 0 })
-}
-
-/// A buffered file that keeps its buffer when it is told to go where it nearly is, as readers of zip files do all the
-/// time; [`BufReader`] alone would read everything many times over.
-struct Positioned {
-    inner: BufReader<File>,
-    position: u64,
-}
-
-impl Read for Positioned {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Positioned {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(target) => Some(target),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-            SeekFrom::End(_) => None,
-        };
-        let distance = target.and_then(|target| target.checked_signed_diff(self.position));
-        self.position = match (target, distance) {
-            (Some(target), Some(distance)) => {
-                self.inner.seek_relative(distance)?;
-                target
-            }
-            _ => self.inner.seek(to)?,
-        };
-        Ok(self.position)
-    }
-}
-
-/// The paths of an image, the layers taken together.
-struct Paths {
-    nodes: HashMap<ImagePath, (usize, Node)>,
-}
-
-/// Links followed before one is taken for a circle, as Linux does.
-const MOST_LINKS: usize = 40;
-
-impl elf::Tree for Paths {
-    fn resolve(&self, path: &str) -> Option<ImagePath> {
-        let mut todo: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
-        let mut links = 0;
-        while let Some(component) = todo.pop() {
-            match component.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(component),
-            }
-            let path: ImagePath = done.join("/").parse().ok()?;
-            if let (_, Node::Symlink { target }) = self.nodes.get(&path)? {
-                links += 1;
-                if links > MOST_LINKS {
-                    return None;
-                }
-                done.pop();
-                if target.starts_with('/') {
-                    done.clear();
-                }
-                todo.extend(target.rsplit('/').map(str::to_owned));
-            }
-        }
-        let path: ImagePath = done.join("/").parse().ok()?;
-        match self.nodes.get(&path)? {
-            (_, Node::Hardlink { original, .. }) => Some(original.clone()),
-            _ => Some(path),
-        }
-    }
-}
-
-/// Checks what layers must be to each other: no two contents at one path, and no library missing.
-fn check_image(plan: &ImagePlan, made: &[Made]) -> Result<(), AssembleError> {
-    let mut paths = Paths { nodes: HashMap::new() };
-    let mut dynamic = BTreeMap::new();
-    for (index, layer) in made.iter().enumerate() {
-        let nodes = tree::nodes(layer.root())?;
-        match layer {
-            Made::New { elf, .. } => {
-                let first_names: HashMap<&ImagePath, &ImagePath> = nodes
-                    .iter()
-                    .filter_map(|(path, node)| match node {
-                        Node::Hardlink { original, .. } => Some((path, original)),
-                        _ => None,
-                    })
-                    .collect();
-                let first = |path: &ImagePath| first_names.get(path).map_or(path, |first| *first).clone();
-                dynamic.extend(elf.iter().map(|(path, dynamic)| (first(path), dynamic.clone())));
-            }
-            Made::Found(found) => dynamic.extend(read_elf(plan.platform, &found.tree, &nodes)?),
-        }
-        for (path, node) in nodes {
-            if let Some((lower, below)) = paths.nodes.get(&path) {
-                if !is_same(made, (*lower, below), (index, &node), &path)? {
-                    let name = |index: usize| plan.layers.get(index).map(|layer| layer.name.clone());
-                    if let (Some(lower), Some(upper)) = (name(*lower), name(index)) {
-                        return Err(AssembleError::Overlap { path, lower, upper });
-                    }
-                }
-                continue;
-            }
-            paths.nodes.insert(path, (index, node));
-        }
-    }
-    let is_allowed = |library: &str| plan.layers.iter().any(|layer| layer.allow_missing.contains_key(library));
-    let mut missing = elf::unresolved(plan.platform, &dynamic, &paths, library_path(plan));
-    missing.retain(|need| !is_allowed(&need.library));
-    if missing.is_empty() { Ok(()) } else { Err(AssembleError::Libraries { missing }) }
-}
-
-fn is_same(
-    made: &[Made],
-    (lower, below): (usize, &Node),
-    (upper, above): (usize, &Node),
-    path: &ImagePath,
-) -> Result<bool, AssembleError> {
-    let mode = |node: &Node| match node {
-        Node::File { mode, .. } | Node::Hardlink { mode, .. } => Some(*mode),
-        Node::Directory | Node::Symlink { .. } => None,
-    };
-    let root = |index: usize| made.get(index).map(Made::root);
-    match (mode(below), mode(above), root(lower), root(upper)) {
-        (Some(one), Some(other), Some(lower), Some(upper)) => {
-            Ok(one == other && tree::equal_files(&lower.join(path.as_str()), &upper.join(path.as_str()))?)
-        }
-        _ => Ok(below == above),
-    }
-}
-
-/// Reads the dynamic sections of a layer that was there before.
-fn read_elf(
-    platform: Platform,
-    root: &Path,
-    nodes: &[(ImagePath, Node)],
-) -> Result<BTreeMap<ImagePath, Dynamic>, AssembleError> {
-    let mut found = BTreeMap::new();
-    for (path, node) in nodes {
-        if let Node::File { .. } = node {
-            let file = disk::open(&root.join(path.as_str()))?;
-            if let Ok(Some(dynamic)) = elf::read(platform, file) {
-                found.insert(path.clone(), dynamic);
-            }
-        }
-    }
-    Ok(found)
+    |source| AssembleError::Layer { layer: layer.name.clone(), source: Box::new(source) }
 }
 
 /// Puts the running program, or another, into a layer of its own.
