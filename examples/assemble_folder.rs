@@ -3,6 +3,8 @@
 //! Usage: `assemble_folder FOLDER STORE [EXPORT]`. Every `.deb` of the folder becomes the layer `base`, every `.whl` the
 //! layer `wheels`. With EXPORT, the compressed archive is written there.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;

@@ -219,7 +219,7 @@ mod tests {
         let mut text = String::new();
         while text.len() < 5 * BLOCK / 2 {
             text.push_str(WORDS[(next() % 12) as usize]);
-            if next() % 7 == 0 {
+            if next().is_multiple_of(7) {
                 text.push_str(&(next() % 1000).to_string());
             }
         }

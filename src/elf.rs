@@ -289,7 +289,9 @@ mod tests {
     fn libraries_are_found_where_the_loader_looks() {
         let rpath = |needed: &[&str]| Dynamic { rpath: vec!["${ORIGIN}".to_owned()], ..needs(needed) };
         let library = || needs(&[]);
-        let cases: [(&str, &str, Vec<(&str, Dynamic)>, &[&str]); 8] = [
+        /// A name, the library path of the environment, the files, and the needs left open.
+        type Case<'a> = (&'a str, &'a str, Vec<(&'a str, Dynamic)>, &'a [&'a str]);
+        let cases: [Case<'_>; 8] = [
             (
                 "default folder",
                 "",

@@ -194,7 +194,7 @@ pub enum AssembleError {
         layer: LayerName,
         /// Why.
         #[source]
-        source: LayerError,
+        source: Box<LayerError>,
     },
     /// Two layers have different things at one path.
     #[error("`/{path}` of layer `{upper}` is not what layer `{lower}` has there")]
@@ -221,7 +221,7 @@ pub enum AssembleError {
         /// Which layer.
         layer: LayerName,
         /// What the lock says.
-        expected: LayerBytes,
+        expected: Box<LayerBytes>,
         /// What was assembled.
         found: DiffId,
         /// The length of what was assembled.
@@ -404,7 +404,11 @@ fn assemble_layers(
     let _lock = store.lock(&format!("assemble {whole}"))?;
     let found = find()?;
     let is_known = found.iter().all(Option::is_some) && is_checked()?;
-    let done = make_layers(plan, store, files, effort, progress, found, is_known)?;
+    let made = Workshop::new(plan, store, files, progress, found)?.work(effort.threads)?;
+    if !is_known {
+        check_image(plan, &made)?;
+    }
+    let done = keep(plan, made)?;
     for (identity, layer) in std::iter::zip(&identities, &done) {
         let measured = Measured { diff_id: layer.diff_id, size: layer.size };
         let bytes = serde_json::to_vec(&measured)
@@ -423,10 +427,8 @@ fn identity(layer: &LayerPlan, files: &dyn RecipeFiles) -> Result<Digest, Assemb
         .map_err(|source| AssembleError::Plan { layer: layer.name.clone(), source })?;
     hasher.update(&plan);
     for file in &layer.content.files {
-        let bytes = files.read(&file.from).map_err(|source| AssembleError::Layer {
-            layer: layer.name.clone(),
-            source: LayerError::RecipeFile { from: file.from.clone(), source },
-        })?;
+        let unreadable = |source| LayerError::RecipeFile { from: file.from.clone(), source };
+        let bytes = files.read(&file.from).map_err(unreadable).map_err(in_layer(layer))?;
         hasher.update(format!("\n{}", Digest::of(&bytes)).as_bytes());
     }
     Ok(hasher.finish().1)
@@ -474,7 +476,7 @@ fn check(layer: &LayerPlan, measured: Measured) -> Result<(), AssembleError> {
     match layer.expected {
         Some(expected) if (expected.diff_id, expected.size) != (measured.diff_id, measured.size) => {
             let (layer, found, size) = (layer.name.clone(), measured.diff_id, measured.size);
-            Err(AssembleError::Different { layer, expected, found, size })
+            Err(AssembleError::Different { layer, expected: Box::new(expected), found, size })
         }
         _ => Ok(()),
     }
@@ -497,19 +499,8 @@ impl Made {
     }
 }
 
-fn make_layers(
-    plan: &ImagePlan,
-    store: &Store,
-    files: &dyn RecipeFiles,
-    effort: Effort,
-    progress: &dyn Progress,
-    found: Vec<Option<AssembledLayer>>,
-    is_known: bool,
-) -> Result<Vec<AssembledLayer>, AssembleError> {
-    let made = Workshop::new(plan, store, files, progress, found)?.work(effort.threads)?;
-    if !is_known {
-        check_image(plan, &made)?;
-    }
+/// Puts layers into the store, once all of them are the ones that the lock promises.
+fn keep(plan: &ImagePlan, made: Vec<Made>) -> Result<Vec<AssembledLayer>, AssembleError> {
     for (layer, made) in std::iter::zip(&plan.layers, &made) {
         if let Made::New { measured, .. } = made {
             check(layer, *measured)?;
@@ -652,7 +643,7 @@ impl<'a> Workshop<'a> {
 }
 
 fn in_layer(layer: &LayerPlan) -> impl FnOnce(LayerError) -> AssembleError {
-    |source| AssembleError::Layer { layer: layer.name.clone(), source }
+    |source| AssembleError::Layer { layer: layer.name.clone(), source: Box::new(source) }
 }
 
 /// Unpacks an artifact into its layer.
