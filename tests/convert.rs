@@ -1,5 +1,7 @@
 //! `convert rvc2` from the command line to files that DepthAI reads: real packages, real image, real compiler.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -51,7 +51,7 @@ pub enum ConvertError {
     #[error("the conversion failed")]
     Reported {
         /// Why.
-        failure: exchange::Failure,
+        failure: Box<exchange::Failure>,
         /// The whole log on the host.
         log: Option<PathBuf>,
     },
@@ -116,7 +116,7 @@ fn in_folder(
         }
     };
     match &report.outcome {
-        Outcome::Failure(failure) => Err(ConvertError::Reported { failure: failure.clone(), log: log() }),
+        Outcome::Failure(failure) => Err(ConvertError::Reported { failure: Box::new(failure.clone()), log: log() }),
         Outcome::Success { artifacts } => {
             collect::collect(&made, artifacts, &plan.output)?;
             Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report })

@@ -97,7 +97,8 @@ pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn List
     let report = run(&order, &made, listener)?;
     match &report.outcome {
         Outcome::Failure(failure) => {
-            Err(ConvertError::Reported { failure: failure.clone(), log: collect::keep_log(&made, &plan.output) })
+            let log = collect::keep_log(&made, &plan.output);
+            Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
         }
         Outcome::Success { artifacts } => {
             collect::collect(&made, artifacts, &plan.output)?;

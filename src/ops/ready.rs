@@ -39,7 +39,7 @@ pub enum ReadyError {
         name: ToolchainName,
         /// Why.
         #[source]
-        source: PlanError,
+        source: Box<PlanError>,
     },
     /// Artifacts are missing.
     #[error("failed to obtain the artifacts of {name}")]
@@ -48,7 +48,7 @@ pub enum ReadyError {
         name: ToolchainName,
         /// Why.
         #[source]
-        source: ObtainError,
+        source: Box<ObtainError>,
     },
     /// The layers could not be made.
     #[error("failed to assemble the image of {name}")]
@@ -78,7 +78,7 @@ impl Hint for ReadyError {
 /// Lock and recipe do not fit, or an artifact has no pin.
 pub fn plan(project: &Project, name: &ToolchainName) -> Result<ImagePlan, ReadyError> {
     let recipe = project.recipe(name.target)?;
-    let failed = |source| ReadyError::Plan { name: name.clone(), source };
+    let failed = |source| ReadyError::Plan { name: name.clone(), source: Box::new(source) };
     let digest = recipe.digest(&name.version)?.ok_or_else(|| PlanError::NoRecipe { wanted: name.clone() });
     let digest = digest.map_err(failed)?;
     image::plan(project.lock(), recipe.recipe(), digest, name).map_err(failed)
@@ -106,7 +106,7 @@ pub fn image(
             let names = obtain::other_names(project.recipes().map(RecipeFolder::recipe));
             let wanted = obtain::wanted(project.lock(), toolchain, &names);
             obtain::obtain(&wanted, store, fetcher, progress)
-                .map_err(|source| ReadyError::Obtain { name: name.clone(), source })?;
+                .map_err(|source| ReadyError::Obtain { name: name.clone(), source: Box::new(source) })?;
             assemble().map_err(failed)
         }
         result => result.map_err(failed),
