@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::Status;
 use super::context::Context;
 use crate::ops;
+use crate::project::Project;
 use crate::store::Kept;
 use crate::ui::{Failure, Kind};
 
@@ -39,7 +40,7 @@ pub(super) fn run(args: StoreArgs, context: &mut Context) -> Result<Status, Fail
         }
         StoreCommand::Gc => {
             let project = context.project()?;
-            let collected = ops::store::gc(&store, &[project.lock()], Kept::default()).map_err(failed)?;
+            let collected = ops::store::gc(&store, &[project.lock()], kept(&project)).map_err(failed)?;
             context.printer.result(&collected, || format!("removed\n{collected}"));
         }
         StoreCommand::Verify => {
@@ -52,4 +53,16 @@ pub(super) fn run(args: StoreArgs, context: &mut Context) -> Result<Status, Fail
         }
     }
     Ok(Status::Success)
+}
+
+/// Returns what the images of the lock need beyond what it names. An image that cannot be planned needs nothing.
+fn kept(project: &Project) -> Kept {
+    let mut kept = Kept::default();
+    for toolchain in project.lock().toolchains() {
+        let plan = ops::ready::plan(project, &toolchain.name).ok();
+        let recipe = project.recipe(toolchain.name.target).ok();
+        let more = plan.zip(recipe).and_then(|(plan, recipe)| ops::assemble::kept(&plan, recipe).ok());
+        kept = more.into_iter().fold(kept, Kept::and);
+    }
+    kept
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::assemble::AssembledImage;
+use super::assemble::{AssembledImage, cache_key};
 use super::image::LoadableImage;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Sharing};
@@ -180,13 +180,10 @@ pub fn shell(
 }
 
 /// Fills the image's cache folder, unless somebody did, and returns its mount.
-///
-/// What is derived depends on the toolchain's layers only, so the converter's own layer has no part in the key.
 fn prepare(session: &Session<'_>, listener: &dyn Listener) -> Result<Option<Mount>, DispatchError> {
     let SessionImage::Assembled(image) = session.image else { return Ok(None) };
     let Some(wanted) = &image.prepare else { return Ok(None) };
-    let key = Digest::of(format!("{}\n{}", image.layers_identity(), wanted.command.join("\0")).as_bytes());
-    let cache = session.store.cache(&key)?;
+    let cache = session.store.cache(&cache_key(image.layers_identity(), wanted))?;
     let (files, marker) = (cache.join("files"), cache.join("complete"));
     if disk::metadata(&marker)?.is_none() {
         let _lock = disk::FileLock::wait(&cache.join("lock"), Sharing::Alone)?;

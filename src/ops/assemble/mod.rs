@@ -32,7 +32,7 @@ use crate::plan::image::{ImagePlan, LayerPlan};
 use crate::progress::Progress;
 use crate::python::PythonError;
 use crate::recipe::{Prepare, RecipeFiles};
-use crate::store::{Judgement, Store, StoreError};
+use crate::store::{Judgement, Kept, Store, StoreError};
 use crate::units::ByteSize;
 use fit::check_image;
 use workshop::{Made, Workshop};
@@ -376,7 +376,11 @@ pub fn assemble_with(
 
 /// Returns the digest of the diff ids of some layers, lowest first: the OCI image specification's "chain" in one step.
 fn layers_identity<'a>(layers: impl IntoIterator<Item = &'a AssembledLayer>) -> Digest {
-    let ids: Vec<String> = layers.into_iter().map(|layer| layer.diff_id.to_string()).collect();
+    identity_of(layers.into_iter().map(|layer| layer.diff_id))
+}
+
+fn identity_of(ids: impl IntoIterator<Item = DiffId>) -> Digest {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
     Digest::of(ids.join(" ").as_bytes())
 }
 
@@ -409,6 +413,7 @@ fn assemble_layers(job: Job<'_>) -> Result<Vec<AssembledLayer>, AssembleError> {
     if found.iter().all(Option::is_some) && is_checked()? {
         return Ok(found.into_iter().flatten().collect());
     }
+    check_artifacts(plan, store, &found)?;
     // Another process may be at it; then there is nothing left to do when it lets go.
     let _lock = store.lock(&format!("assemble {whole}"))?;
     let found = find()?;
@@ -422,6 +427,39 @@ fn assemble_layers(job: Job<'_>) -> Result<Vec<AssembledLayer>, AssembleError> {
     }
     store.write_document(CHECKED, &whole.hex(), b"{}")?;
     Ok(done)
+}
+
+/// Finds out before any work begins whether an artifact of a layer that has to be made is missing.
+fn check_artifacts(plan: &ImagePlan, store: &Store, found: &[Option<AssembledLayer>]) -> Result<(), AssembleError> {
+    let to_make = std::iter::zip(&plan.layers, found).filter(|(_, found)| found.is_none());
+    for artifact in to_make.flat_map(|(layer, _)| &layer.content.artifacts) {
+        if store.blob(&artifact.sha256)?.is_none() {
+            return Err(AssembleError::Missing { file: artifact.file.clone(), sha256: artifact.sha256 });
+        }
+    }
+    Ok(())
+}
+
+/// Returns what `gc` must keep for the image of a plan, beyond what the lock names: what its layers measured, that they
+/// fit, and what its `prepare` command derived.
+///
+/// # Errors
+/// A file of the recipe cannot be read.
+pub fn kept(plan: &ImagePlan, files: &dyn RecipeFiles) -> Result<Kept, AssembleError> {
+    let identities = plan.layers.iter().map(|layer| identity(layer, files)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = Kept::default();
+    kept.documents.extend(identities.iter().map(|identity| (MEASURED.to_owned(), identity.hex())));
+    kept.documents.insert((CHECKED.to_owned(), image_identity(plan, &identities).hex()));
+    if let (Some(prepare), Some(ids)) = (&plan.prepare, plan.diff_ids()) {
+        kept.caches.insert(cache_key(identity_of(ids), prepare));
+    }
+    Ok(kept)
+}
+
+/// Returns the key of what an image's `prepare` command derives: it depends on the toolchain's layers only, so the
+/// converter's own layer has no part in it.
+pub fn cache_key(layers: Digest, prepare: &Prepare) -> Digest {
+    Digest::of(format!("{layers}\n{}", prepare.command.join("\0")).as_bytes())
 }
 
 /// Returns the digest of everything that decides a layer's bytes.
