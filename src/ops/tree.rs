@@ -145,17 +145,21 @@ fn collect(folder: &Path, inside: Option<&ImagePath>, found: &mut Vec<(ImagePath
 /// # Errors
 /// The folder cannot be read, the writer fails, or a file changes meanwhile.
 pub fn write_layer<W: Write>(root: &Path, to: W) -> Result<W, TreeError> {
+    write_nodes(root, &nodes(root)?, to)
+}
+
+fn write_nodes<W: Write>(root: &Path, nodes: &[(ImagePath, Node)], to: W) -> Result<W, TreeError> {
     let failed = |source| TreeError::Stream { root: root.to_owned(), source };
     let mut tar = TarWriter::new(to);
-    for (path, node) in nodes(root)? {
+    for (path, node) in nodes {
         match node {
-            Node::Directory => tar.directory(&path),
+            Node::Directory => tar.directory(path),
             Node::File { mode, size } => {
                 let mut file = disk::open(&root.join(path.as_str()))?;
-                tar.file(&path, mode, size, &mut file)
+                tar.file(path, *mode, *size, &mut file)
             }
-            Node::Symlink { target } => tar.symlink(&path, &target),
-            Node::Hardlink { mode, original } => tar.hardlink(&path, mode, &original),
+            Node::Symlink { target } => tar.symlink(path, target),
+            Node::Hardlink { mode, original } => tar.hardlink(path, *mode, original),
         }
         .map_err(failed)?;
     }
@@ -167,7 +171,15 @@ pub fn write_layer<W: Write>(root: &Path, to: W) -> Result<W, TreeError> {
 /// # Errors
 /// The folder cannot be read.
 pub fn measure(root: &Path) -> Result<(DiffId, ByteSize), TreeError> {
-    let (_, size, digest) = write_layer(root, HashingWriter::new(io::sink()))?.finish();
+    measure_nodes(root, &nodes(root)?)
+}
+
+/// Returns the identity and the length of the stream of a folder that has been listed.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn measure_nodes(root: &Path, nodes: &[(ImagePath, Node)]) -> Result<(DiffId, ByteSize), TreeError> {
+    let (_, size, digest) = write_nodes(root, nodes, HashingWriter::new(io::sink()))?.finish();
     Ok((DiffId(digest), size))
 }
 

@@ -12,4 +12,4 @@ pub mod simple;
 pub mod tags;
 mod wheel;
 
-pub use wheel::{Place, PythonError, unpack};
+pub use wheel::{Place, PythonError, RecordCheck, unpack};

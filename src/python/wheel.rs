@@ -35,6 +35,15 @@ pub struct Place {
     pub interpreter: ImagePath,
 }
 
+/// Whether the files of a wheel are compared with its `RECORD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordCheck {
+    /// Each one, while it is read.
+    Contents,
+    /// Only that they are listed: for bytes that are checked as a whole in another way.
+    Names,
+}
+
 /// A wheel that cannot be unpacked.
 #[derive(Debug, Error)]
 pub enum PythonError {
@@ -63,13 +72,19 @@ impl Hint for PythonError {
 
 /// Reads the wheel called `name` and hands what an installer would make of it to `sink`.
 ///
-/// Each file is checked against `RECORD` while the sink reads it; what the sink does not read costs nothing. `RECORD`
-/// itself goes in as it is, so it names the files under their places in the wheel.
+/// Each file is checked against `RECORD` as `check` says while the sink reads it; what the sink does not read costs
+/// nothing. `RECORD` itself goes in as it is, so it names the files under their places in the wheel.
 ///
 /// # Errors
 /// A damaged wheel, one that breaks the rules of its format or does not fit its own file name, members that no image
 /// may have, a limit that is passed, and what the sink fails with.
-pub fn unpack(name: &FileName, wheel: impl Read + Seek, place: &Place, sink: &mut dyn Sink) -> Result<(), PythonError> {
+pub fn unpack(
+    name: &FileName,
+    wheel: impl Read + Seek,
+    place: &Place,
+    check: RecordCheck,
+    sink: &mut dyn Sink,
+) -> Result<(), PythonError> {
     let named: WheelName = name.as_str().parse().map_err(|error| PythonError::Format(format!("{error}")))?;
     let mut zip = ZipFile::open(name.as_str(), wheel, Limits::PACKAGE)?;
     let members = zip.members()?;
@@ -105,7 +120,11 @@ pub fn unpack(name: &FileName, wheel: impl Read + Seek, place: &Place, sink: &mu
         let expected = record.get(&member.path).copied().flatten();
         check_empty(member, expected)?;
         let executable = destination.script || mode.is_some_and(|mode| mode & 0o100 != 0);
-        let mut content = zip.content(member, expected)?;
+        let compared = match check {
+            RecordCheck::Contents => expected,
+            RecordCheck::Names => None,
+        };
+        let mut content = zip.content(member, compared)?;
         if destination.script {
             let mut text = Vec::new();
             let reading = content.read_to_end(&mut text);
@@ -319,7 +338,7 @@ mod tests {
             interpreter: "/usr/bin/python3.9".parse().unwrap(),
         };
         let mut files = Files::default();
-        unpack(&name.parse().unwrap(), Cursor::new(bytes), &place, &mut files).map(|()| files.0)
+        unpack(&name.parse().unwrap(), Cursor::new(bytes), &place, RecordCheck::Contents, &mut files).map(|()| files.0)
     }
 
     #[test]

@@ -60,9 +60,9 @@ pub(super) fn check_image(plan: &ImagePlan, made: &[Made]) -> Result<(), Assembl
     let mut paths = Paths { nodes: HashMap::new() };
     let mut dynamic = BTreeMap::new();
     for (index, layer) in made.iter().enumerate() {
-        let nodes = tree::nodes(layer.root())?;
-        match layer {
-            Made::New { elf, .. } => {
+        let listed;
+        let nodes = match layer {
+            Made::New { nodes, elf, .. } => {
                 let first_names: HashMap<&ImagePath, &ImagePath> = nodes
                     .iter()
                     .filter_map(|(path, node)| match node {
@@ -72,20 +72,25 @@ pub(super) fn check_image(plan: &ImagePlan, made: &[Made]) -> Result<(), Assembl
                     .collect();
                 let first = |path: &ImagePath| first_names.get(path).map_or(path, |first| *first).clone();
                 dynamic.extend(elf.iter().map(|(path, dynamic)| (first(path), dynamic.clone())));
+                nodes
             }
-            Made::Found(found) => dynamic.extend(read_elf(plan.platform, &found.tree, &nodes)?),
-        }
+            Made::Found(found) => {
+                listed = tree::nodes(&found.tree)?;
+                dynamic.extend(read_elf(plan.platform, &found.tree, &listed)?);
+                &listed
+            }
+        };
         for (path, node) in nodes {
-            if let Some((lower, below)) = paths.nodes.get(&path) {
-                if !is_same(made, (*lower, below), (index, &node), &path)? {
+            if let Some((lower, below)) = paths.nodes.get(path) {
+                if !is_same(made, (*lower, below), (index, node), path)? {
                     let name = |index: usize| plan.layers.get(index).map(|layer| layer.name.clone());
                     if let (Some(lower), Some(upper)) = (name(*lower), name(index)) {
-                        return Err(AssembleError::Overlap { path, lower, upper });
+                        return Err(AssembleError::Overlap { path: path.clone(), lower, upper });
                     }
                 }
                 continue;
             }
-            paths.nodes.insert(path, (index, node));
+            paths.nodes.insert(path.clone(), (index, node.clone()));
         }
     }
     let is_allowed = |library: &str| plan.layers.iter().any(|layer| layer.allow_missing.contains_key(library));

@@ -1,8 +1,9 @@
 //! Artifacts and an [`ImagePlan`] become an image: unpacked layers in the store with the diff ids that the lock promises.
 //!
-//! No daemon, root, chroot or script takes part. Artifacts are unpacked in parallel, each verified once more while it is
-//! read, as nothing unverified may enter an image; a layer's identity is computed by streaming its folder. Nothing is
-//! compressed here. What a layer measured is kept in the store under the digest of everything that decides its bytes, so
+//! No daemon, root, chroot or script takes part. Artifacts are unpacked in parallel; a layer's identity is computed by
+//! streaming its folder. Nothing unverified enters an image: a layer whose diff id stands in the lock is verified by it,
+//! and where the lock has none yet, each artifact is verified again before it is unpacked. Nothing is compressed here.
+//! What a layer measured is kept in the store under the digest of everything that decides its bytes, so
 //! an image that was assembled before costs a few look-ups. Must not fetch anything.
 
 mod fit;
@@ -35,7 +36,7 @@ use crate::recipe::{Prepare, RecipeFiles};
 use crate::store::{Judgement, Kept, Store, StoreError};
 use crate::units::ByteSize;
 use fit::check_image;
-use workshop::{Made, Workshop};
+use workshop::{Made, Workshop, verify_artifacts};
 
 /// Where the converter stands in every image.
 pub const CONVERTER: &str = "usr/bin/modelconverter";
@@ -343,12 +344,22 @@ pub fn assemble_with(
     effort: Effort,
     progress: &dyn Progress,
 ) -> Result<AssembledImage, AssembleError> {
-    let mut layers = assemble_layers(Job { plan, store, files, effort, progress })?;
+    let job = Job { plan, store, files, effort, progress };
+    let (layers, own) = std::thread::scope(|scope| {
+        // A large program takes as long as a small layer.
+        let own = match converter {
+            Converter::Program(path) => Some(scope.spawn(|| converter_layer(path, store))),
+            Converter::None => None,
+        };
+        let layers = assemble_layers(job);
+        (layers, own.map(|own| own.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
+    let mut layers = layers?;
     let identity = layers_identity(&layers);
     let mut env = plan.env.clone();
     let mut history: Vec<String> = plan.layers.iter().map(created_by).collect();
-    if let Converter::Program(path) = converter {
-        layers.push(converter_layer(path, store)?);
+    if let Some(own) = own {
+        layers.push(own?);
         history.push(format!("modelconverter layer-format {LAYER_FORMAT}: modelconverter"));
         env.insert(TOOLCHAIN_VARIABLE.to_owned(), plan.toolchain.to_string());
         env.insert(LAYERS_VARIABLE.to_owned(), identity.to_string());
@@ -539,13 +550,16 @@ fn make_layers(
 ) -> Result<Vec<AssembledLayer>, AssembleError> {
     let plan = job.plan;
     let made = Workshop::new(job, found)?.work()?;
+    for (layer, made) in std::iter::zip(&plan.layers, &made) {
+        if let Made::New { measured, .. } = made
+            && let Err(different) = check(layer, *measured)
+        {
+            verify_artifacts(layer, job.store)?;
+            return Err(different);
+        }
+    }
     if !is_known {
         check_image(plan, &made)?;
-    }
-    for (layer, made) in std::iter::zip(&plan.layers, &made) {
-        if let Made::New { measured, .. } = made {
-            check(layer, *measured)?;
-        }
     }
     std::iter::zip(&plan.layers, made)
         .map(|(layer, made)| match made {

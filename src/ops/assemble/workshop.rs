@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,11 +17,11 @@ use crate::digest::{Digest, VerifyingReader};
 use crate::disk;
 use crate::elf::Dynamic;
 use crate::image_path::ImagePath;
-use crate::ops::layer::{Finished, Layer, LayerError};
-use crate::ops::tree;
+use crate::ops::layer::{Finished, Layer, LayerError, LayerSink};
+use crate::ops::tree::{self, Node};
 use crate::plan::image::{LayerPlan, PlannedArtifact, Unpacking};
 use crate::progress::Subject;
-use crate::python;
+use crate::python::{self, RecordCheck};
 use crate::store::{StagedTree, Store};
 
 /// A layer on its way into the store.
@@ -29,7 +29,7 @@ pub(super) enum Made {
     /// It was there.
     Found(AssembledLayer),
     /// It is new.
-    New { staged: StagedTree, elf: BTreeMap<ImagePath, Dynamic>, measured: Measured },
+    New { staged: StagedTree, nodes: Vec<(ImagePath, Node)>, elf: BTreeMap<ImagePath, Dynamic>, measured: Measured },
 }
 
 impl Made {
@@ -159,12 +159,16 @@ impl<'a> Workshop<'a> {
     fn finish(&self, staged: Layer<'a>, layer: &LayerPlan) -> Result<Made, AssembleError> {
         let Finished { staged, elf } =
             staged.finish(self.job.files, self.job.plan.platform).map_err(in_layer(layer))?;
-        let (diff_id, size) = tree::measure(staged.path())?;
-        Ok(Made::New { staged, elf, measured: Measured { diff_id, size } })
+        let nodes = tree::nodes(staged.path())?;
+        let (diff_id, size) = tree::measure_nodes(staged.path(), &nodes)?;
+        Ok(Made::New { staged, nodes, elf, measured: Measured { diff_id, size } })
     }
 }
 
 /// Unpacks an artifact into its layer.
+///
+/// Its bytes are verified before that, unless the lock has the layer's diff id: then every byte that enters the image is
+/// verified with the layer, which costs less, and the artifact only if something is wrong.
 fn unpack(
     artifact: &PlannedArtifact,
     index: usize,
@@ -172,65 +176,84 @@ fn unpack(
     staged: &Layer<'_>,
     store: &Store,
 ) -> Result<(), AssembleError> {
-    let missing = || AssembleError::Missing { file: artifact.file.clone(), sha256: artifact.sha256 };
-    let path = store.blob(&artifact.sha256)?.ok_or_else(missing)?;
-    let unreadable = |source| AssembleError::Artifact { artifact: artifact.id.clone(), source };
-    let file = disk::open(&path)?;
+    let (path, mut file) = open(artifact, store)?;
+    if layer.expected.is_none() {
+        verify(artifact, &mut file)?;
+    }
     let mut sink = staged.sink(index);
-    let result = match &artifact.unpacking {
-        Unpacking::Debian { package, scripts } => {
-            let mut verified =
-                BufReader::with_capacity(BUFFER, VerifyingReader::new(file, artifact.size, artifact.sha256));
-            let control = debian::unpack(&mut verified, &mut sink);
-            // The digest is compared when the last byte has been read.
-            let rest = io::copy(&mut verified, &mut io::sink());
-            match (control, rest) {
-                (Ok(control), Ok(_)) => {
-                    let unknown = |script: &&String| {
-                        let bytes = control.scripts.get(*script).map(|bytes| Digest::of(bytes));
-                        bytes != scripts.get(*script).copied()
-                    };
-                    if let Some(script) = control.scripts.keys().find(unknown).cloned() {
-                        return Err(in_layer(layer)(LayerError::Script { package: package.clone(), script }));
-                    }
-                    staged.control(package, control);
-                    Ok(())
-                }
-                // Changed bytes explain whatever else went wrong.
-                (_, Err(source)) => Err(unreadable(source)),
-                (Err(source), Ok(_)) => Err(AssembleError::Debian { artifact: artifact.id.clone(), source }),
-            }
-        }
-        Unpacking::Wheel { site_packages, scripts, interpreter } => {
-            let (site_packages, scripts) = (site_packages.clone(), scripts.clone());
-            let place = python::Place { site_packages, scripts, interpreter: interpreter.clone() };
-            let verified = verify(file, artifact).map_err(unreadable)?;
-            python::unpack(&artifact.file, verified, &place, &mut sink)
-                .map_err(|source| AssembleError::Wheel { artifact: artifact.id.clone(), source })
-        }
-        Unpacking::Archive { folder, strip, include } => {
-            let include = archive::globs(include.iter().map(String::as_str))?;
-            let placement = Placement { folder: folder.clone(), strip: *strip, include };
-            let verified = verify(file, artifact).map_err(unreadable)?;
-            archive::unpack(&artifact.file, verified, &placement, &mut sink)
-                .map_err(|source| AssembleError::Archive { artifact: artifact.id.clone(), source })
-        }
-    };
+    let reader = Positioned { inner: BufReader::with_capacity(BUFFER, file), position: 0 };
+    let result = unpack_into(&mut sink, artifact, layer, staged, reader);
+    if result.is_err() {
+        // Changed bytes explain whatever went wrong.
+        verify(artifact, &mut disk::open(&path)?)?;
+    }
     // What stopped the reader says more than that it was stopped.
     match (result, sink.failure()) {
-        (Err(AssembleError::Artifact { artifact, source }), None) => Err(AssembleError::Artifact { artifact, source }),
         (Err(_), Some(failure)) => Err(in_layer(layer)(failure)),
         (result, _) => result,
     }
 }
 
-/// Reads a file once to its end and returns it at its beginning, for readers that go back and forth in it.
-fn verify(mut file: File, artifact: &PlannedArtifact) -> io::Result<Positioned> {
-    let mut verified = VerifyingReader::new(&mut file, artifact.size, artifact.sha256);
+fn unpack_into(
+    sink: &mut LayerSink<'_, '_>,
+    artifact: &PlannedArtifact,
+    layer: &LayerPlan,
+    staged: &Layer<'_>,
+    mut reader: Positioned,
+) -> Result<(), AssembleError> {
+    let id = || artifact.id.clone();
+    match &artifact.unpacking {
+        Unpacking::Debian { package, scripts } => {
+            let control = debian::unpack(&mut reader, sink);
+            let control = control.map_err(|source| AssembleError::Debian { artifact: id(), source })?;
+            let is_unknown = |(name, bytes): &(&String, &Vec<u8>)| scripts.get(*name) != Some(&Digest::of(bytes));
+            if let Some((script, _)) = control.scripts.iter().find(is_unknown) {
+                let (package, script) = (package.clone(), script.clone());
+                return Err(in_layer(layer)(LayerError::Script { package, script }));
+            }
+            staged.control(package, control);
+            Ok(())
+        }
+        Unpacking::Wheel { site_packages, scripts, interpreter } => {
+            let (site_packages, scripts) = (site_packages.clone(), scripts.clone());
+            let place = python::Place { site_packages, scripts, interpreter: interpreter.clone() };
+            let check = if layer.expected.is_some() { RecordCheck::Names } else { RecordCheck::Contents };
+            python::unpack(&artifact.file, reader, &place, check, sink)
+                .map_err(|source| AssembleError::Wheel { artifact: id(), source })
+        }
+        Unpacking::Archive { folder, strip, include } => {
+            let include = archive::globs(include.iter().map(String::as_str))?;
+            let placement = Placement { folder: folder.clone(), strip: *strip, include };
+            archive::unpack(&artifact.file, reader, &placement, sink)
+                .map_err(|source| AssembleError::Archive { artifact: id(), source })
+        }
+    }
+}
+
+/// Verifies all artifacts of a layer, to tell whether they are the reason why it is not what the lock says.
+pub(super) fn verify_artifacts(layer: &LayerPlan, store: &Store) -> Result<(), AssembleError> {
+    layer.content.artifacts.iter().try_for_each(|artifact| verify(artifact, &mut open(artifact, store)?.1))
+}
+
+fn open(artifact: &PlannedArtifact, store: &Store) -> Result<(PathBuf, File), AssembleError> {
+    let missing = || AssembleError::Missing { file: artifact.file.clone(), sha256: artifact.sha256 };
+    let path = store.blob(&artifact.sha256)?.ok_or_else(missing)?;
+    let file = disk::open(&path)?;
+    Ok((path, file))
+}
+
+/// Reads a file once to its end and leaves it at its beginning.
+fn verify(artifact: &PlannedArtifact, file: &mut File) -> Result<(), AssembleError> {
+    let mut verified = VerifyingReader::new(&mut *file, artifact.size, artifact.sha256);
     let mut buffer = vec![0; BUFFER];
-    while verified.read(&mut buffer)? > 0 {}
-    file.rewind()?;
-    Ok(Positioned { inner: BufReader::with_capacity(BUFFER, file), position: 0 })
+    let read = loop {
+        match verified.read(&mut buffer) {
+            Ok(0) => break file.rewind(),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    read.map_err(|source| AssembleError::Artifact { artifact: artifact.id.clone(), source })
 }
 
 /// A buffered file that keeps its buffer when it is told to go where it nearly is, as readers of zip files do all the
