@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use globset::GlobSet;
-use tempfile::TempDir;
 use thiserror::Error;
 
 use super::tree::{self, TreeError};
 use crate::archive::{self, GlobError};
 use crate::debian::Control;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::elf::{self, Dynamic};
 use crate::entry::{Entry, EntryKind, Sink};
 use crate::hint::Hint;
@@ -175,7 +174,7 @@ struct State {
 pub(super) struct Layer<'a> {
     content: &'a LayerContent,
     staged: StagedTree,
-    aside: TempDir,
+    aside: TemporaryFolder,
     exclude: GlobSet,
     state: Mutex<State>,
 }
