@@ -139,10 +139,30 @@ pub fn open_if_exists(path: &Path) -> Result<Option<File>, DiskError> {
     optional(open(path))
 }
 
+/// Opens a file that a stranger made, for reading. It must be a regular file itself: a link could lead anywhere, and a
+/// pipe would be waited for without end.
+pub fn open_regular(path: &Path) -> Result<File, DiskError> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(refused("open", path))?;
+    if file.metadata().map_err(refused("open", path))?.is_file() {
+        return Ok(file);
+    }
+    Err(refused("open", path)(io::Error::other("it is no regular file")))
+}
+
 /// Reads a whole file of at most `limit`.
 pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
+    read_open(open(path)?, path, limit)
+}
+
+/// Reads a whole file of at most `limit` that a stranger made, if there is one; see [`open_regular`].
+pub fn read_regular_if_exists(path: &Path, limit: ByteSize) -> Result<Option<Vec<u8>>, DiskError> {
+    optional(open_regular(path).and_then(|file| read_open(file, path, limit)))
+}
+
+fn read_open(file: File, path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
     let mut bytes = Vec::new();
-    open(path)?.take(limit.bytes().saturating_add(1)).read_to_end(&mut bytes).map_err(refused("read", path))?;
+    file.take(limit.bytes().saturating_add(1)).read_to_end(&mut bytes).map_err(refused("read", path))?;
     if bytes.len() as u64 > limit.bytes() {
         return Err(DiskError::TooLarge { path: path.to_owned(), limit });
     }
@@ -239,9 +259,34 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
     fs::rename(from, to).map_err(refused("write", to))
 }
 
+/// Puts two files or folders of one file system in each other's places: at no moment is one of them missing, where the
+/// file system can do that.
+pub fn swap(one: &Path, other: &Path) -> Result<(), DiskError> {
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    match rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, exchange) {
+        Ok(()) => return Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        Err(errno) => return Err(DiskError::new("write", other, errno.into())),
+    }
+    let mut name = one.file_name().unwrap_or_default().to_owned();
+    name.push(".swapped");
+    let aside = one.with_file_name(name);
+    rename(other, &aside)?;
+    if let Err(error) = rename(one, other) {
+        rename(&aside, other)?;
+        return Err(error);
+    }
+    rename(&aside, one)
+}
+
 /// Removes a file; a missing one is no error.
 pub fn remove_file(path: &Path) -> Result<(), DiskError> {
     optional(fs::remove_file(path).map_err(refused("remove", path))).map(drop)
+}
+
+/// Removes a folder if there is nothing in it.
+pub fn remove_empty_folder(path: &Path) -> Result<(), DiskError> {
+    fs::remove_dir(path).map_err(refused("remove", path))
 }
 
 /// Removes a file or a folder with everything in it, whatever its modes; a missing one is no error.
@@ -320,6 +365,32 @@ impl Write for NewFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A new folder that only this user can enter, removed with everything in it by drop, whatever modes that has.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    path: PathBuf,
+}
+
+impl TemporaryFolder {
+    /// Makes an empty folder with a name of its own in `parent`.
+    pub fn create_in(parent: &Path) -> Result<Self, DiskError> {
+        let folder = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent);
+        Ok(Self { path: folder.map_err(refused("create a folder in", parent))?.keep() })
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // Best effort: nobody is left to be told.
+        let _ = remove_all(&self.path);
     }
 }
 
@@ -421,6 +492,47 @@ mod tests {
         let device = Path::new("/dev/full");
         let mut file = OpenOptions::new().write(true).open(device).unwrap();
         assert!(matches!(write_all(&mut file, b"x", device), Err(DiskError::NoSpace { .. })));
+    }
+
+    #[test]
+    fn strangers_files_are_files_or_nothing() {
+        let folder = TemporaryFolder::create_in(&std::env::temp_dir()).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(&at("file"), b"x").unwrap();
+        symlink("file", &at("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let limit = ByteSize::new(1);
+        assert_eq!(read_regular_if_exists(&at("file"), limit).unwrap().unwrap(), b"x");
+        assert!(read_regular_if_exists(&at("none"), limit).unwrap().is_none());
+        for name in ["link", "pipe", "."] {
+            assert!(read_regular_if_exists(&at(name), limit).is_err(), "{name}");
+        }
+        create_folder(&at("closed/full")).unwrap();
+        set_mode(&at("closed"), 0).unwrap();
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(metadata(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn folders_swap_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["one", "two"] {
+            create_folder(&at(name)).unwrap();
+            write(&at(name).join(name), b"").unwrap();
+        }
+        swap(&at("one"), &at("two")).unwrap();
+        assert!(at("one/two").exists() && at("two/one").exists());
+        assert!(swap(&at("none"), &at("two")).is_err());
+        assert!(at("two/one").exists());
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
 use super::Global;
 use crate::defaults;
 use crate::digest::Digest;
+use crate::disk::TemporaryFolder;
 use crate::engine::docker::{Docker, Surroundings};
 use crate::engine::embedded::Embedded;
 use crate::engine::{ContainerOutcome, ContainerRun, Engine, EngineError, OutputLines};
@@ -180,7 +179,7 @@ impl Context {
 /// The embedded engine, and the folder it needs as long as it lives.
 struct EmbeddedInScratch {
     engine: Embedded,
-    _scratch: TempDir,
+    _scratch: TemporaryFolder,
 }
 
 impl Engine for EmbeddedInScratch {

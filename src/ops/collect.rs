@@ -1,10 +1,11 @@
 //! What a container left behind becomes the user's result: checked against the report, then put in place at once.
 //!
 //! Owns the rules of the output folder: what may be replaced, and the marker that says so. A folder is replaced as a
-//! whole and only after the new one is complete; a folder that is not ours is never touched.
+//! whole and only after the new one is complete; a folder that is not ours is never touched. A container is a stranger:
+//! nothing it left is followed or taken over but folders and regular files that give nobody any rights.
 
-use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -47,6 +48,14 @@ pub enum CollectError {
         /// The path.
         path: String,
     },
+    /// Something that no conversion makes.
+    #[error("the container left {what} at {path}")]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("failed to put the result in place")]
     Disk(#[from] DiskError),
@@ -56,7 +65,7 @@ impl Hint for CollectError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Taken { .. } => vec!["choose another place with `--output-dir`, or move the folder away".to_owned()],
-            Self::Different { .. } | Self::Outside { .. } => {
+            Self::Different { .. } | Self::Outside { .. } | Self::Foreign { .. } => {
                 vec!["the image may be another one than you think; build it again with `image build`".to_owned()]
             }
             Self::Disk(error) => error.hints(),
@@ -84,38 +93,67 @@ pub fn check_place(place: &Path) -> Result<(), CollectError> {
 /// # Errors
 /// A file differs from the report, or `place` is taken or cannot be written.
 pub fn collect(made: &Path, artifacts: &[Artifact], place: &Path) -> Result<(), CollectError> {
+    check_folder(made)?;
     for artifact in artifacts {
         check(made, artifact)?;
     }
     put(made, place)
 }
 
-/// Puts a folder at `place`, replacing an earlier result.
-///
-/// # Errors
-/// `place` is taken or cannot be written.
-pub fn put(made: &Path, place: &Path) -> Result<(), CollectError> {
-    check_place(place)?;
-    disk::write(&made.join(MARKER), b"")?;
-    if disk::metadata(place)?.is_some() {
-        // Both names exist for a moment; a result is never half there.
-        let away = made.with_extension("replaced");
-        disk::rename(place, &away)?;
-        disk::rename(made, place)?;
-        disk::remove_all(&away)?;
-    } else {
-        disk::rename(made, place)?;
+/// Checks that there is nothing below `made`, and at it, but folders and plain files.
+fn check_folder(made: &Path) -> Result<(), CollectError> {
+    let mut folders = vec![made.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if !is_folder(&folder)? {
+            return Err(CollectError::Foreign { path: folder, what: "something else than a folder" });
+        }
+        for path in disk::list(&folder)? {
+            let Some(metadata) = disk::metadata(&path)? else { continue };
+            let what = match metadata.file_type() {
+                kind if kind.is_dir() => {
+                    folders.push(path);
+                    continue;
+                }
+                kind if kind.is_symlink() => "a link",
+                kind if !kind.is_file() => "a device, socket or pipe",
+                // The container's root may be this user: such a file would lend the user's rights to everybody.
+                _ if metadata.mode() & SET_ID != 0 => "a program that runs as its owner",
+                _ => continue,
+            };
+            return Err(CollectError::Foreign { path, what });
+        }
     }
     Ok(())
 }
 
+/// The mode bits that make a program run as its owner or group.
+const SET_ID: u32 = 0o6000;
+
+fn is_folder(path: &Path) -> Result<bool, DiskError> {
+    Ok(disk::metadata(path)?.is_some_and(|metadata| metadata.is_dir()))
+}
+
+/// Puts a folder at `place`, replacing an earlier result.
+fn put(made: &Path, place: &Path) -> Result<(), CollectError> {
+    check_place(place)?;
+    disk::write(&made.join(MARKER), b"")?;
+    match disk::metadata(place)? {
+        Some(_) => {
+            disk::swap(made, place)?;
+            Ok(disk::remove_all(made)?)
+        }
+        None => Ok(disk::rename(made, place)?),
+    }
+}
+
 /// Moves the log of a failed conversion beside the place where its result would be; a log that cannot be moved is lost.
 pub fn keep_log(made: &Path, place: &Path) -> Option<PathBuf> {
-    let log = made.join(LOG);
+    // A container may have put links there, to folders and files that are not its own.
+    let log = Some(made.join(LOG)).filter(|_| is_folder(made).unwrap_or(false))?;
     let mut name = place.file_name()?.to_owned();
     name.push(".log");
     let kept = place.with_file_name(name);
-    disk::metadata(&log).ok()??;
+    disk::metadata(&log).ok()?.filter(|metadata| metadata.is_file())?;
     disk::rename(&log, &kept).ok()?;
     Some(kept)
 }
@@ -126,11 +164,7 @@ fn check(made: &Path, artifact: &Artifact) -> Result<(), CollectError> {
     if !Path::new(&artifact.path).components().all(is_plain) {
         return Err(outside());
     }
-    let path = made.join(&artifact.path);
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return Err(outside());
-    }
-    read_through(disk::open(&path)?, artifact.size, artifact.sha256)
+    read_through(disk::open_regular(&made.join(&artifact.path))?, artifact.size, artifact.sha256)
         .map_err(|source| CollectError::Different { path: artifact.path.clone(), source })
 }
 
@@ -140,6 +174,10 @@ fn read_through(content: impl Read, size: ByteSize, digest: Digest) -> std::io::
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
     use crate::exchange::ArtifactKind;
 
@@ -169,6 +207,47 @@ mod tests {
         let error = collect(&made(folder.path()), &[], &place).unwrap_err();
         assert!(matches!(error, CollectError::Taken { .. }), "{error}");
         assert!(place.join("m.blob").exists());
+    }
+
+    #[test]
+    fn what_a_hostile_container_leaves_is_not_taken_over() {
+        let set_id = |path: &Path| {
+            fs::write(path, b"").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o4755)).unwrap();
+        };
+        let pipe = |path: &Path| drop(UnixListener::bind(path).unwrap());
+        let link = |path: &Path| symlink("/etc", path).unwrap();
+        let makers: [&dyn Fn(&Path); 3] = [&set_id, &pipe, &link];
+        for (name, make) in std::iter::zip(["program", "socket", "link"], makers) {
+            let folder = tempfile::tempdir().unwrap();
+            let made = made(folder.path());
+            fs::create_dir(made.join("deep")).unwrap();
+            make(&made.join("deep").join(name));
+            let place = folder.path().join("result");
+            let error = collect(&made, &[artifact("m.blob", b"blob")], &place).unwrap_err();
+            assert!(matches!(error, CollectError::Foreign { .. }), "{name}: {error}");
+            assert!(!place.exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn links_in_place_of_the_output_folder_reach_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join(LOG), b"mine").unwrap();
+        let made = folder.path().join("output");
+        symlink(&victim, &made).unwrap();
+        let place = folder.path().join("result");
+        assert!(matches!(collect(&made, &[], &place), Err(CollectError::Foreign { .. })));
+        assert_eq!(keep_log(&made, &place), None);
+        assert_eq!(fs::read(victim.join(LOG)).unwrap(), b"mine");
+        assert!(!victim.join(MARKER).exists() && !place.exists());
+
+        fs::remove_file(&made).unwrap();
+        fs::create_dir(&made).unwrap();
+        symlink(victim.join(LOG), made.join(LOG)).unwrap();
+        assert_eq!(keep_log(&made, &place), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::collect::{self, CollectError};
 use super::dispatch::{self, DispatchError, Listener, Session};
 use super::inside::InsideError;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::engine::{Access, Mount};
 use crate::exchange::{self, Artifact, Outcome, Report};
 use crate::hint::Hint;
@@ -88,7 +88,7 @@ pub fn convert(plan: &ConversionPlan, session: &Session<'_>, listener: &dyn List
     let result = in_folder(plan, session, listener, parent);
     if result.is_err() && !had_parent {
         // Only an empty folder goes.
-        let _ = std::fs::remove_dir(parent);
+        let _ = disk::remove_empty_folder(parent);
     }
     result
 }
@@ -99,26 +99,31 @@ fn in_folder(
     listener: &dyn Listener,
     parent: &Path,
 ) -> Result<Output, ConvertError> {
-    let failed = |source| DiskError::new("create a folder in", parent, source);
-    let exchange = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent).map_err(failed)?;
+    let exchange = TemporaryFolder::create_in(parent)?;
     let mut mounts = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
         mounts.push(Mount { source: mount.source.clone(), target: mount.target.parse()?, access: Access::ReadOnly });
     }
     let report = dispatch::convert(session, &plan.order, mounts, exchange.path(), listener);
     let made = exchange.path().join("output");
-    let log = || collect::keep_log(&made, &plan.output);
-    let report = match report {
-        Ok(report) => report,
+    match report {
+        Ok(report) => settle(plan, &made, report),
         Err(error) => {
-            log();
-            return Err(error.into());
+            collect::keep_log(&made, &plan.output);
+            Err(error.into())
         }
-    };
+    }
+}
+
+/// Puts what an order left in the folder `made` where it belongs: the whole result, or the log of a failure.
+pub(super) fn settle(plan: &ConversionPlan, made: &Path, report: Report) -> Result<Output, ConvertError> {
     match &report.outcome {
-        Outcome::Failure(failure) => Err(ConvertError::Reported { failure: Box::new(failure.clone()), log: log() }),
+        Outcome::Failure(failure) => {
+            let log = collect::keep_log(made, &plan.output);
+            Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
+        }
         Outcome::Success { artifacts } => {
-            collect::collect(&made, artifacts, &plan.output)?;
+            collect::collect(made, artifacts, &plan.output)?;
             Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report })
         }
     }

@@ -144,7 +144,7 @@ pub fn convert(
     let relay = Relay::new(listener);
     let program = vec![CONVERTER.to_owned(), "inside".to_owned(), exchange::ORDER_PATH.to_owned()];
     let outcome = run(session, program, mounts, Terminal::Piped, &relay)?;
-    let report = disk::read_if_exists(&exchange.join("report.json"), REPORT_LIMIT)?;
+    let report = disk::read_regular_if_exists(&exchange.join("report.json"), REPORT_LIMIT)?;
     match (outcome.status, report) {
         (Status::Interrupted(signal), _) => Err(DispatchError::Interrupted(signal)),
         (_, Some(bytes)) => Ok(Report::parse(&bytes)?),

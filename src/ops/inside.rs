@@ -9,10 +9,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::collect;
-use super::convert::{ConvertError, Output};
+use super::convert::{self, ConvertError, Output};
 use super::dispatch::Listener;
 use crate::digest::Digest;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{self, ExchangeError, Order, Outcome, Report};
 use crate::hint::Hint;
 use crate::invocation::tools::{self, Tools, ToolsError};
@@ -26,6 +26,9 @@ const ORDER_LIMIT: ByteSize = ByteSize::new(64 << 20);
 
 /// No description of tools is longer.
 const TOOLS_LIMIT: ByteSize = ByteSize::new(1 << 20);
+
+/// Where tools keep what they need for a while.
+const SCRATCH: &str = "/tmp";
 
 /// A tool that takes longer hangs: the largest networks that a MyriadX can hold take minutes.
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -89,29 +92,18 @@ pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn List
     collect::check_place(&plan.output)?;
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     disk::create_folder(parent)?;
-    let failed = |source| DiskError::new("create a folder in", parent, source);
-    let folder = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent).map_err(failed)?;
+    let folder = TemporaryFolder::create_in(parent)?;
     let made = folder.path().join("output");
     disk::create_folder(&made)?;
     let order = Order { image, ..plan.order.clone() };
     let report = run(&order, &made, listener)?;
-    match &report.outcome {
-        Outcome::Failure(failure) => {
-            let log = collect::keep_log(&made, &plan.output);
-            Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
-        }
-        Outcome::Success { artifacts } => {
-            collect::collect(&made, artifacts, &plan.output)?;
-            Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report })
-        }
-    }
+    convert::settle(plan, &made, report)
 }
 
 fn run(order: &Order, output: &Path, listener: &dyn Listener) -> Result<Report, InsideError> {
     let text = disk::read(Path::new(tools::PLACE), TOOLS_LIMIT)?;
     let tools = Tools::parse(&String::from_utf8_lossy(&text))?;
-    let failed = |source| DiskError::new("create a folder in", Path::new("/tmp"), source);
-    let scratch = tempfile::Builder::new().prefix("modelconverter-").tempdir().map_err(failed)?;
+    let scratch = TemporaryFolder::create_in(Path::new(SCRATCH))?;
     let interruption = Interruption::watch().map_err(InsideError::Signals)?;
     let log = |line: &str| listener.noise(line);
     let workshop = Workshop {

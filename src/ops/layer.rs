@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use globset::GlobSet;
-use tempfile::TempDir;
 use thiserror::Error;
 
 use super::tree::{self, TreeError};
 use crate::archive::{self, GlobError};
 use crate::debian::Control;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::elf::{self, Dynamic};
 use crate::entry::{Entry, EntryKind, Sink};
 use crate::hint::Hint;
@@ -141,6 +140,12 @@ enum Claimed {
     Directory,
     File(FileMode),
     Symlink(String),
+    /// Another name of a file. A kind of its own: whether a path is a file or a name of another one must not depend on
+    /// which of two inputs came first.
+    Hardlink {
+        mode: FileMode,
+        original: ImagePath,
+    },
 }
 
 impl Claimed {
@@ -149,6 +154,15 @@ impl Claimed {
             Self::Directory => "a folder",
             Self::File(_) => "a file",
             Self::Symlink(_) => "a link",
+            Self::Hardlink { .. } => "another name of a file",
+        }
+    }
+
+    /// Returns the mode of what is a file, under whichever name.
+    const fn file_mode(&self) -> Option<FileMode> {
+        match self {
+            Self::File(mode) | Self::Hardlink { mode, .. } => Some(*mode),
+            Self::Directory | Self::Symlink(_) => None,
         }
     }
 }
@@ -165,8 +179,8 @@ struct Twice {
 struct State {
     claims: HashMap<ImagePath, Claim>,
     twice: Vec<Twice>,
-    /// Path, owner and first name.
-    hardlinks: Vec<(ImagePath, usize, ImagePath)>,
+    /// Path and earlier name, in an order in which they can be made.
+    hardlinks: Vec<(ImagePath, ImagePath)>,
     controls: Vec<(String, Control)>,
     elf: Vec<ImagePath>,
 }
@@ -175,7 +189,7 @@ struct State {
 pub(super) struct Layer<'a> {
     content: &'a LayerContent,
     staged: StagedTree,
-    aside: TempDir,
+    aside: TemporaryFolder,
     exclude: GlobSet,
     state: Mutex<State>,
 }
@@ -218,11 +232,7 @@ impl<'a> Layer<'a> {
         recipe.links()?;
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let root = self.staged.path();
-        for (path, owner, original) in &state.hardlinks {
-            if !state.claims.get(original).is_some_and(|claim| matches!(claim.kind, Claimed::File(_))) {
-                let input = name(self.content, *owner);
-                return Err(LayerError::Dangling { path: path.clone(), original: original.clone(), input });
-            }
+        for (path, original) in &state.hardlinks {
             disk::hard_link(&root.join(original.as_str()), &root.join(path.as_str()))?;
         }
         for twice in &state.twice {
@@ -391,13 +401,10 @@ impl LayerSink<'_, '_> {
             original: original.clone(),
             input: name(self.layer.content, self.owner),
         };
-        let kind = state.claims.get(&original).map(|claim| claim.kind.clone()).ok_or_else(dangling)?;
+        let mode = state.claims.get(&original).and_then(|claim| claim.kind.file_mode()).ok_or_else(dangling)?;
         self.claim_folders(&mut state, path)?;
-        if self.claim(&mut state, path, kind)? {
-            state.hardlinks.push((path.clone(), self.owner, original));
-        } else {
-            let second = self.layer.staged.path().join(original.as_str());
-            state.twice.push(Twice { path: path.clone(), owner: self.owner, second });
+        if self.claim(&mut state, path, Claimed::Hardlink { mode, original: original.clone() })? {
+            state.hardlinks.push((path.clone(), original));
         }
         Ok(())
     }
@@ -570,6 +577,67 @@ mod tests {
 
     fn path(text: &str) -> ImagePath {
         text.parse().unwrap()
+    }
+
+    struct NoFiles;
+
+    impl RecipeFiles for NoFiles {
+        fn read(&self, _: &str) -> io::Result<Vec<u8>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn content() -> LayerContent {
+        LayerContent {
+            artifacts: Vec::new(),
+            files: Vec::new(),
+            folders: Default::default(),
+            links: BTreeMap::new(),
+            exclude: Vec::new(),
+            ca_bundle: false,
+            lowest: false,
+        }
+    }
+
+    fn file(sink: &mut LayerSink<'_, '_>, at: &str, mut bytes: &[u8]) -> io::Result<()> {
+        let size = ByteSize::new(bytes.len() as u64);
+        sink.take(Entry { path: path(at), kind: EntryKind::File { executable: false, size, content: &mut bytes } })
+    }
+
+    fn hardlink(sink: &mut LayerSink<'_, '_>, at: &str, original: &str) -> io::Result<()> {
+        sink.take(Entry { path: path(at), kind: EntryKind::Hardlink { original: path(original) } })
+    }
+
+    #[test]
+    fn names_of_one_file_do_not_depend_on_who_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let content = content();
+        for order in [[0, 1], [1, 0]] {
+            let layer = Layer::begin(&content, &store).unwrap();
+            for input in order {
+                let mut sink = layer.sink(input);
+                file(&mut sink, "usr/a", b"same").unwrap();
+                hardlink(&mut sink, "usr/b", "usr/a").unwrap();
+                hardlink(&mut sink, "usr/c", "usr/b").unwrap();
+                assert!(hardlink(&mut sink, "usr/d", "usr/later").is_err());
+            }
+            let finished = layer.finish(&NoFiles, Platform::LinuxAmd64).unwrap();
+            let names = tree::nodes(finished.staged.path()).unwrap();
+            let links = names.iter().filter(|(_, node)| matches!(node, tree::Node::Hardlink { .. }));
+            assert_eq!(links.count(), 2, "{order:?}");
+
+            let layer = Layer::begin(&content, &store).unwrap();
+            let mut last = Ok(());
+            for input in order {
+                let mut sink = layer.sink(input);
+                file(&mut sink, "usr/a", b"same").unwrap();
+                last =
+                    if input == 0 { file(&mut sink, "usr/b", b"same") } else { hardlink(&mut sink, "usr/b", "usr/a") };
+            }
+            let text = last.unwrap_err().to_string();
+            assert!(text.contains("a file in") && text.contains("another name of a file in"), "{text}");
+        }
     }
 
     #[test]

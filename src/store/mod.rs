@@ -33,11 +33,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::digest::{DiffId, Digest, Hasher, Mismatch};
-use crate::disk::{self, DiskError, File, FileLock, Sharing};
+use crate::disk::{self, DiskError, File, FileLock, Sharing, TemporaryFolder};
 use crate::hint::Hint;
 use crate::lock::Pin;
 use crate::units::ByteSize;
@@ -216,10 +215,9 @@ impl Store {
     }
 
     /// Makes an empty folder on the file system of the store. The store must outlive it.
-    pub fn scratch(&self) -> Result<TempDir, StoreError> {
+    pub fn scratch(&self) -> Result<TemporaryFolder, StoreError> {
         let session = self.session()?;
-        let folder = session.path();
-        self.disk(tempfile::tempdir_in(folder).map_err(|source| DiskError::new("create folder", folder, source)))
+        self.disk(TemporaryFolder::create_in(session.path()))
     }
 
     /// Waits for the lock of that key.

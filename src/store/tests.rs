@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
+use tempfile::TempDir;
+
 use super::*;
 
 fn store() -> (TempDir, Store) {

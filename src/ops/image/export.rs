@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::ImageError;
 use crate::block_gzip::BlockGzip;
 use crate::digest::{DiffId, Digest, HashingWriter};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::engine::ImageArchive;
 use crate::image_path::ImagePath;
 use crate::lock::LayerBytes;
@@ -68,7 +68,7 @@ struct Export {
     layers: Vec<Blob>,
     exported: Exported,
     /// Holds compressed layers until they are written.
-    _scratch: Option<tempfile::TempDir>,
+    _scratch: Option<TemporaryFolder>,
 }
 
 /// Writes an image as one file: an OCI image layout in a tar, which `docker load` and `podman load` read as well.
@@ -104,10 +104,7 @@ pub fn write_layout(
     }
     let export = Export::prepare(image, store, form, progress)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let staged = tempfile::Builder::new()
-        .prefix(".modelconverter-")
-        .tempdir_in(parent)
-        .map_err(|source| DiskError::new("create folder in", parent, source))?;
+    let staged = TemporaryFolder::create_in(parent)?;
     let path = staged.path();
     disk::create_folder(&path.join("blobs/sha256"))?;
     for (name, bytes) in &export.documents {
