@@ -1,6 +1,6 @@
 //! The real toolchain image: the bytes that the lock promises, whatever the surroundings, and what other tools make of it.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
 
@@ -28,7 +28,8 @@ fn store_with_artifacts(folder: &Path) -> std::path::PathBuf {
 }
 
 fn export(command: &mut Command) -> Value {
-    serde_json::from_str(&succeed(command.args(["--json", "image", "export", "rvc2", "--output", "image.tar"]))).unwrap()
+    serde_json::from_str(&succeed(command.args(["--json", "image", "export", "rvc2", "--output", "image.tar"])))
+        .unwrap()
 }
 
 #[test]
@@ -87,9 +88,10 @@ fn skopeo_and_umoci_take_the_real_image_unchanged() {
         assert!(folder.path().join("unpacked").join(path).exists(), "{path}");
     }
     // The folder form is the same image.
-    succeed(program(folder.path(), &shared_store()).args([
-        "image", "export", "rvc2", "--format", "layout", "--output", "ours",
-    ]));
+    succeed(
+        program(folder.path(), &shared_store())
+            .args(["image", "export", "rvc2", "--format", "layout", "--output", "ours"]),
+    );
     let ours: Value = serde_json::from_str(&run("skopeo", &["inspect", "oci:ours"])).unwrap();
     assert_eq!(ours["Digest"], exported["manifest"]);
 }
@@ -110,7 +112,8 @@ fn the_compressed_image_is_small() {
 fn an_image_compared_with_its_own_export_is_alike() {
     let folder = folder();
     export(&mut program(folder.path(), &shared_store()));
-    let output = program(folder.path(), &shared_store()).args(["--json", "image", "diff", "rvc2", "image.tar"]).output();
+    let output =
+        program(folder.path(), &shared_store()).args(["--json", "image", "diff", "rvc2", "image.tar"]).output();
     let difference: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
     assert_eq!(difference["packages"], serde_json::json!({}));
     // The export has the converter besides.

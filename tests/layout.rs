@@ -1,8 +1,7 @@
-//! What other tools make of an exported image. skopeo and umoci read it where they are installed; the container engine
-//! whose socket `MODELCONVERTER_TEST_DOCKER` names (`tests/support/docker-engine` starts one) and podman load it.
-//! Where a tool is not installed, its test says so and proves nothing; the gate in `.ci/run` installs them all.
+//! What other tools make of an exported image: skopeo and umoci read it, podman and the container engine whose socket
+//! `MODELCONVERTER_TEST_DOCKER` names load it. `tests/run` installs and starts them all; without them the tests fail.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and speak to whoever runs them")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,16 +58,9 @@ impl Bench {
     }
 }
 
-fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("{program} is not installed: nothing proved about it");
-    }
-    found
-}
-
 fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; start the tests with tests/run"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -112,9 +104,6 @@ fn the_announced_length_is_the_length() {
 
 #[test]
 fn skopeo_copies_it_unchanged() {
-    if !is_installed("skopeo") {
-        return;
-    }
     let bench = Bench::new();
     for form in FORMS {
         let ((archive, exported), (layout, _)) = (bench.archive(form), bench.layout(form));
@@ -166,9 +155,6 @@ fn listing(root: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn umoci_unpacks_what_was_assembled() {
-    if !is_installed("umoci") {
-        return;
-    }
     let bench = Bench::new();
     for form in FORMS {
         let (layout, exported) = bench.layout(form);
@@ -209,19 +195,13 @@ fn assert_loads(program: &str, options: &[&str]) {
 
 #[test]
 fn docker_loads_it() {
-    let Some(socket) = std::env::var_os("MODELCONVERTER_TEST_DOCKER") else {
-        eprintln!("MODELCONVERTER_TEST_DOCKER is not set: nothing proved about docker load");
-        return;
-    };
+    let socket = std::env::var_os("MODELCONVERTER_TEST_DOCKER");
+    let socket = socket.expect("MODELCONVERTER_TEST_DOCKER is set: start the tests with tests/run");
     assert_loads("docker", &["--host", &format!("unix://{}", socket.to_str().unwrap().trim_start_matches("unix://"))]);
 }
 
 #[test]
 fn podman_loads_it() {
-    // Its own storage wants a user namespace or root; what is tested is loading, so root will do.
-    if !is_installed("podman") || fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let (root, running) = (folder.path().join("root"), folder.path().join("run"));
     assert_loads("podman", &["--root", text(&root), "--runroot", text(&running), "--storage-driver", "vfs"]);
