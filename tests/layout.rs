@@ -1,7 +1,7 @@
 //! What other tools make of an exported image: skopeo and umoci read it, podman and the container engine whose socket
 //! `MODELCONVERTER_TEST_DOCKER` names load it. `tests/run` installs and starts them all; without them the tests fail.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;
