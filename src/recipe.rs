@@ -84,6 +84,19 @@ pub struct PythonWants {
     /// Dependencies left out, each with the reason.
     #[serde(default)]
     pub omit: BTreeMap<String, String>,
+    /// What is known about licences of wheels, by `project` or `project==version`; it wins over the wheel's metadata.
+    #[serde(default, rename = "licence")]
+    pub licences: BTreeMap<String, WheelLicence>,
+}
+
+/// What is known about the licence of a wheel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WheelLicence {
+    /// The licence (SPDX expression).
+    pub licence: String,
+    /// Whether the wheel's bytes may be passed on.
+    pub redistributable: bool,
 }
 
 /// A verdict on the maintainer script with these bytes.

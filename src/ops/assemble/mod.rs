@@ -75,6 +75,8 @@ pub struct AssembledImage {
     pub env: BTreeMap<String, String>,
     /// A command that fills the image's cache folder.
     pub prepare: Option<Prepare>,
+    /// Files it is made of whose bytes may not be passed on.
+    pub restricted: Vec<FileName>,
 }
 
 impl AssembledImage {
@@ -371,6 +373,7 @@ pub fn assemble_with(
         config,
         env,
         prepare: plan.prepare.clone(),
+        restricted: plan.restricted.clone(),
     })
 }
 
