@@ -91,8 +91,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let layers = vec![layer("base", folder, ".deb", &store, true)?, layer("wheels", folder, ".whl", &store, false)?];
     let toolchain = ToolchainName { target: "rvc2".parse()?, version: "bench".parse()? };
     let env = BTreeMap::new();
-    let plan =
-        ImagePlan { toolchain, platform: Platform::LinuxAmd64, env, prepare: None, layers, restricted: Vec::new() };
+    let plan = ImagePlan {
+        toolchain,
+        platform: Platform::LinuxAmd64,
+        env,
+        prepare: None,
+        layers,
+        library_folders: Vec::new(),
+        restricted: Vec::new(),
+    };
     let (start, before) = (Instant::now(), processor_time());
     let image = match assemble(&plan, &store, &NoFiles, &std::env::current_exe()?, &Silent) {
         Ok(image) => image,

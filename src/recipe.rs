@@ -129,6 +129,9 @@ pub struct ToolchainRecipe {
     /// A command that fills the cache folder of the image on a host, once, before its first use; see `engine`.
     #[serde(default)]
     pub prepare: Option<Prepare>,
+    /// Folders in which a tool finds native libraries because its own environment, not the image's, says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub library_folders: Vec<ImagePath>,
     /// The layers, lowest first.
     #[serde(rename = "layer")]
     pub layers: Vec<LayerRecipe>,

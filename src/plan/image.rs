@@ -35,6 +35,8 @@ pub struct ImagePlan {
     pub prepare: Option<Prepare>,
     /// The layers, lowest first.
     pub layers: Vec<LayerPlan>,
+    /// Folders in which a tool finds native libraries because its own environment says so.
+    pub library_folders: Vec<ImagePath>,
     /// Files among the artifacts whose bytes may not be passed on.
     pub restricted: Vec<FileName>,
 }
@@ -254,8 +256,15 @@ pub fn plan(lock: &Lock, recipe: &Recipe, digest: Digest, name: &ToolchainName) 
     env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
     let restricted = lock.artifacts_of(locked).filter(|artifact| !artifact.redistributable);
     let restricted = restricted.map(|artifact| artifact.file.clone()).collect();
-    let (toolchain, prepare) = (name.clone(), wanted.prepare.clone());
-    Ok(ImagePlan { toolchain, platform: locked.platform, env, prepare, layers, restricted })
+    Ok(ImagePlan {
+        toolchain: name.clone(),
+        platform: locked.platform,
+        env,
+        prepare: wanted.prepare.clone(),
+        layers,
+        library_folders: wanted.library_folders.clone(),
+        restricted,
+    })
 }
 
 fn check_pins<'a>(

@@ -455,8 +455,11 @@ fn image_identity(plan: &ImagePlan, identities: &[Digest]) -> Digest {
     hasher.finish().1
 }
 
-fn library_path(plan: &ImagePlan) -> &str {
-    plan.env.get("LD_LIBRARY_PATH").map_or("", String::as_str)
+/// Returns where some process of the image looks for libraries, beside the loader's own places.
+fn library_path(plan: &ImagePlan) -> String {
+    let everywhere = plan.env.get("LD_LIBRARY_PATH").cloned();
+    let of_tools = plan.library_folders.iter().map(|folder| format!("/{folder}"));
+    everywhere.into_iter().chain(of_tools).collect::<Vec<_>>().join(":")
 }
 
 /// Looks layers up that were assembled before.
