@@ -27,6 +27,9 @@ pub const LOCK: &str = "toolchains.toml";
 /// The name of the settings in a project's folder.
 pub const SETTINGS: &str = "modelconverter.toml";
 
+/// Where people place archives by hand, below the project's folder or the working folder.
+const EXTRA_PACKAGES: &str = "docker/extra_packages";
+
 /// No document of a project is longer; whatever is longer is something else.
 const DOCUMENT_LIMIT: ByteSize = ByteSize::new(64 << 20);
 
@@ -34,6 +37,8 @@ const DOCUMENT_LIMIT: ByteSize = ByteSize::new(64 << 20);
 #[derive(Clone, Debug)]
 pub struct Project {
     folder: Option<PathBuf>,
+    /// Where people are: the folder that was opened.
+    start: PathBuf,
     lock: Lock,
     lock_text: String,
     settings: Option<String>,
@@ -145,12 +150,25 @@ impl Project {
                 recipes.insert(target, recipe);
             }
         }
-        Ok(Self { folder, lock, lock_text, settings, recipes })
+        Ok(Self { folder, start: start.to_owned(), lock, lock_text, settings, recipes })
     }
 
     /// Returns the project's folder; nothing where the built-in lock is used.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
+    }
+
+    /// Returns the folders in which people place archives by hand: of the project, then of where they are.
+    pub fn extra_packages(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = self.folder.iter().map(|folder| folder.join(EXTRA_PACKAGES)).collect();
+        folders.push(self.start.join(EXTRA_PACKAGES));
+        folders.dedup();
+        folders
+    }
+
+    /// Returns a path as people in this project's folder would type it.
+    pub fn typed<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.start).unwrap_or(path)
     }
 
     /// Returns the lock.

@@ -84,6 +84,19 @@ pub struct PythonWants {
     /// Dependencies left out, each with the reason.
     #[serde(default)]
     pub omit: BTreeMap<String, String>,
+    /// What is known about licences of wheels, by `project` or `project==version`; it wins over the wheel's metadata.
+    #[serde(default, rename = "licence")]
+    pub licences: BTreeMap<String, WheelLicence>,
+}
+
+/// What is known about the licence of a wheel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WheelLicence {
+    /// The licence (SPDX expression).
+    pub licence: String,
+    /// Whether the wheel's bytes may be passed on.
+    pub redistributable: bool,
 }
 
 /// A verdict on the maintainer script with these bytes.
@@ -116,6 +129,9 @@ pub struct ToolchainRecipe {
     /// A command that fills the cache folder of the image on a host, once, before its first use; see `engine`.
     #[serde(default)]
     pub prepare: Option<Prepare>,
+    /// Folders in which a tool finds native libraries because its own environment, not the image's, says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub library_folders: Vec<ImagePath>,
     /// The layers, lowest first.
     #[serde(rename = "layer")]
     pub layers: Vec<LayerRecipe>,

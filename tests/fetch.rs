@@ -16,7 +16,7 @@ use modelconverter::digest::{Digest, Mismatch};
 use modelconverter::fetch::{Cause, Document, FetchError, FetchOptions, Fetcher, Network, Problem, Wanted};
 use modelconverter::hint::Hint;
 use modelconverter::lock::{Artifact, DebianSource, Lock, Pin, Source};
-use modelconverter::ops::obtain::{self, Imported, ObtainError, OtherNames};
+use modelconverter::ops::obtain::{self, ObtainError, OtherNames};
 use modelconverter::progress::{Event, Moment, Progress, Silent};
 use modelconverter::sources::{Base, Mirrors, Sources};
 use modelconverter::store::{Kept, Store};
@@ -631,13 +631,13 @@ fn a_file_is_imported_as_what_it_is() {
         obtain::import(&path, &lock, &names, &bench.store)
     };
     let imported = import("whatever.bin", b"known").unwrap();
-    assert!(matches!(&imported, Imported::Pinned { artifact, .. } if artifact.as_str() == "known"), "{imported:?}");
+    assert!(imported.was_pinned && imported.artifact.as_str() == "known", "{imported:?}");
     assert!(bench.store.blob(&Digest::of(b"known")).unwrap().is_some());
     for name in ["new.tgz", "vendor-new.tgz"] {
         let imported = import(name, b"fresh").unwrap();
-        let Imported::Measured { artifact, pin: found, path } = imported else { panic!("{imported:?}") };
-        assert_eq!((artifact.as_str(), found), ("new", pin(b"fresh")));
-        assert_eq!(std::fs::read(path).unwrap(), b"fresh");
+        assert!(!imported.was_pinned, "{imported:?}");
+        assert_eq!((imported.artifact.as_str(), imported.pin), ("new", pin(b"fresh")));
+        assert_eq!(std::fs::read(imported.path).unwrap(), b"fresh");
     }
     let error = import("known.tgz", b"other").unwrap_err();
     assert!(matches!(error, ObtainError::Differs { source: Mismatch::Digest { .. }, .. }), "{error}");

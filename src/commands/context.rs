@@ -17,6 +17,7 @@ use crate::engine::{ContainerOutcome, ContainerRun, Engine, EngineError, OutputL
 use crate::fetch::{self, FetchOptions, Fetcher, Network};
 use crate::name::ToolchainName;
 use crate::ops::assemble::{self, AssembledImage, Converter, Effort};
+use crate::ops::complete::CompleteError;
 use crate::ops::ready::{self, ReadyError, Workshop};
 use crate::plan::convert::EngineChoice;
 use crate::progress::Progress;
@@ -99,12 +100,7 @@ impl Context {
         let mirrors = Mirrors::parse(project.settings().unwrap_or_default()).map_err(wrong)?;
         let machine = fetch::read_machine(Path::new("/"), &self.environment);
         let mut sources = Sources::settle(&mirrors, &machine, &defaults::mirrors()).map_err(wrong)?;
-        let folder = self.working_folder()?;
-        let project_folder = project.folder().unwrap_or(&folder);
-        sources.extra_packages.push(project_folder.join("docker/extra_packages"));
-        if project_folder != folder {
-            sources.extra_packages.push(folder.join("docker/extra_packages"));
-        }
+        sources.extra_packages = project.extra_packages();
         Ok(Fetcher::new(sources, FetchOptions { network: self.network, ..FetchOptions::default() }))
     }
 
@@ -199,4 +195,14 @@ pub(super) fn ready_failure(error: ReadyError) -> Failure {
         ReadyError::Obtain { .. } | ReadyError::Assemble { .. } => Kind::Environment,
     };
     Failure::of(kind, &error)
+}
+
+/// The same for the images that a lock is completed with.
+pub(super) fn complete_failure(error: CompleteError) -> Failure {
+    match error {
+        CompleteError::Ready(error) => ready_failure(error),
+        CompleteError::Lock(_) => Failure::of(Kind::Internal, &error),
+        CompleteError::Tools { .. } | CompleteError::NoTool { .. } => Failure::of(Kind::Project, &error),
+        CompleteError::Image(_) | CompleteError::Disk { .. } => Failure::of(Kind::Environment, &error),
+    }
 }

@@ -9,7 +9,7 @@ use super::Status;
 use super::context::{Context, ready_failure};
 use super::toolchain::Which;
 use crate::disk::NewFile;
-use crate::name::{Target, ToolchainVersion};
+use crate::name::{FileName, Target, ToolchainVersion};
 use crate::ops::assemble::{AssembledImage, Converter, Effort};
 use crate::ops::image::{self, ArchiveForm, Exported, ImageError, Side};
 use crate::ops::ready::{self, Workshop};
@@ -151,6 +151,13 @@ fn export(
     let (project, store) = (context.project()?, context.store()?);
     let name = which.name(&project)?;
     let image = context.image(&project, &store, &name)?;
+    if !image.restricted.is_empty() {
+        let files: Vec<&str> = image.restricted.iter().map(FileName::as_str).collect();
+        context.printer.warn(format!(
+            "the licences of these files in the image do not let you pass it on to others: {}",
+            files.join(", ")
+        ));
+    }
     let progress = context.progress();
     let exported: Exported = match format {
         Format::Layout => image::write_layout(&image, &store, form, output, progress).map_err(failed)?,
@@ -173,6 +180,7 @@ fn export(
     };
     let value = serde_json::json!({
         "output": output, "reference": exported.reference.to_string(), "manifest": exported.manifest, "id": exported.id,
+        "redistributable": image.restricted.is_empty(), "not_redistributable": image.restricted,
     });
     context.printer.result(&value, || format!("{} as {} {}", output.display(), exported.reference, exported.manifest));
     Ok(Status::Success)

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Status;
-use super::context::{Context, ready_failure};
-use crate::lock::{Change, Lock, LockError};
-use crate::ops::assemble::{Converter, Effort};
+use super::context::{Context, complete_failure};
+use crate::lock::{Change, Lock};
+use crate::name::FileName;
+use crate::ops;
 use crate::ops::lock::{self, FetchedIndexes, Moves, RecipeWithFiles, Stale};
-use crate::ops::{image, ready};
+use crate::ops::ready::Workshop;
 use crate::project::Project;
 use crate::ui::{Failure, Kind};
 
@@ -41,12 +42,20 @@ fn check(project: &Project, context: &Context) -> Result<Status, Failure> {
     let stale = lock::check(project.lock(), &recipes(project)).map_err(|error| Failure::of(Kind::Project, &error))?;
     let unmeasured = lock::unmeasured(project.lock()).map(|name| format!("layers of {name} have no digests yet"));
     let lines: Vec<String> = stale.iter().map(Stale::to_string).chain(unmeasured).collect();
-    let value = serde_json::json!({ "agrees": lines.is_empty(), "differences": lines });
+    // That a vendor's archive is still to come is no disagreement: nobody but its user can end it.
+    let waiting: Vec<String> = lock::waiting(project.lock())
+        .map(|(name, files)| format!("{name} waits for {}: see `modelconverter toolchain import`", list(&files)))
+        .collect();
+    let value = serde_json::json!({ "agrees": lines.is_empty(), "differences": lines, "waiting": waiting });
     context.printer.result(&value, || match lines.as_slice() {
-        [] => "lock and recipes agree".to_owned(),
+        [] => [&["lock and recipes agree".to_owned()], waiting.as_slice()].concat().join("\n"),
         lines => format!("{}\nrun `modelconverter lock`", lines.join("\n")),
     });
     Ok(if lines.is_empty() { Status::Success } else { Status::Code(1) })
+}
+
+fn list(files: &[FileName]) -> String {
+    files.iter().map(FileName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn resolve(args: LockArgs, project: &Project, context: &Context) -> Result<Status, Failure> {
@@ -64,34 +73,12 @@ fn resolve(args: LockArgs, project: &Project, context: &Context) -> Result<Statu
     for note in &resolved.notes {
         context.printer.say(note.to_string());
     }
-    let lock = lock::measure(&resolved.lock, |lock, name| -> Result<_, Unmeasured> {
-        let project = project.with_lock(lock);
-        let plan = ready::plan(&project, name).map_err(ready_failure)?;
-        let workshop = ready::Workshop { project: &project, store: &store, fetcher: &fetcher };
-        let made = ready::image(workshop, &plan, Converter::None, Effort::default(), context.progress())
-            .map_err(ready_failure)?;
-        Ok(image::measure(&made, context.progress()).map_err(|error| Failure::of(Kind::Environment, &error))?)
-    });
-    let lock = lock.map_err(|Unmeasured(failure)| *failure)?;
+    let workshop = Workshop { project, store: &store, fetcher: &fetcher };
+    let lock = ops::complete::complete(workshop, &resolved.lock, context.progress()).map_err(complete_failure)?;
     let path = project.save_lock(&lock, &context.working_folder()?);
     let path = path.map_err(|error| Failure::of(Kind::Environment, &error))?;
     report(project.lock(), &lock, path.as_deref(), context);
     Ok(Status::Success)
-}
-
-/// Why the layers of a new lock could not be measured.
-struct Unmeasured(Box<Failure>);
-
-impl From<Failure> for Unmeasured {
-    fn from(failure: Failure) -> Self {
-        Self(Box::new(failure))
-    }
-}
-
-impl From<LockError> for Unmeasured {
-    fn from(error: LockError) -> Self {
-        Failure::of(Kind::Internal, &error).into()
-    }
 }
 
 fn report(before: &Lock, after: &Lock, written: Option<&Path>, context: &Context) {

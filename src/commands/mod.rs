@@ -8,6 +8,7 @@ mod context;
 mod convert;
 mod exit;
 mod image;
+mod import;
 mod inside;
 mod lock;
 mod shell;

@@ -1,17 +1,17 @@
 //! `toolchain`: what is pinned, and the bytes behind the pins.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Status;
 use super::context::Context;
+use super::import;
 use crate::lock::{Artifact, Toolchain};
 use crate::name::{ArtifactId, FileName, Target, ToolchainName, ToolchainVersion};
 use crate::ops;
-use crate::ops::obtain::Imported;
 use crate::project::{Project, RecipeFolder};
 use crate::ui::{Failure, Kind};
 use crate::units::ByteSize;
@@ -56,7 +56,7 @@ pub(super) fn run(args: ToolchainArgs, context: &mut Context) -> Result<Status, 
         ToolchainCommand::Show(which) => show(&which, context),
         ToolchainCommand::Fetch(which) => fetch(&which, context),
         ToolchainCommand::Verify(which) => verify(&which, context),
-        ToolchainCommand::Import { file } => import(&file, context),
+        ToolchainCommand::Import { file } => import::run(&file, context),
     }
 }
 
@@ -193,35 +193,4 @@ fn verify(which: &Which, context: &Context) -> Result<Status, Failure> {
         .map_err(|error| Failure::of(Kind::Environment, &error))?;
     context.printer.result(&found, || format!("{name}: {found}"));
     Ok(if found.is_whole() { Status::Success } else { Status::Code(1) })
-}
-
-fn import(file: &Path, context: &Context) -> Result<Status, Failure> {
-    let project = context.project()?;
-    let names = ops::obtain::other_names(project.recipes().map(RecipeFolder::recipe));
-    let imported = ops::obtain::import(file, project.lock(), &names, &context.store()?)
-        .map_err(|error| Failure::of(Kind::Project, &error))?;
-    match imported {
-        Imported::Pinned { artifact, .. } => {
-            let value = serde_json::json!({ "artifact": artifact, "pinned": true });
-            context.printer.result(&value, || format!("{artifact} is in the store"));
-        }
-        Imported::Measured { artifact, pin, .. } => {
-            let lock = project.lock().pinned(&artifact, pin);
-            let path = project
-                .save_lock(&lock, &context.working_folder()?)
-                .map_err(|error| Failure::of(Kind::Project, &error))?;
-            let value = serde_json::json!({ "artifact": artifact, "pinned": false, "pin": {
-                "size": pin.size, "sha256": pin.sha256 }, "lock": path });
-            context.printer.result(&value, || {
-                let lock = path.as_deref().map_or_else(|| "the lock".into(), Path::to_string_lossy);
-                format!(
-                    "{artifact} is in the store, and {lock} pins it now: {} bytes, {}\n\
-                     nobody had pinned it before: compare these with a colleague's",
-                    pin.size.bytes(),
-                    pin.sha256
-                )
-            });
-        }
-    }
-    Ok(Status::Success)
 }

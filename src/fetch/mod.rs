@@ -27,6 +27,8 @@ use crate::units::ByteSize;
 
 pub use machine::read as read_machine;
 pub use problem::{Cause, Failure, FetchError, Missing, Problem, Reason};
+pub use transfer::placed;
+
 use registry::Registries;
 use web::Clients;
 

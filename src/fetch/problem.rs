@@ -123,7 +123,13 @@ impl Hint for Failure {
         match &self.cause {
             Cause::Store(error) => error.hints(),
             Cause::Placed { path, .. } => vec![format!("replace or remove {}", path.display())],
-            Cause::ByHand { obtain } | Cause::Unpinned { obtain } => vec![
+            Cause::Unpinned { placed: Some(path), .. } => {
+                vec![format!("run `modelconverter toolchain import {}`, which pins the file", path.display())]
+            }
+            Cause::Unpinned { obtain, placed: None } => {
+                vec![obtain.clone(), format!("then run `modelconverter toolchain import {}`", self.file)]
+            }
+            Cause::ByHand { obtain } => vec![
                 obtain.clone(),
                 format!(
                     "then run `modelconverter toolchain import {}`, or place it in `docker/extra_packages/`",
@@ -156,6 +162,8 @@ pub enum Cause {
     Unpinned {
         /// How to obtain it, in one sentence.
         obtain: String,
+        /// Where it lies, if somebody placed it by hand.
+        placed: Option<PathBuf>,
     },
     /// Each base failed, or there is none.
     Bases(Vec<Reason>),

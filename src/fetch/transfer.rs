@@ -1,5 +1,6 @@
 //! One artifact from one base after the other, and one document.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::{Document, Fetcher, Network, Sockets, Wanted, locked};
 use crate::digest::{Digest, Mismatch};
 use crate::disk::{self, DiskError};
 use crate::lock::{Artifact, DebianSource, Pin, Source};
+use crate::name::FileName;
 use crate::progress::{Progress, Subject};
 use crate::sources::{Base, simple};
 use crate::store::{Partial, Slot, Store, StoreError};
@@ -31,7 +33,10 @@ impl Fetcher {
     /// Brings one artifact into the store and returns its path.
     pub(super) fn bring(&self, wanted: &Wanted<'_>, store: &Store, progress: &dyn Progress) -> Result<PathBuf, Cause> {
         let artifact = wanted.artifact;
-        let Some(pin) = artifact.pin else { return Err(Cause::Unpinned { obtain: obtain(artifact) }) };
+        let Some(pin) = artifact.pin else {
+            let placed = placed(&self.sources.extra_packages, &artifact.file, &wanted.also_known_as);
+            return Err(Cause::Unpinned { obtain: self.way_to_obtain(artifact), placed });
+        };
         if let Some(path) = store.blob(&pin.sha256).map_err(Cause::Store)? {
             return Ok(path);
         }
@@ -47,6 +52,20 @@ impl Fetcher {
         };
         progress.ended(&subject, &result);
         result
+    }
+
+    /// Returns how to obtain an artifact by hand.
+    fn way_to_obtain(&self, artifact: &Artifact) -> String {
+        match &artifact.source {
+            Source::File { obtain } => obtain.clone(),
+            Source::Https { origin, path } => {
+                match self.sources.mirrors.https.get(origin).and_then(|all| all.first()) {
+                    Some(base) => format!("download {base}/{path}"),
+                    None => format!("obtain {} from its publisher", artifact.file),
+                }
+            }
+            _ => format!("obtain {} from its publisher", artifact.file),
+        }
     }
 
     /// Looks for a file placed by hand. One under the artifact's name must be the artifact.
@@ -382,12 +401,12 @@ fn refused(error: StoreError) -> Problem {
     }
 }
 
-/// Returns how to obtain an artifact by hand.
-fn obtain(artifact: &Artifact) -> String {
-    match &artifact.source {
-        Source::File { obtain } => obtain.clone(),
-        _ => format!("obtain {} from its publisher", artifact.file),
-    }
+/// Returns the first file that somebody placed by hand in one of `folders` under one of its names.
+pub fn placed(folders: &[PathBuf], file: &FileName, other_names: &BTreeSet<FileName>) -> Option<PathBuf> {
+    let names = || std::iter::once(file).chain(other_names);
+    let mut places = folders.iter().flat_map(|folder| names().map(|name| folder.join(name.as_str())));
+    // A folder that cannot be looked into holds nothing that could be imported.
+    places.find(|place| disk::metadata(place).is_ok_and(|found| found.is_some()))
 }
 
 /// Copies a file placed by hand into the store, if it is there; returns where it is and where it came from.

@@ -110,17 +110,13 @@ impl CompileArguments {
         let mut result = Self::default();
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
-            let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
             let unknown = || CompileArgumentError::Unknown { argument: word.clone() };
-            let (flag, attached) = match name.ok_or_else(unknown)?.split_once('=') {
-                Some((flag, value)) => (flag, Some(value.to_owned())),
-                None => (name.unwrap_or_default(), None),
-            };
+            let (flag, attached) = flag(word).ok_or_else(unknown)?;
             if !FLAGS.contains(&flag) {
                 return Err(unknown());
             }
             let no_value = || CompileArgumentError::NoValue { flag: word.clone() };
-            let value = attached.or_else(|| words.next().cloned()).ok_or_else(no_value)?;
+            let value = attached.map(str::to_owned).or_else(|| words.next().cloned()).ok_or_else(no_value)?;
             result.take(flag, value)?;
         }
         if result.input_precision.is_none() && result.precisions.is_empty() {
@@ -147,6 +143,34 @@ impl CompileArguments {
         }
         Ok(())
     }
+}
+
+/// Takes a word apart that is a flag, with one dash or two: into its name and the value attached to it with `=`.
+pub fn flag(word: &str) -> Option<(&str, Option<&str>)> {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+    Some(name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value))))
+}
+
+/// Returns the file of plugin options that the arguments name, for the vendor's own tool, which may know flags that we do
+/// not.
+///
+/// # Errors
+/// A flag that is ours, or the file's flag without a file.
+pub fn config_file(arguments: &[String]) -> Result<Option<&str>, CompileArgumentError> {
+    let mut file = None;
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match flag(word) {
+            Some((name @ ("m" | "o"), _)) => return Err(CompileArgumentError::Ours { flag: name.to_owned() }),
+            Some(("c", Some(value))) => file = Some(value),
+            Some(("c", None)) => {
+                let no_value = || CompileArgumentError::NoValue { flag: word.clone() };
+                file = Some(words.next().ok_or_else(no_value)?.as_str());
+            }
+            _ => {}
+        }
+    }
+    Ok(file)
 }
 
 /// Reads a file of plugin options: a key, a space and a value on each line; `#` begins a comment line.
@@ -214,6 +238,22 @@ mod tests {
         }
         assert!(matches!(parse(&["-d", "CPU"]), Err(CompileArgumentError::Value { .. })));
         assert!(parse(&["-d", "MYRIAD"]).is_ok());
+    }
+
+    #[test]
+    fn the_file_of_plugin_options_is_found_in_every_spelling() {
+        let find = |words: &str| {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            config_file(&words).map(|file| file.map(str::to_owned))
+        };
+        for words in ["-c a.conf", "--c a.conf", "-c=a.conf", "--c=a.conf", "-new_flag 1 -ip U8 -c a.conf"] {
+            assert_eq!(find(words).unwrap().as_deref(), Some("a.conf"), "{words}");
+        }
+        assert_eq!(find("-ip U8").unwrap(), None);
+        assert!(matches!(find("-c"), Err(CompileArgumentError::NoValue { .. })));
+        for ours in ["-o x.blob", "--m=x.xml"] {
+            assert!(matches!(find(ours), Err(CompileArgumentError::Ours { .. })), "{ours}");
+        }
     }
 
     #[test]

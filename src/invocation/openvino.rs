@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compile_arguments;
 use super::tools::Dialect;
 use crate::config::WeightType;
 
@@ -58,17 +59,33 @@ pub fn model_optimizer(dialect: Dialect, user: &[String], wanted: &Optimization)
 }
 
 /// Returns the arguments of `compile_tool` that make `blob` of the IR `network` with the plugin options in `config`.
+///
+/// The user's flags may have one dash or two, as the tool reads them (gflags).
 pub fn compile_tool(user: &[String], network: &str, blob: &str, config: &str) -> Vec<String> {
-    let mut arguments = Arguments::after(user);
+    // The user's own file is read by us and its options are in ours.
+    let mut arguments = Arguments { list: without(user, "c"), dashes: Dashes::OneOrTwo };
     arguments.add("-d", &["MYRIAD"]);
     if !arguments.has("-iop") {
         arguments.add("-ip", &["U8"]);
     }
     arguments.add("-m", &[network]);
     arguments.add("-o", &[blob]);
-    // The user's own file is read by us and its options are in ours.
-    arguments.replace("-c", config);
+    arguments.add("-c", &[config]);
     arguments.list
+}
+
+/// Returns a list without a flag, in whatever way it is written, and without its value.
+fn without(list: &[String], flag: &str) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = list.iter();
+    while let Some(word) = words.next() {
+        match compile_arguments::flag(word) {
+            Some((name, None)) if name == flag => drop(words.next()),
+            Some((name, Some(_))) if name == flag => {}
+            _ => kept.push(word.clone()),
+        }
+    }
+    kept
 }
 
 /// Returns our options of the MYRIAD plugin for this number of shaves.
@@ -98,22 +115,31 @@ fn bracketed(shape: &[u64]) -> String {
 /// An argument list that begins with the user's.
 struct Arguments {
     list: Vec<String>,
+    dashes: Dashes,
+}
+
+/// How many dashes a flag has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dashes {
+    /// As many as we write.
+    AsWritten,
+    /// One and two mean the same.
+    OneOrTwo,
 }
 
 impl Arguments {
     fn after(user: &[String]) -> Self {
-        Self { list: user.to_vec() }
+        Self { list: user.to_vec(), dashes: Dashes::AsWritten }
     }
 
     /// Returns whether the list has `flag`, with its value behind a space or a `=`.
     fn has(&self, flag: &str) -> bool {
-        self.position(flag).is_some()
-    }
-
-    fn position(&self, flag: &str) -> Option<usize> {
-        self.list
-            .iter()
-            .position(|word| word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+        self.list.iter().any(|word| match self.dashes {
+            Dashes::AsWritten => word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')),
+            Dashes::OneOrTwo => {
+                compile_arguments::flag(word).is_some_and(|(name, _)| name == flag.trim_start_matches('-'))
+            }
+        })
     }
 
     /// Adds `flag` with its values, unless the list has it.
@@ -122,17 +148,6 @@ impl Arguments {
             self.list.push(flag.to_owned());
             self.list.extend(values.iter().map(|value| (*value).to_owned()));
         }
-    }
-
-    /// Sets `flag` to `value`, whatever the list has.
-    fn replace(&mut self, flag: &str, value: &str) {
-        while let Some(at) = self.position(flag) {
-            let whole = self.list.remove(at);
-            if whole == flag && at < self.list.len() {
-                self.list.remove(at);
-            }
-        }
-        self.list.extend([flag.to_owned(), value.to_owned()]);
     }
 }
 
@@ -193,11 +208,78 @@ mod tests {
     fn the_compile_tool_gets_one_file_of_options() {
         let plain = compile_tool(&[], "m.xml", "m.blob", "m.conf");
         assert_eq!(plain, words("-d MYRIAD -ip U8 -m m.xml -o m.blob -c m.conf"));
-        let user = compile_tool(&words("-iop a:U8 -c mine.conf"), "m.xml", "m.blob", "m.conf");
-        assert_eq!(user, words("-iop a:U8 -d MYRIAD -m m.xml -o m.blob -c m.conf"));
+        for (users, expected) in [
+            ("-iop a:U8 -c mine.conf", "-iop a:U8 -d MYRIAD -m m.xml -o m.blob -c m.conf"),
+            ("-ip FP16", "-ip FP16 -d MYRIAD -m m.xml -o m.blob -c m.conf"),
+            ("--ip=FP16 --c=mine.conf", "--ip=FP16 -d MYRIAD -m m.xml -o m.blob -c m.conf"),
+            ("--c mine.conf -op FP32", "-op FP32 -d MYRIAD -ip U8 -m m.xml -o m.blob -c m.conf"),
+            ("-d MYRIAD", "-d MYRIAD -ip U8 -m m.xml -o m.blob -c m.conf"),
+        ] {
+            assert_eq!(compile_tool(&words(users), "m.xml", "m.blob", "m.conf"), words(expected), "{users}");
+        }
         let options = plugin_options("6", Dialect::OpenVino2022);
         let expected = "MYRIAD_ENABLE_MX_BOOT NO\nMYRIAD_NUMBER_OF_CMX_SLICES 6\nMYRIAD_NUMBER_OF_SHAVES 6\n\
                         MYRIAD_THROUGHPUT_STREAMS 1\n";
         assert_eq!(plugin_options_file(&options), expected);
+    }
+
+    /// Flags with their values; a flag stands once.
+    fn pairs(arguments: &[String]) -> BTreeMap<&str, &str> {
+        let mut pairs = BTreeMap::new();
+        let mut words = arguments.iter().map(String::as_str).peekable();
+        while let Some(flag) = words.next() {
+            let value = words.next_if(|next| !next.starts_with('-')).unwrap_or_default();
+            assert_eq!(pairs.insert(flag, value), None, "{flag} stands twice in {arguments:?}");
+        }
+        pairs
+    }
+
+    /// What the earlier tool says to the Model Optimizer (run by us with stub tools) and what we say for the same order:
+    /// the same but for names and shapes in options of their own, the name of the IR, and mean, scale and channel order,
+    /// which stand in the model.
+    #[test]
+    fn the_model_optimizer_is_told_what_the_earlier_tool_told_it() {
+        let golden_2022 = "--output_dir /I --output out --compress_to_fp16 --input img[1,3,8,8]{f32} \
+                           --mean_values img[123.675,116.28,103.53] --scale_values img[58.395,57.12,57.375] \
+                           --reverse_input_channels --input_model /I/toy.onnx";
+        let golden_2021 = "--output_dir /I --output out --data_type FP16 --input img[1,3,8,8]{f16} \
+                           --reverse_input_channels --input_model /I/toy.onnx";
+        let order = Optimization {
+            model: "/I/toy.onnx".into(),
+            folder: "/I".into(),
+            name: "toy".into(),
+            inputs: vec![("img".into(), vec![1, 3, 8, 8])],
+            frozen: Vec::new(),
+            outputs: Some(vec!["out".into()]),
+            weights: WeightType::Float16,
+        };
+        for (dialect, golden) in [(Dialect::OpenVino2022, golden_2022), (Dialect::OpenVino2021, golden_2021)] {
+            let golden = words(golden);
+            let mut expected = pairs(&golden);
+            for in_the_model in ["--mean_values", "--scale_values", "--reverse_input_channels"] {
+                expected.remove(in_the_model);
+            }
+            expected.extend([("--input", "img"), ("--input_shape", "[1,3,8,8]"), ("--model_name", "toy")]);
+            for user in [&[][..], &["--log_level".to_owned(), "DEBUG".to_owned()]] {
+                let ours = model_optimizer(dialect, user, &order);
+                assert_eq!(ours[..user.len()], *user, "the user's come first");
+                expected.extend(pairs(user));
+                assert_eq!(pairs(&ours), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_compile_tool_is_told_what_the_earlier_tool_told_it() {
+        let golden = [
+            ("", "-d MYRIAD -ip U8 -m /I/toy.xml -o /O/toy-rvc2.blob -c /C"),
+            ("-ip FP16", "-ip FP16 -d MYRIAD -m /I/toy.xml -o /O/toy-rvc2.blob -c /C"),
+        ];
+        for (user, golden) in golden {
+            assert_eq!(compile_tool(&words(user), "/I/toy.xml", "/O/toy-rvc2.blob", "/C"), words(golden));
+        }
+        let keys = |dialect| plugin_options("6", dialect).into_keys().collect::<Vec<_>>();
+        assert!(!keys(Dialect::OpenVino2021).contains(&"MYRIAD_ENABLE_MX_BOOT".to_owned()));
+        assert_eq!(plugin_options("6", Dialect::OpenVino2022)["MYRIAD_ENABLE_MX_BOOT"], "NO");
     }
 }

@@ -74,9 +74,25 @@ fn diff_artifacts(old: &Lock, new: &Lock, changes: &mut Vec<Change>) {
                 let pin = |artifact: &Artifact| {
                     artifact.pin.map_or_else(|| "not pinned".to_owned(), |pin| pin.sha256.to_string())
                 };
-                let (from, to) = (pin(before), pin(artifact));
-                let what = artifact.id.to_string();
-                changes.push(Change::Changed { what, from, to });
+                let licence = |artifact: &Artifact| {
+                    let licence = artifact.licence.as_deref().unwrap_or("unknown");
+                    if artifact.redistributable {
+                        licence.to_owned()
+                    } else {
+                        format!("{licence}, not redistributable")
+                    }
+                };
+                let source = |artifact: &Artifact| artifact.source.kind().to_owned();
+                // What says the most comes first; a source of another place of the same kind remains.
+                let facts = [("", pin(before), pin(artifact)), ("licence of ", licence(before), licence(artifact))];
+                let facts: Vec<_> = facts.into_iter().filter(|(_, from, to)| from != to).collect();
+                if facts.is_empty() {
+                    let (from, to) = (source(before), format!("{}, described differently", source(artifact)));
+                    changes.push(Change::Changed { what: format!("source of {}", artifact.id), from, to });
+                }
+                for (of, from, to) in facts {
+                    changes.push(Change::Changed { what: format!("{of}{}", artifact.id), from, to });
+                }
             }
             continue;
         }

@@ -140,6 +140,9 @@ impl From<Platform> for PlatformRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
+    /// Facts for whoever reads the document.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// The image configuration.
     pub config: Descriptor,
     /// The layers, lowest first.
@@ -154,7 +157,7 @@ pub struct Manifest {
 impl Manifest {
     /// Puts a manifest together.
     pub const fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
-        Self { config, layers, media_type: MediaType::Manifest, schema_version: 2 }
+        Self { annotations: BTreeMap::new(), config, layers, media_type: MediaType::Manifest, schema_version: 2 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod collect;
+pub mod complete;
 pub mod convert;
 pub mod dispatch;
 pub mod gather;

@@ -97,25 +97,17 @@ impl Hint for ObtainError {
     }
 }
 
-/// What became of an imported file.
+/// A file that is in the store now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Imported {
-    /// It is a pinned artifact, and in the store now.
-    Pinned {
-        /// Which artifact.
-        artifact: ArtifactId,
-        /// Where it lies in the store.
-        path: PathBuf,
-    },
-    /// It is an artifact that nobody had measured; it is in the store now, and the lock can be completed.
-    Measured {
-        /// Which artifact.
-        artifact: ArtifactId,
-        /// What to write into the lock.
-        pin: Pin,
-        /// Where it lies in the store.
-        path: PathBuf,
-    },
+pub struct Imported {
+    /// The artifact that it is.
+    pub artifact: ArtifactId,
+    /// Its bytes.
+    pub pin: Pin,
+    /// Whether the lock pins them; if not, nobody had measured the artifact, and the lock can be completed.
+    pub was_pinned: bool,
+    /// Where it lies in the store.
+    pub path: PathBuf,
 }
 
 /// Returns the names under which users know the files of the recipes' archives.
@@ -164,7 +156,7 @@ pub fn import(file: &Path, lock: &Lock, names: &OtherNames, store: &Store) -> Re
             .map_err(|source| ObtainError::Store { path: path(), source: Box::new(source) })
     };
     if let Some(artifact) = lock.artifacts().find(|artifact| artifact.pin == Some(found)) {
-        return Ok(Imported::Pinned { artifact: artifact.id.clone(), path: keep()? });
+        return Ok(Imported { artifact: artifact.id.clone(), pin: found, was_pinned: true, path: keep()? });
     }
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_called = |artifact: &&Artifact| {
@@ -173,7 +165,7 @@ pub fn import(file: &Path, lock: &Lock, names: &OtherNames, store: &Store) -> Re
     };
     let called: Vec<&Artifact> = lock.artifacts().filter(is_called).collect();
     if let Some(artifact) = called.iter().find(|artifact| artifact.pin.is_none()) {
-        return Ok(Imported::Measured { artifact: artifact.id.clone(), pin: found, path: keep()? });
+        return Ok(Imported { artifact: artifact.id.clone(), pin: found, was_pinned: false, path: keep()? });
     }
     match called.first().and_then(|artifact| artifact.pin.map(|pin| (artifact.id.clone(), pin))) {
         Some((artifact, pin)) => Err(ObtainError::Differs { path: path(), artifact, source: difference(pin, found) }),

@@ -7,10 +7,12 @@ use thiserror::Error;
 
 use super::assemble::{self, AssembleError, AssembledImage, Converter, Effort};
 use super::obtain::{self, ObtainError};
-use crate::fetch::Fetcher;
+use crate::defaults;
+use crate::fetch::{self, Fetcher};
 use crate::hint::Hint;
+use crate::lock::Source;
 use crate::name::ToolchainName;
-use crate::plan::image::{self, ImagePlan, PlanError};
+use crate::plan::image::{self, ImagePlan, PlanError, UnpinnedFile};
 use crate::progress::Progress;
 use crate::project::{Project, ProjectError, RecipeFolder};
 use crate::store::Store;
@@ -81,7 +83,25 @@ pub fn plan(project: &Project, name: &ToolchainName) -> Result<ImagePlan, ReadyE
     let failed = |source| ReadyError::Plan { name: name.clone(), source: Box::new(source) };
     let digest = recipe.digest(&name.version)?.ok_or_else(|| PlanError::NoRecipe { wanted: name.clone() });
     let digest = digest.map_err(failed)?;
-    image::plan(project.lock(), recipe.recipe(), digest, name).map_err(failed)
+    image::plan(project.lock(), recipe.recipe(), digest, name).map_err(|error| match error {
+        PlanError::Unpinned { toolchain, missing } => {
+            let missing = missing.into_iter().map(|file| located(file, project)).collect();
+            failed(PlanError::Unpinned { toolchain, missing })
+        }
+        error => failed(error),
+    })
+}
+
+/// Adds to a missing file where it lies, if somebody placed it by hand, and where it can be downloaded.
+fn located(mut missing: UnpinnedFile, project: &Project) -> UnpinnedFile {
+    missing.placed = fetch::placed(&project.extra_packages(), &missing.file, &missing.also_known_as)
+        .map(|path| project.typed(&path).to_owned());
+    if let Source::Https { origin, path } = &missing.source
+        && let Some(base) = defaults::mirrors().https.get(origin).and_then(|bases| bases.first())
+    {
+        missing.obtain = format!("download {base}/{path}");
+    }
+    missing
 }
 
 /// Returns the image of a plan, with its layers unpacked in the store; `converter` becomes its last layer.

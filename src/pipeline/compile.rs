@@ -437,9 +437,7 @@ impl Way<'_> {
     /// Runs the vendor's compile tool once for each blob, several at once.
     fn compile_each(&self, program: &Program, errand: &Errand<'_>) -> Result<(), CompileError> {
         let user = &self.job.options.compile_tool_args;
-        let position = user.iter().position(|word| word == "-c");
-        let file = position.and_then(|at| user.get(at + 1)).map(String::as_str);
-        let users = user_options(file)?;
+        let users = user_options(compile_arguments::config_file(user)?)?;
         let waiting = Mutex::new(errand.shaves.iter().copied());
         let trouble = Mutex::new(None);
         std::thread::scope(|scope| {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -34,6 +35,10 @@ pub struct ImagePlan {
     pub prepare: Option<Prepare>,
     /// The layers, lowest first.
     pub layers: Vec<LayerPlan>,
+    /// Folders in which a tool finds native libraries because its own environment says so.
+    pub library_folders: Vec<ImagePath>,
+    /// Files among the artifacts whose bytes may not be passed on.
+    pub restricted: Vec<FileName>,
 }
 
 /// One layer: everything that decides its bytes, and what these must be.
@@ -154,8 +159,8 @@ pub enum PlanError {
     Unpinned {
         /// The toolchain.
         toolchain: ToolchainName,
-        /// The files that are missing, each with the way to obtain it.
-        missing: Vec<(FileName, String)>,
+        /// The files that are missing.
+        missing: Vec<UnpinnedFile>,
     },
     /// A pattern of the recipe that is none.
     #[error("layer `{layer}` has a pattern that cannot be used")]
@@ -181,17 +186,40 @@ impl Hint for PlanError {
             Self::NoRecipe { .. } | Self::Stale { .. } | Self::Unfit { .. } => {
                 vec!["run `modelconverter lock` to make the lock anew".to_owned()]
             }
-            Self::Unpinned { missing, .. } => missing
-                .iter()
-                .map(|(file, obtain)| format!("{obtain}; then run `modelconverter toolchain import {file}`"))
-                .collect(),
+            Self::Unpinned { missing, .. } => missing.iter().map(UnpinnedFile::way).collect(),
             Self::Pattern { .. } => Vec::new(),
         }
     }
 }
 
-fn list(missing: &[(FileName, String)]) -> String {
-    let names: Vec<&str> = missing.iter().map(|(file, _)| file.as_str()).collect();
+/// A file that nobody has measured yet, and the way to change that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnpinnedFile {
+    /// The file.
+    pub file: FileName,
+    /// Other names under which users know it.
+    pub also_known_as: BTreeSet<FileName>,
+    /// Where it comes from.
+    pub source: Source,
+    /// How to obtain it, in one sentence without its period.
+    pub obtain: String,
+    /// Where it lies, if somebody placed it by hand.
+    pub placed: Option<PathBuf>,
+}
+
+impl UnpinnedFile {
+    /// Says what to do, in one sentence without its period.
+    fn way(&self) -> String {
+        if let Some(path) = &self.placed {
+            return format!("run `modelconverter toolchain import {}`, which pins the file", path.display());
+        }
+        let or = self.also_known_as.iter().map(|name| format!(" (or {name})")).collect::<String>();
+        format!("{}; then run `modelconverter toolchain import {}`{or}", self.obtain, self.file)
+    }
+}
+
+fn list(missing: &[UnpinnedFile]) -> String {
+    let names: Vec<&str> = missing.iter().map(|missing| missing.file.as_str()).collect();
     format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
@@ -226,7 +254,17 @@ pub fn plan(lock: &Lock, recipe: &Recipe, digest: Digest, name: &ToolchainName) 
         .collect::<Result<_, _>>()?;
     let mut env = wanted.env.clone();
     env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
-    Ok(ImagePlan { toolchain: name.clone(), platform: locked.platform, env, prepare: wanted.prepare.clone(), layers })
+    let restricted = lock.artifacts_of(locked).filter(|artifact| !artifact.redistributable);
+    let restricted = restricted.map(|artifact| artifact.file.clone()).collect();
+    Ok(ImagePlan {
+        toolchain: name.clone(),
+        platform: locked.platform,
+        env,
+        prepare: wanted.prepare.clone(),
+        layers,
+        library_folders: wanted.library_folders.clone(),
+        restricted,
+    })
 }
 
 fn check_pins<'a>(
@@ -239,12 +277,19 @@ fn check_pins<'a>(
         .artifacts_of(toolchain)
         .filter(|artifact| artifact.pin.is_none())
         .map(|artifact| {
-            let by_hand = archives.get(&artifact.file).and_then(|archive| archive.obtain.clone());
+            let archive = archives.get(&artifact.file);
+            let by_hand = archive.and_then(|archive| archive.obtain.clone());
             let obtain = match &artifact.source {
                 Source::File { obtain } => obtain.clone(),
                 _ => by_hand.unwrap_or_else(|| format!("obtain {} from its publisher", artifact.file)),
             };
-            (artifact.file.clone(), obtain.trim_end_matches('.').to_owned())
+            UnpinnedFile {
+                file: artifact.file.clone(),
+                also_known_as: archive.map(|archive| archive.also_known_as.clone()).unwrap_or_default(),
+                source: artifact.source.clone(),
+                obtain: obtain.trim_end_matches('.').to_owned(),
+                placed: None,
+            }
         })
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(PlanError::Unpinned { toolchain: toolchain.name.clone(), missing }) }

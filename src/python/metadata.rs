@@ -27,8 +27,10 @@ pub struct Metadata {
     pub version: Version,
     /// What it wants, markers included, in the order of the file.
     pub requires: Vec<Requirement>,
-    /// Its licence as an SPDX expression, where it states one.
+    /// Its licence as an SPDX expression, where it states one, or states one in words that mean exactly one.
     pub licence: Option<String>,
+    /// Whether it says that its licence is proprietary.
+    pub is_proprietary: bool,
 }
 
 /// A project and which versions of it, under a condition.
@@ -182,9 +184,32 @@ impl FromStr for Metadata {
             project: parsed("Name")?.parse().map_err(|_| MetadataError::Field("Name"))?,
             version: parsed("Version")?.parse().map_err(|_| MetadataError::Field("Version"))?,
             requires: requires.map(|(_, value)| value.parse()).collect::<Result<_, _>>()?,
-            licence: field("License-Expression").map(str::to_owned),
+            licence: licence(field("License-Expression"), field("License")).map(str::to_owned),
+            is_proprietary: field("License").is_some_and(|text| text.to_ascii_lowercase().contains("proprietary"))
+                || fields.iter().any(|(name, value)| {
+                    name.eq_ignore_ascii_case("Classifier") && value == "License :: Other/Proprietary License"
+                }),
         })
     }
+}
+
+/// Returns the licence as an SPDX expression: as it is stated (PEP 639), or from the older free text, where the words
+/// leave no doubt.
+fn licence<'a>(expression: Option<&'a str>, text: Option<&'a str>) -> Option<&'a str> {
+    /// What packagers wrote before there were expressions.
+    const WORDS: [(&str, &str); 10] = [
+        ("MIT", "MIT"),
+        ("MIT License", "MIT"),
+        ("BSD-3-Clause", "BSD-3-Clause"),
+        ("3-Clause BSD License", "BSD-3-Clause"),
+        ("new BSD License", "BSD-3-Clause"),
+        ("PSFL", "PSF-2.0"),
+        ("Apache-2.0", "Apache-2.0"),
+        ("Apache 2.0", "Apache-2.0"),
+        ("Apache License v2.0", "Apache-2.0"),
+        ("OSI Approved :: Apache Software License", "Apache-2.0"),
+    ];
+    expression.or_else(|| WORDS.iter().find(|(words, _)| Some(*words) == text).map(|(_, licence)| *licence))
 }
 
 impl Metadata {

@@ -18,6 +18,11 @@ pub fn shared_store() -> PathBuf {
     folder
 }
 
+/// A new folder that goes away with its value.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 /// The program with an emptied environment, started in `folder`, using `store`.
 pub fn program(folder: &Path, store: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelconverter"));

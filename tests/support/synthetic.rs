@@ -182,6 +182,8 @@ pub fn plan(mut layers: Vec<LayerPlan>) -> ImagePlan {
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())]),
         prepare: None,
         layers,
+        library_folders: Vec::new(),
+        restricted: Vec::new(),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn check_image(plan: &ImagePlan, made: &[Made]) -> Result<(), Assembl
         }
     }
     let is_allowed = |library: &str| plan.layers.iter().any(|layer| layer.allow_missing.contains_key(library));
-    let mut missing = elf::unresolved(plan.platform, &dynamic, &paths, library_path(plan));
+    let mut missing = elf::unresolved(plan.platform, &dynamic, &paths, &library_path(plan));
     missing.retain(|need| !is_allowed(&need.library));
     if missing.is_empty() { Ok(()) } else { Err(AssembleError::Libraries { missing }) }
 }

@@ -76,6 +76,8 @@ pub struct AssembledImage {
     pub env: BTreeMap<String, String>,
     /// A command that fills the image's cache folder.
     pub prepare: Option<Prepare>,
+    /// Files it is made of whose bytes may not be passed on.
+    pub restricted: Vec<FileName>,
 }
 
 impl AssembledImage {
@@ -382,6 +384,7 @@ pub fn assemble_with(
         config,
         env,
         prepare: plan.prepare.clone(),
+        restricted: plan.restricted.clone(),
     })
 }
 
@@ -501,8 +504,11 @@ fn image_identity(plan: &ImagePlan, identities: &[Digest]) -> Digest {
     hasher.finish().1
 }
 
-fn library_path(plan: &ImagePlan) -> &str {
-    plan.env.get("LD_LIBRARY_PATH").map_or("", String::as_str)
+/// Returns where some process of the image looks for libraries, beside the loader's own places.
+fn library_path(plan: &ImagePlan) -> String {
+    let everywhere = plan.env.get("LD_LIBRARY_PATH").cloned();
+    let of_tools = plan.library_folders.iter().map(|folder| format!("/{folder}"));
+    everywhere.into_iter().chain(of_tools).collect::<Vec<_>>().join(":")
 }
 
 /// Looks layers up that were assembled before.

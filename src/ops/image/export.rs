@@ -28,6 +28,9 @@ use crate::store::Store;
 use crate::tarball::{FileMode, TarWriter};
 use crate::units::ByteSize;
 
+/// The annotation of manifests that says that the image has files whose licences forbid passing them on.
+pub const REDISTRIBUTABLE: &str = "org.modelconverter.redistributable";
+
 /// How layers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchiveForm {
@@ -218,7 +221,11 @@ impl Export {
         let layers = image.layers.iter().map(blob).collect::<Result<Vec<_>, _>>()?;
         let config = Descriptor::of(MediaType::Config, &image.config);
         let descriptors = layers.iter().map(|blob| blob.descriptor.clone()).collect();
-        let manifest = Manifest::new(config.clone(), descriptors).to_bytes()?;
+        let mut manifest = Manifest::new(config.clone(), descriptors);
+        if !image.restricted.is_empty() {
+            manifest.annotations.insert(REDISTRIBUTABLE.to_owned(), "false".to_owned());
+        }
+        let manifest = manifest.to_bytes()?;
         let reference = ImageReference::of_toolchain(&image.toolchain);
         let index = index_of(&manifest, image.platform, &reference).to_bytes()?;
         let legacy = vec![DockerImage {

@@ -333,6 +333,15 @@ pub fn unmeasured(lock: &Lock) -> impl Iterator<Item = &ToolchainName> {
     })
 }
 
+/// Returns the toolchains that cannot be assembled yet, with the files that nobody has measured.
+pub fn waiting(lock: &Lock) -> impl Iterator<Item = (&ToolchainName, Vec<FileName>)> {
+    lock.toolchains().iter().filter_map(|toolchain| {
+        let unpinned = lock.artifacts_of(toolchain).filter(|artifact| artifact.pin.is_none());
+        let files: Vec<FileName> = unpinned.map(|artifact| artifact.file.clone()).collect();
+        (!files.is_empty()).then_some((&toolchain.name, files))
+    })
+}
+
 /// Fills in the bytes of layers that have none: `assemble` makes the image and says what its layers came to.
 ///
 /// A toolchain with artifacts that nobody has measured yet is left as it is.

@@ -6,11 +6,14 @@ use super::indexes::{Indexes, ObtainError};
 use super::{LockingError, Moves, Parts, artifact_id};
 use crate::hint::Hint;
 use crate::lock::{Artifact, Lock, Pin, Source};
-use crate::python::metadata::{Markers, MetadataError};
+use crate::python::metadata::{Markers, Metadata, MetadataError};
 use crate::python::tags::{Interpreter, InterpreterError};
 use crate::recipe::{Recipe, ToolchainRecipe};
 use crate::resolve::python::{Known, SelectError, Step, Terms, Wheel, select};
 use crate::resolve::{Keep, LayerWants};
+
+/// The licence of a wheel that says no more than that it is proprietary.
+const PROPRIETARY: &str = "LicenseRef-Proprietary";
 
 /// Wheels that cannot be locked.
 #[derive(Debug, Error)]
@@ -91,7 +94,7 @@ pub(super) fn lock(
             Step::Done(selection) => {
                 let mut parts = Parts::new();
                 for (layer, wheels) in selection {
-                    let artifacts = wheels.iter().map(|wheel| artifact(wheel, &known));
+                    let artifacts = wheels.iter().map(|wheel| artifact(wheel, &known, recipe));
                     parts.insert(layer, artifacts.collect::<Result<_, _>>()?);
                 }
                 return Ok(parts);
@@ -100,18 +103,42 @@ pub(super) fn lock(
     }
 }
 
-fn artifact(wheel: &Wheel, known: &Known) -> Result<Artifact, PythonLockError> {
+fn artifact(wheel: &Wheel, known: &Known, recipe: &Recipe) -> Result<Artifact, PythonLockError> {
     let file = &wheel.file;
     let pin = match (file.size, file.sha256) {
         (Some(size), Some(sha256)) => Pin { size, sha256 },
         _ => return Err(ObtainError::NoPin { file: file.name.to_string() }.into()),
     };
+    let terms = terms(wheel, known.metadata.get(&file.name), recipe);
     Ok(Artifact {
         id: artifact_id(&file.name).map_err(|error| PythonLockError::Name(Box::new(error)))?,
         file: file.name.clone(),
         source: Source::Pypi { project: wheel.project.to_string(), version: wheel.version.to_string() },
         pin: Some(pin),
-        licence: known.metadata.get(&file.name).and_then(|metadata| metadata.licence.clone()),
-        redistributable: true,
+        licence: terms.licence,
+        redistributable: terms.redistributable,
     })
+}
+
+/// What may be done with a wheel.
+struct WheelTerms {
+    licence: Option<String>,
+    redistributable: bool,
+}
+
+/// Returns what the recipe says about a wheel's licence, else what the wheel says.
+fn terms(wheel: &Wheel, metadata: Option<&Metadata>, recipe: &Recipe) -> WheelTerms {
+    let licences = &recipe.python.licences;
+    let known = licences
+        .get(&format!("{}=={}", wheel.project, wheel.version))
+        .or_else(|| licences.get(&wheel.project.to_string()));
+    match (known, metadata) {
+        (Some(known), _) => WheelTerms { licence: Some(known.licence.clone()), redistributable: known.redistributable },
+        (None, Some(metadata)) if metadata.is_proprietary => {
+            WheelTerms { licence: Some(PROPRIETARY.to_owned()), redistributable: false }
+        }
+        (None, metadata) => {
+            WheelTerms { licence: metadata.and_then(|metadata| metadata.licence.clone()), redistributable: true }
+        }
+    }
 }

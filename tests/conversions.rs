@@ -1,0 +1,195 @@
+//! What conversions do with the words of people: real toolchain, small networks, independent readers.
+
+mod support;
+
+#[path = "support/onnx_builder.rs"]
+mod onnx_builder;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use onnx_builder::{FLOAT, Graph, Model, Node, Tensor, sizes};
+use serde_json::{Value, json};
+use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
+
+/// A network with one convolution of 3x3: `img` [1, channels, 16, 16] to `out` [1, 4, 16, 16].
+fn network(channels: i64) -> Vec<u8> {
+    let count = usize::try_from(4 * channels * 9).unwrap();
+    // No two channels have alike weights, so that exchanging them shows.
+    let weights: Vec<f32> = (0..count).map(|index| ((index * 37 % 101) as f32 - 50.0) / 64.0).collect();
+    let convolution =
+        Node::new("Conv", &["img", "w", "b"], &["out"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
+    let graph = Graph::new()
+        .node(convolution.named("convolution"))
+        .initializer(Tensor::floats("w", &[4, channels, 3, 3], &weights))
+        .initializer(Tensor::floats("b", &[4], &[0.5, -1.0, 0.0, 2.0]))
+        .input("img", FLOAT, &sizes(&[1, channels, 16, 16]))
+        .output("out", FLOAT, &sizes(&[1, 4, 16, 16]));
+    Model::new(graph).opset(12).bytes()
+}
+
+/// A folder with `color.onnx` and `gray.onnx`.
+fn bench() -> tempfile::TempDir {
+    let folder = folder();
+    fs::write(folder.path().join("color.onnx"), network(3)).unwrap();
+    fs::write(folder.path().join("gray.onnx"), network(1)).unwrap();
+    folder
+}
+
+/// Converts in `folder` and returns the output folder.
+fn convert(folder: &Path, name: &str, words: &[&str]) -> PathBuf {
+    let convert = ["convert", "rvc2", "--to", "native", "--output-dir", name];
+    succeed(program(folder, &shared_store()).args(convert).args(words));
+    folder.join("output").join(name)
+}
+
+fn build_info(output: &Path) -> Value {
+    serde_json::from_slice(&fs::read(output.join("buildinfo.json")).unwrap()).unwrap()
+}
+
+const SINGLE: [&str; 4] = ["rvc2.superblob", "False", "rvc2.number_of_shaves", "4"];
+
+/// The model optimizer's way, which takes some seconds: once, with arguments of the user.
+fn optimized() -> &'static Path {
+    static OUTPUT: OnceLock<PathBuf> = OnceLock::new();
+    OUTPUT.get_or_init(|| {
+        let folder = bench().keep();
+        let words = ["--path", "color.onnx", "rvc2.mo_args", r#"["--log_level","DEBUG"]"#];
+        convert(&folder, "r", &[&words[..], &SINGLE].concat())
+    })
+}
+
+#[test]
+fn arguments_for_the_model_optimizer_choose_it_and_reach_it() {
+    let record = build_info(optimized());
+    assert_eq!(record["front_end"]["front-end"], "mo", "{record}");
+    let arguments: Vec<&str> =
+        record["cmd_info"]["model_optimizer"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(arguments[..6], ["/usr/bin/python3.9", "-s", "-m", "mo", "--log_level", "DEBUG"]);
+    assert!(arguments.windows(2).any(|pair| pair == ["--data_type", "FP16"]), "{arguments:?}");
+    let log = fs::read_to_string(optimized().join("modelconverter.log")).unwrap();
+    assert!(log.contains("DEBUG"), "the tool did what the argument says");
+    let blob = read_with_depthai("blob", &optimized().join("color.blob"));
+    assert_eq!((&blob["shaves"], &blob["inputs"]["img"]["type"]), (&json!(4), &json!("U8F")), "{blob}");
+}
+
+#[test]
+fn an_ir_is_compiled_to_the_blob_of_the_network_it_was_made_of() {
+    let folder = folder();
+    let ir = optimized().join("intermediate_outputs/color.xml").display().to_string();
+    let output = convert(folder.path(), "r", &[&["--path", ir.as_str()][..], &SINGLE].concat());
+    let bytes = |output: &Path| fs::read(output.join("color.blob")).unwrap();
+    assert!(bytes(&output) == bytes(optimized()));
+    let record = build_info(&output);
+    assert_eq!(record["cmd_info"]["model_optimizer"], Value::Null, "{record}");
+    assert!(record["input_sha256"].as_object().unwrap().len() == 2, "both files of the IR: {record}");
+}
+
+#[test]
+fn every_blob_of_a_superblob_is_the_single_blob() {
+    let folder = bench();
+    let superblob = convert(folder.path(), "all", &["--path", "color.onnx"]).join("color.superblob");
+    let facts = read_with_depthai("superblob", &superblob);
+    let parts = folder.path().join("parts");
+    fs::create_dir(&parts).unwrap();
+    let reader = root().join("tests/readers/superblob_reader.py");
+    succeed(Command::new(peer("MODELCONVERTER_TEST_PYTHON")).arg(reader).args([&superblob, &parts]));
+    for shaves in 1..=16 {
+        assert_eq!(facts[shaves.to_string()]["shaves"], shaves);
+        let (name, count) = (format!("one{shaves}"), shaves.to_string());
+        let words = ["--path", "color.onnx", "rvc2.superblob", "False", "rvc2.number_of_shaves", &count];
+        let single = fs::read(convert(folder.path(), &name, &words).join("color.blob")).unwrap();
+        assert!(single == fs::read(parts.join(format!("{shaves}.blob"))).unwrap(), "{shaves} shaves");
+    }
+}
+
+#[test]
+fn arguments_for_the_compile_step_are_obeyed() {
+    let folder = bench();
+    for (index, (arguments, input, output)) in
+        [(r#"["-ip","FP16"]"#, "FP16", "FP16"), (r#"["--ip=FP16","-op","FP32"]"#, "FP16", "FP32")].iter().enumerate()
+    {
+        let words = ["--path", "color.onnx", "rvc2.compile_tool_args", arguments];
+        let made = convert(folder.path(), &format!("r{index}"), &[&words[..], &SINGLE].concat());
+        let blob = read_with_depthai("blob", &made.join("color.blob"));
+        assert_eq!(blob["inputs"]["img"]["type"], *input, "{arguments}: {blob}");
+        assert_eq!(blob["outputs"]["out"]["type"], *output, "{arguments}: {blob}");
+    }
+    let refused = ["--path", "color.onnx", "rvc2.compile_tool_args", r#"["-o","mine.blob"]"#];
+    let text = fail(program(folder.path(), &shared_store()).args(["convert", "rvc2"]).args(refused).args(SINGLE), 1);
+    assert!(text.contains("`-o` in `rvc2.compile_tool_args` is set by the converter"), "{text}");
+}
+
+#[test]
+fn stages_are_converted_each_for_itself() {
+    let folder = bench();
+    let text = "stages:\n  detect: { input_model: color.onnx }\n  classify: { input_model: gray.onnx }\n\
+                rvc2: { superblob: false, number_of_shaves: 5 }\n";
+    fs::write(folder.path().join("two.yaml"), text).unwrap();
+    let output = convert(folder.path(), "r", &["--path", "two.yaml"]);
+    let mut blobs = Vec::new();
+    find(&output, ".blob", &mut blobs);
+    let results: Vec<&PathBuf> = blobs.iter().filter(|path| !path.to_str().unwrap().contains("intermediate")).collect();
+    assert_eq!(results.len(), 2, "{blobs:?}");
+    for (stage, model, channels) in [("detect", "color", 3), ("classify", "gray", 1)] {
+        let found = results.iter().find(|path| path.to_str().unwrap().contains(stage));
+        let blob = read_with_depthai("blob", found.unwrap_or_else(|| panic!("{stage} in {results:?}")));
+        assert_eq!(blob["shaves"], 5);
+        let dims: Vec<i64> = serde_json::from_value(blob["inputs"]["img"]["dims"].clone()).unwrap();
+        assert!(dims.contains(&channels), "{model}: {dims:?}");
+    }
+}
+
+fn find(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find(&path, ending, found);
+        } else if path.to_str().unwrap().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// Converts with these words and compares what was compiled with the original network, computed by ONNX Runtime.
+fn check_preprocessing(folder: &Path, model: &str, words: &[&str], steps: &Value) {
+    let file = format!("{model}.onnx");
+    let output = convert(folder, "r", &[&["--path", file.as_str()][..], words, &SINGLE].concat());
+    let made = output.join(format!("intermediate_outputs/{model}-modified.onnx"));
+    let request = &build_info(&output)["cmd_info"]["compile_tool_input"];
+    assert!(request.to_string().contains(&format!("{model}-modified.onnx")), "this network was compiled: {request}");
+    let mut command = Command::new(peer("MODELCONVERTER_TEST_PYTHON"));
+    let reader = root().join("tests/readers/preprocessing_reader.py");
+    let text = succeed(command.arg(reader).arg(folder.join(&file)).arg(made).arg(steps.to_string()));
+    let facts: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let number = |key: &str| facts[key].as_f64().unwrap();
+    assert!(number("error") <= 1e-4 * number("size").max(1.0), "{words:?}: {facts}");
+    assert!(number("effect") > 1.0, "the steps make a difference: {facts}");
+    assert_eq!(read_with_depthai("blob", &output.join(format!("{model}.blob")))["inputs"]["img"]["type"], "U8F");
+}
+
+#[test]
+fn channels_mean_and_scale_are_those_of_the_original_network() {
+    let folder = bench();
+    let (mean, scale) = ("[123.675,116.28,103.53]", "[58.395,57.12,57.375]");
+    let values = ["mean_values", mean, "scale_values", scale];
+    let steps = |reverse: bool| {
+        let numbers = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        json!({ "input": "img", "shape": [1, 3, 16, 16], "reverse": reverse,
+                "mean": numbers(mean), "scale": numbers(scale) })
+    };
+    let from_rgb = ["encoding.from", "RGB", "encoding.to", "BGR"];
+    check_preprocessing(folder.path(), "color", &[&values[..], &from_rgb].concat(), &steps(true));
+    let from_bgr = ["encoding.from", "BGR", "encoding.to", "BGR"];
+    check_preprocessing(folder.path(), "color", &[&values[..], &from_bgr].concat(), &steps(false));
+}
+
+#[test]
+fn gray_inputs_keep_their_mean_and_scale() {
+    let folder = bench();
+    let words = ["encoding.from", "GRAY", "encoding.to", "GRAY", "mean_values", "[127.5]", "scale_values", "[63.75]"];
+    let steps = json!({ "input": "img", "shape": [1, 1, 16, 16], "reverse": false, "mean": [127.5], "scale": [63.75] });
+    check_preprocessing(folder.path(), "gray", &words, &steps);
+}
