@@ -213,6 +213,7 @@ pub fn run(
         return Err(ProcessError::Interrupted { tool: tool(), signal });
     }
     let begun = Instant::now();
+    tracing::debug!(program = %invocation.program.display(), arguments = ?invocation.arguments, "starts");
     let child = Command::new(&invocation.program)
         .args(&invocation.arguments)
         .envs(&invocation.environment)

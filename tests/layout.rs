@@ -236,3 +236,23 @@ fn differences_are_found_between_store_file_and_folder() {
         assert!(compare(Side::Exported(&broken), sides[0]).is_err());
     }
 }
+
+#[test]
+fn the_documents_are_those_of_the_specification() {
+    use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
+
+    let bench = Bench::new();
+    let (layout, exported) = bench.layout(ArchiveForm::Compressed);
+    let blob = |digest: &str| layout.join("blobs").join(digest.replace(':', "/"));
+    let index = ImageIndex::from_file(layout.join("index.json")).unwrap();
+    let entry = &index.manifests()[0];
+    assert_eq!(entry.digest().to_string(), exported.manifest.to_string());
+    let manifest = ImageManifest::from_file(blob(entry.digest().as_ref())).unwrap();
+    assert_eq!(manifest.config().digest().to_string(), exported.id.to_string());
+    let config = ImageConfiguration::from_file(blob(manifest.config().digest().as_ref())).unwrap();
+    let ids: Vec<String> = bench.image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    assert_eq!(config.rootfs().diff_ids(), &ids);
+    assert_eq!(manifest.layers().len(), ids.len());
+    let entrypoint = config.config().as_ref().and_then(|config| config.entrypoint().clone());
+    assert_eq!(entrypoint, Some(vec!["/usr/bin/modelconverter".to_owned()]));
+}

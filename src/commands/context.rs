@@ -56,6 +56,16 @@ impl Context {
         }
     }
 
+    /// Begins the log for developers on standard error, if `MODELCONVERTER_LOG` says what to log (`debug`,
+    /// `modelconverter::fetch=trace`); off by default.
+    pub(super) fn begin_log(&self) {
+        if let Some(filter) = self.variable("MODELCONVERTER_LOG") {
+            let filter = tracing_subscriber::EnvFilter::new(filter);
+            // A second log in one process would be a second call of `run`; the first one stays.
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        }
+    }
+
     /// Returns an environment variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -101,6 +101,7 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let mut context = Context::new(&cli.global);
+    context.begin_log();
     match dispatch(cli.command, &mut context) {
         Ok(Status::Success) => ExitCode::SUCCESS,
         Ok(Status::Code(code)) => ExitCode::from(code),

@@ -131,6 +131,7 @@ impl Clients {
         let credentials = request.base.credentials().filter(|_| request.base.shares_origin_with(&request.url));
         let message = authorised(client.get(request.url.clone()).headers(headers), credentials);
         let response = message.send().await?;
+        tracing::debug!(base = %request.base, path = request.url.path(), offset, status = %response.status(), "asked");
         let start = match response.status() {
             StatusCode::OK => Start::Beginning,
             StatusCode::PARTIAL_CONTENT if offset > 0 => {
