@@ -246,14 +246,14 @@ fn wrong_files_are_refused_and_bar_nothing() {
     assert!(text.contains("nowhere.tgz"), "{text}");
 
     person.write(KNOWN_AS, b"<html>please accept the licence</html>");
-    let text = person.refused(&["toolchain", "import", KNOWN_AS], 3);
+    let text = person.refused(&["toolchain", "import", KNOWN_AS], 1);
     assert!(text.contains("cannot be unpacked") && text.contains("the lock does not pin"), "{text}");
     person.write(KNOWN_AS, &stand_in(&Edition::WithoutCompileTool));
     let text = person.refused(&["toolchain", "import", KNOWN_AS], 1);
     assert!(text.contains("has no program `/opt/intel/deployment_tools/tools/compile_tool/compile_tool`"), "{text}");
     let whole = stand_in(&Edition::Whole);
     person.write(KNOWN_AS, &whole[..whole.len() / 2]);
-    person.refused(&["toolchain", "import", KNOWN_AS], 3);
+    person.refused(&["toolchain", "import", KNOWN_AS], 1);
     assert_eq!(person.lock(), commented_lock());
 
     person.write(KNOWN_AS, &whole);
