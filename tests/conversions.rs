@@ -1,5 +1,7 @@
 //! What conversions do with the words of people: real toolchain, small networks, independent readers.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
 mod support;
 
 #[path = "support/onnx_builder.rs"]

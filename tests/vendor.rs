@@ -3,6 +3,8 @@
 //! The stand-in has the layout of the vendor's and two scripts in place of the tools. They refuse any command line but
 //! the one that the real tools are meant to get, and hand out what the real tools of 2021.4.2 made of the same network.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
 mod support;
 
 #[path = "support/onnx_builder.rs"]
