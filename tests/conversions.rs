@@ -1,6 +1,6 @@
 //! What conversions do with the words of people: real toolchain, small networks, independent readers.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod support;
 

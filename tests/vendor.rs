@@ -3,7 +3,7 @@
 //! The stand-in has the layout of the vendor's and two scripts in place of the tools. They refuse any command line but
 //! the one that the real tools are meant to get, and hand out what the real tools of 2021.4.2 made of the same network.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod support;
 
@@ -101,7 +101,7 @@ enum Edition {
 
 /// Makes a stand-in archive.
 fn stand_in(edition: &Edition) -> Vec<u8> {
-    let mut members: Vec<(String, u32, Vec<u8>)> = vec![
+    let mut members: Vec<Member> = vec![
         ("bin/setupvars.sh".into(), 0o755, b"exit 1\n".to_vec()),
         ("deployment_tools/model_optimizer/mo.py".into(), 0o644, MODEL_OPTIMIZER.into()),
         ("licensing/EULA.txt".into(), 0o644, b"not for passing on\n".to_vec()),
@@ -114,20 +114,52 @@ fn stand_in(edition: &Edition) -> Vec<u8> {
     let tool = "deployment_tools/tools/compile_tool";
     if !matches!(edition, Edition::WithoutCompileTool) {
         members.push((format!("{tool}/compile_tool"), 0o755, COMPILE_TOOL.into()));
-        for shaves in 1..=16 {
-            let content = fs::read(intermediate.join(format!("blobs/network_{shaves}shave.blob"))).unwrap();
-            members.push((format!("{tool}/fixture/{shaves}.blob"), 0o644, content));
-        }
+        members.extend(blobs(tool));
     }
     let build = if matches!(edition, Edition::Other) { "583" } else { "582" };
     members.push(("deployment_tools/inference_engine/version.txt".into(), 0o644, build.into()));
+    archive(TOP, &members)
+}
+
+/// Makes the stand-in of 2022.3.1, whose Model Optimizer is the real one, from public packages.
+fn stand_in_2022() -> Vec<u8> {
+    let tool = COMPILE_TOOL
+        .replace("\"MYRIAD_THROUGHPUT", "\"MYRIAD_ENABLE_MX_BOOT\": \"NO\", \"MYRIAD_THROUGHPUT")
+        .replace(
+            "optimizer = here.parents[1] / \"model_optimizer\"\n",
+            "assert 'runtime/lib/intel64' in os.environ['LD_LIBRARY_PATH']\n",
+        )
+        .replace("(optimizer / \"fixture/network.xml\").read_bytes()", "pathlib.Path(network).read_bytes()")
+        .replace(
+            "assert pathlib.Path(network)",
+            "assert b'version=\"11\"' in pathlib.Path(network).read_bytes()[:200]\nassert pathlib.Path(network)",
+        )
+        .replace("import pathlib, sys", "import os, pathlib, sys")
+        .replace("2021.4.0", "2022.3.1");
+    let mut members = vec![("tools/compile_tool/compile_tool".to_owned(), 0o755, tool.into_bytes())];
+    members.extend(blobs("tools/compile_tool"));
+    members.push(("runtime/version.txt".to_owned(), 0o644, b"2022.3.1-9227".to_vec()));
+    archive("./l_openvino_toolkit_ubuntu20_2022.3.1.9227.cf2c7da5689_x86_64", &members)
+}
+
+type Member = (String, u32, Vec<u8>);
+
+/// The blobs that a stand-in compile tool hands out.
+fn blobs(folder: &str) -> impl Iterator<Item = Member> {
+    (1..=16).map(move |shaves| {
+        let content = fs::read(real().join(format!("intermediate_outputs/blobs/network_{shaves}shave.blob"))).unwrap();
+        (format!("{folder}/fixture/{shaves}.blob"), 0o644, content)
+    })
+}
+
+fn archive(top: &str, members: &[Member]) -> Vec<u8> {
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut archive = tar::Builder::new(gzip);
-    for (path, mode, content) in &members {
+    for (path, mode, content) in members {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(*mode);
-        archive.append_data(&mut header, format!("{TOP}/{path}"), content.as_slice()).unwrap();
+        archive.append_data(&mut header, format!("{top}/{path}"), content.as_slice()).unwrap();
     }
     archive.into_inner().unwrap().finish().unwrap()
 }
@@ -248,13 +280,14 @@ fn wrong_files_are_refused_and_bar_nothing() {
     assert!(text.contains("nowhere.tgz"), "{text}");
 
     person.write(KNOWN_AS, b"<html>please accept the licence</html>");
-    let text = person.refused(&["toolchain", "import", KNOWN_AS], 3);
+    let text = person.refused(&["toolchain", "import", KNOWN_AS], 1);
     assert!(text.contains("cannot be unpacked") && text.contains("the lock does not pin"), "{text}");
     person.write(KNOWN_AS, &stand_in(&Edition::WithoutCompileTool));
     let text = person.refused(&["toolchain", "import", KNOWN_AS], 1);
     assert!(text.contains("has no program `/opt/intel/deployment_tools/tools/compile_tool/compile_tool`"), "{text}");
     let whole = stand_in(&Edition::Whole);
     person.write(KNOWN_AS, &whole[..whole.len() / 2]);
+    // Where a member ends too early, nobody knows whether the file or the disk is to blame.
     person.refused(&["toolchain", "import", KNOWN_AS], 3);
     assert_eq!(person.lock(), commented_lock());
 
@@ -311,6 +344,25 @@ fn the_vendors_tools_get_the_command_lines_that_they_understand() {
     let words = ["convert", "rvc2", "--path", "network.onnx", "rvc2.compile_tool_args", r#"["--ip=FP16"]"#];
     let text = person.refused(&[&words[..], &OF_2021_4_0].concat(), 3);
     assert!(text.contains("AssertionError") && text.contains("--ip=FP16"), "{text}");
+}
+
+#[test]
+fn the_optimizer_of_2022_and_its_compile_tool_understand_each_other() {
+    // A folder that is in no project gets a lock of its own.
+    let person = Person { folder: tempfile::tempdir().unwrap(), store: shared_store() };
+    person.write("network.onnx", &network());
+    person.write("openvino-2022.3.1.tar.gz", &stand_in_2022());
+    let said = person.run(&["toolchain", "import", "openvino-2022.3.1.tar.gz"]);
+    assert!(said.contains(&person.path("toolchains.toml").display().to_string()), "{said}");
+    assert!(said.contains("`modelconverter convert rvc2 --tool-version 2022.3.1 --path MODEL`"), "{said}");
+    let words = ["convert", "rvc2", "--path", "network.onnx", "--to", "native", "--output-dir", "r"];
+    person.run(&[&words[..], &["--tool-version", "2022.3.1"]].concat());
+    let output = person.path("output/r");
+    assert!(fs::read(output.join("network.superblob")).unwrap() == fs::read(real().join("network.superblob")).unwrap());
+    let record: Value = serde_json::from_slice(&fs::read(output.join("buildinfo.json")).unwrap()).unwrap();
+    assert!(record["model_optimizer_version"].as_str().unwrap().starts_with("2022.3.1"), "{record}");
+    let arguments = record["cmd_info"]["model_optimizer"].as_array().unwrap();
+    assert!(arguments.iter().any(|word| word == "--compress_to_fp16"), "{record}");
 }
 
 #[test]

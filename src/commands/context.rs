@@ -210,6 +210,9 @@ pub(super) fn ready_failure(error: ReadyError) -> Failure {
 /// The same for the images that a lock is completed with.
 pub(super) fn complete_failure(error: CompleteError) -> Failure {
     match error {
+        CompleteError::Ready(ReadyError::Assemble { ref source, .. }) if source.is_about_artifacts() => {
+            Failure::of(Kind::Project, &error)
+        }
         CompleteError::Ready(error) => ready_failure(error),
         CompleteError::Lock(_) => Failure::of(Kind::Internal, &error),
         CompleteError::Tools { .. } | CompleteError::NoTool { .. } => Failure::of(Kind::Project, &error),

@@ -171,7 +171,11 @@ pub fn import(file: &Path, lock: &Lock, names: &OtherNames, store: &Store) -> Re
         Some((artifact, pin)) => Err(ObtainError::Differs { path: path(), artifact, source: difference(pin, found) }),
         None => {
             let awaited = lock.artifacts().filter(|artifact| artifact.pin.is_none());
-            let awaited = awaited.map(|artifact| artifact.file.clone()).collect();
+            let known = |artifact: &Artifact| {
+                let others = names.get(&artifact.file).into_iter().flatten().cloned();
+                std::iter::once(artifact.file.clone()).chain(others).collect::<Vec<_>>()
+            };
+            let awaited = awaited.flat_map(known).collect();
             Err(ObtainError::Unknown { path: path(), found, awaited })
         }
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::Workshop;
 use super::capacity;
+use super::ir;
 use super::journal::{Journal, ToolError};
 use super::superblob::{self, ResultError};
 use crate::config::{BlobForm, FrontEnd, Rvc2Options};
@@ -30,6 +31,8 @@ use crate::units::{ByteSize, ShaveCount};
 
 /// The order in which shave counts are compiled: the base of all patches first, then the slowest.
 const SHAVE_ORDER: [i64; 16] = [8, 1, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 9];
+/// No description of a network without its weights is longer.
+const IR_LIMIT: ByteSize = ByteSize::new(1 << 30);
 const OPTIONS_LIMIT: ByteSize = ByteSize::new(1 << 20);
 
 /// What is to be compiled.
@@ -291,9 +294,10 @@ impl Way<'_> {
         let tools = &self.workshop.tools;
         let arguments = openvino::model_optimizer(tools.dialect, &job.options.mo_args, &wanted);
         let invocation = tools.model_optimizer.invocation("the model optimizer", arguments, job.intermediates);
+        let mut version = None;
         let mut listen = |line: &str| {
-            if let Some((_, version)) = line.split_once("Model Optimizer version:") {
-                self.journal.tool("model_optimizer", version.trim());
+            if let Some((_, said)) = line.split_once("Model Optimizer version:") {
+                version = Some(said.trim().to_owned());
             }
         };
         let ran = self.journal.run("model_optimizer", &invocation, &self.workshop.bounds, &mut listen);
@@ -305,6 +309,13 @@ impl Way<'_> {
             if disk::metadata(&path)?.is_none() {
                 return Err(CompileError::NoIr { path });
             }
+        }
+        // Releases from 2022 on write it into the IR only.
+        if version.is_none() {
+            version = ir::optimizer_version(&disk::read(&network, IR_LIMIT)?);
+        }
+        if let Some(version) = version {
+            self.journal.tool("model_optimizer", &version);
         }
         Ok(network)
     }

@@ -111,6 +111,14 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
     Ok(ModelFacts { inputs, outputs, intermediates: Vec::new() })
 }
 
+/// Returns the version of the Model Optimizer that wrote an IR, as the IR says it.
+pub fn optimizer_version(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (_, rest) = text.split_once("<MO_version ")?;
+    let (tag, _) = rest.split_once('>')?;
+    attribute(&format!(" {tag}"), "value").filter(|version| !version.is_empty())
+}
+
 fn input(layer: &Layer) -> TensorFacts {
     let sizes = layer.shape.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_or(Dimension::Dynamic(None), Dimension::Fixed)).collect();
@@ -173,6 +181,16 @@ mod tests {
             TensorFacts { name: "image".into(), shape: fixed(&[1, 3, 4, 5]), data_type: Some(DataType::Float32) };
         let score = TensorFacts { name: "a&b".into(), shape: fixed(&[1, 3]), data_type: Some(DataType::Float16) };
         assert_eq!((facts.inputs, facts.outputs), (vec![image], vec![score]));
+    }
+
+    #[test]
+    fn the_version_of_the_writer_is_found() {
+        let version = |text: &str| optimizer_version(text.as_bytes());
+        assert_eq!(version("<net><MO_version value=\"2021.4-x\"/></net>").as_deref(), Some("2021.4-x"));
+        assert_eq!(version("<rt_info>\n<MO_version value=\"2022.3.1\" />").as_deref(), Some("2022.3.1"));
+        for nothing in [IR, "", "<MO_version ", "<MO_version value=\"\"/>"] {
+            assert_eq!(version(nothing), None);
+        }
     }
 
     #[test]

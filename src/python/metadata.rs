@@ -286,4 +286,25 @@ mod tests {
             assert_eq!(markers().takes(text), takes, "{text}");
         }
     }
+
+    #[test]
+    fn licences_are_taken_from_words_that_mean_one() {
+        let read = |fields: &str| -> Metadata {
+            format!("Metadata-Version: 2.1\nName: tool\nVersion: 1\n{fields}\n").parse().unwrap()
+        };
+        for (fields, licence, is_proprietary) in [
+            ("License-Expression: PSF-2.0", Some("PSF-2.0"), false),
+            ("License-Expression: MIT\nLicense: Apache 2.0", Some("MIT"), false),
+            ("License: 3-Clause BSD License", Some("BSD-3-Clause"), false),
+            ("License: OSI Approved :: Apache Software License", Some("Apache-2.0"), false),
+            ("License: BSD", None, false),
+            ("License: UNKNOWN\nClassifier: License :: OSI Approved :: BSD License", None, false),
+            ("License: Proprietary - Intel", None, true),
+            ("Classifier: License :: Other/Proprietary License", None, true),
+            ("", None, false),
+        ] {
+            let metadata = read(fields);
+            assert_eq!((metadata.licence.as_deref(), metadata.is_proprietary), (licence, is_proprietary), "{fields}");
+        }
+    }
 }

@@ -267,6 +267,21 @@ pub enum AssembleError {
     Store(#[from] StoreError),
 }
 
+impl AssembleError {
+    /// Returns whether what the artifacts contain is the cause, and not the machine.
+    pub const fn is_about_artifacts(&self) -> bool {
+        matches!(
+            self,
+            Self::Debian { .. }
+                | Self::Wheel { .. }
+                | Self::Archive { .. }
+                | Self::Overlap { .. }
+                | Self::Libraries { .. }
+                | Self::Pattern(_)
+        )
+    }
+}
+
 impl Hint for AssembleError {
     fn hints(&self) -> Vec<String> {
         match self {

@@ -57,6 +57,8 @@ struct Fake {
     unlisted: Vec<(&'static str, &'static str, &'static str, &'static str)>,
     wheels: Vec<&'static str>,
     codename: &'static str,
+    /// Further fields of every wheel's metadata.
+    metadata: &'static str,
     asked: Mutex<Vec<String>>,
 }
 
@@ -144,7 +146,7 @@ impl Indexes for Fake {
     }
 
     fn metadata(&self, project: &ProjectName, _file: &IndexFile) -> Result<Metadata, ObtainError> {
-        Ok(format!("Name: {project}\nVersion: 1\n").parse().unwrap())
+        Ok(format!("Name: {project}\nVersion: 1\n{}", self.metadata).parse().unwrap())
     }
 }
 
@@ -287,4 +289,39 @@ fn bytes_are_filled_in_once_all_pins_are_there() {
     newer.debian.push(("libc6", "2.2", "", ""));
     let moved = run(Some(&measured), without_archive, Moves::All, &newer).unwrap();
     assert!(moved.lock.toolchains()[0].layers.iter().all(|layer| layer.bytes.is_none()));
+}
+
+#[test]
+fn licences_of_wheels_come_from_the_recipe_then_from_the_wheel() {
+    let own = |key: &str| {
+        RECIPE.replace("[[toolchain]]", &format!("[python.licence]\n\"{key}\" = {{ licence = \"LicenseRef-Ours\", redistributable = false }}\n[[toolchain]]"))
+    };
+    for (recipe, metadata, licence, redistributable) in [
+        (RECIPE.to_owned(), "", None, true),
+        (RECIPE.to_owned(), "License: MIT\n", Some("MIT"), true),
+        (RECIPE.to_owned(), "License: Proprietary - Vendor\n", Some("LicenseRef-Proprietary"), false),
+        (own("tool"), "License: MIT\n", Some("LicenseRef-Ours"), false),
+        (own("tool==1.0"), "License: MIT\n", Some("LicenseRef-Ours"), false),
+        (own("tool==2.0"), "License: MIT\n", Some("MIT"), true),
+    ] {
+        let lock = run(None, &recipe, Moves::None, &Fake { metadata, ..fake() }).unwrap().lock;
+        let wheel = lock.artifacts().find(|artifact| matches!(artifact.source, Source::Pypi { .. })).unwrap();
+        assert_eq!((wheel.licence.as_deref(), wheel.redistributable), (licence, redistributable), "{metadata}");
+    }
+    let before = run(None, RECIPE, Moves::None, &fake()).unwrap().lock;
+    let after = run(Some(&before), &own("tool"), Moves::None, &fake()).unwrap();
+    let changes: Vec<String> = after.changes.iter().map(ToString::to_string).collect();
+    let expected = "~ licence of tool-1.0-py3-none-any: unknown -> LicenseRef-Ours, not redistributable";
+    assert!(changes.iter().any(|change| change == expected), "{changes:?}");
+}
+
+#[test]
+fn toolchains_that_wait_for_files_are_named_with_them() {
+    let lock = run(None, RECIPE, Moves::None, &fake()).unwrap().lock;
+    let found: Vec<(String, String)> =
+        waiting(&lock).map(|(name, files)| (name.to_string(), files[0].to_string())).collect();
+    assert_eq!(found, [("rvc2 1.0".to_owned(), "vendor.tgz".to_owned())]);
+    let id = lock.artifacts().find(|artifact| artifact.pin.is_none()).unwrap().id.clone();
+    let pin = Pin { size: ByteSize::new(1), sha256: Digest::of(b"v") };
+    assert_eq!(waiting(&lock.pinned(&id, pin)).count(), 0);
 }
