@@ -91,8 +91,7 @@ fn status_of(armoured: &str, keyrings: &[&PathBuf]) -> Result<String, ProcessErr
 mod tests {
     use super::*;
 
-    const SIGNED: &str =
-        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n";
+    const SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n-----END PGP SIGNATURE-----\n";
 
     #[test]
     fn without_keys_nothing_is_verified_and_without_a_frame_nothing_is_taken() {
