@@ -14,8 +14,8 @@ use thiserror::Error;
 use crate::hint::Hint;
 use crate::units::ByteSize;
 
-/// An open file. It is opened through the functions here, whose errors name the path.
-pub use std::fs::File;
+/// An open file, opened through the functions here, whose errors name the path; and what the system knows of one.
+pub use std::fs::{File, Metadata};
 
 /// Something the file system refused.
 #[derive(Debug, Error)]
@@ -175,7 +175,7 @@ pub fn read_if_exists(path: &Path, limit: ByteSize) -> Result<Option<Vec<u8>>, D
 }
 
 /// Returns what the system knows about a path without following a last link, if it exists.
-pub fn metadata(path: &Path) -> Result<Option<fs::Metadata>, DiskError> {
+pub fn metadata(path: &Path) -> Result<Option<Metadata>, DiskError> {
     optional(fs::symlink_metadata(path).map_err(refused("look at", path)))
 }
 

@@ -21,14 +21,20 @@ use crate::units::ByteSize;
 /// The version of both documents.
 pub const VERSION: u32 = 1;
 
-/// Where the order lies in the container.
-pub const ORDER_PATH: &str = "/exchange/order.json";
+/// Where the container sees the exchange folder.
+pub const FOLDER: &str = "/exchange";
 
-/// Where the report is written in the container.
-pub const REPORT_PATH: &str = "/exchange/report.json";
+/// The name of the order in the exchange folder.
+pub const ORDER: &str = "order.json";
 
-/// The folder in the container that results are written to.
-pub const OUTPUT_FOLDER: &str = "/exchange/output";
+/// The name of the report in the exchange folder.
+pub const REPORT: &str = "report.json";
+
+/// The name of the folder in the exchange folder that results are written to.
+pub const OUTPUT: &str = "output";
+
+/// The name of the log among the results.
+pub const LOG: &str = "modelconverter.log";
 
 /// The folder in the container that the files of the configuration lie in.
 pub const INPUTS_FOLDER: &str = "/inputs";
@@ -390,7 +396,7 @@ mod tests {
             kind: FailureKind::Environment,
             messages: vec!["failed to compile".to_owned(), "the tool ended with status 1".to_owned()],
             hints: vec!["look at the log".to_owned()],
-            log: Some("modelconverter.log".to_owned()),
+            log: Some(LOG.to_owned()),
             tool: Some(ToolFailure {
                 command: vec!["mo".to_owned()],
                 end: ToolEnd::Code(1),

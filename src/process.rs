@@ -177,7 +177,7 @@ impl Hint for ProcessError {
                 vec!["raise `--memory`, or lower `rvc2.n_workers`, so that fewer compiles run at once".to_owned()]
             }
             Self::TimeLimit { .. } => {
-                vec!["set `MODELCONVERTER_TOOL_TIMEOUT` to more seconds if the network is large".to_owned()]
+                vec!["look at the last lines of the log: a tool that works prints where it is".to_owned()]
             }
             Self::Start { .. } => vec!["the image lacks this tool: build it again with `image build`".to_owned()],
             Self::Failed { .. } | Self::Signal { .. } | Self::Interrupted { .. } | Self::Lost { .. } => Vec::new(),

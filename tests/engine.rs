@@ -434,7 +434,7 @@ fn the_layers_are_one_root() {
 fn other_processes_are_not_seen() {
     let fixture = Fixture::new();
     let marker = format!("4242.{}", std::process::id());
-    let mut sleeper = Command::new("sleep").arg(&marker).spawn().unwrap();
+    let mut sleeper = Sleeper(Command::new("sleep").arg(&marker).stdout(Stdio::null()).spawn().unwrap());
     for place in places() {
         let answer = fixture.ask(
             &fixture.script(place, "for p in /proc/[0-9]*; do cat $p/cmdline 2>/dev/null; echo; done; kill -9 -1"),
@@ -444,9 +444,16 @@ fn other_processes_are_not_seen() {
         let processes = fixture.ask(&fixture.script(place, "echo $$"));
         assert_ne!(processes.out, ["1"], "{place:?}: PID 1 is a first process that passes signals on");
     }
-    assert!(sleeper.try_wait().unwrap().is_none(), "a process inside killed one outside");
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
+    assert!(sleeper.0.try_wait().unwrap().is_none(), "a process inside killed one outside");
+}
+
+/// A process that ends with its test, also with one that fails.
+struct Sleeper(Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Hint for ReleaseError {}
 /// Returns the text inside a cleartext signature, as it was before signing.
 ///
 /// # Errors
-/// The frame is missing, or anything but blank lines stands before it.
+/// The frame is missing or ambiguous, or anything but blank lines stands before or after it.
 pub fn signed_text(armoured: &str) -> Result<String, ReleaseError> {
     let mut lines = armoured.lines();
     if lines.by_ref().find(|line| !line.trim().is_empty()) != Some("-----BEGIN PGP SIGNED MESSAGE-----") {
@@ -56,12 +56,20 @@ pub fn signed_text(armoured: &str) -> Result<String, ReleaseError> {
         return Err(ReleaseError::Armour);
     }
     let mut text = String::with_capacity(armoured.len());
-    for line in lines {
+    // Whoever checks the signature must see the same text: what another reader could take for the end of it, or for a
+    // second text, is refused.
+    for line in lines.by_ref() {
         if line == "-----BEGIN PGP SIGNATURE-----" {
-            return Ok(text);
+            let last = lines.by_ref().find(|line| line.starts_with('-'));
+            let is_alone = last == Some("-----END PGP SIGNATURE-----") && lines.all(|line| line.trim().is_empty());
+            return if is_alone { Ok(text) } else { Err(ReleaseError::Armour) };
         }
         // Lines that begin with a dash are escaped by "- ".
-        text.push_str(line.strip_prefix("- ").unwrap_or(line));
+        match line.strip_prefix("- ") {
+            Some(escaped) => text.push_str(escaped),
+            None if line.starts_with('-') => return Err(ReleaseError::Armour),
+            None => text.push_str(line),
+        }
         text.push('\n');
     }
     Err(ReleaseError::Armour)
@@ -106,11 +114,29 @@ mod tests {
     const TEXT: &str = "Origin: Debian\nSuite: oldstable\nCodename: bullseye\nMD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 a\n\
         SHA256:\n e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 7 main/binary-amd64/Packages.xz\n";
 
+    const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----\n\nxx\n-----END PGP SIGNATURE-----\n";
+
+    #[test]
+    fn texts_that_two_readers_could_understand_differently_are_refused() {
+        let begin = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n";
+        let spaced = SIGNATURE.replace("-----\n", "----- \n");
+        for text in [
+            // GnuPG takes no notice of blanks at the end of these lines.
+            format!("{begin}{TEXT}{spaced}evil\n{SIGNATURE}"),
+            format!("{begin}evil\n{}{begin}{TEXT}{SIGNATURE}", spaced.replacen("----- \n", "-----\n", 1)),
+            format!("{begin}evil\n{SIGNATURE}{begin}{TEXT}{SIGNATURE}"),
+            format!("{begin}{TEXT}-x\n{SIGNATURE}"),
+            format!("{begin}{TEXT}{SIGNATURE}more"),
+            format!("{begin}{TEXT}-----BEGIN PGP SIGNATURE-----\n\nxx\n"),
+        ] {
+            assert_eq!(signed_text(&text), Err(ReleaseError::Armour), "{text}");
+        }
+        assert_eq!(signed_text(&format!("{begin}{TEXT}{SIGNATURE}\n")).unwrap(), TEXT);
+    }
+
     #[test]
     fn the_table_of_digests_is_read() {
-        let armoured = format!(
-            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{TEXT}- --x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n"
-        );
+        let armoured = format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{TEXT}- --x\n{SIGNATURE}");
         let text = signed_text(&armoured).unwrap();
         assert_eq!(text, format!("{TEXT}--x\n"));
         let release = Release::read(&text).unwrap();

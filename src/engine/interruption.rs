@@ -3,13 +3,14 @@
 //! Owns the handlers of SIGINT, SIGTERM, SIGHUP and SIGQUIT for as long as an [`Interruptions`] lives, and puts back
 //! what was there before. A signal that is ignored (`nohup`) stays ignored. Must not decide what a signal means.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::pipe::PipeFlags;
+
+use crate::disk::File;
 
 /// The signals a run passes on.
 pub(super) const PASSED_ON: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];

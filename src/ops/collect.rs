@@ -12,15 +12,12 @@ use thiserror::Error;
 
 use crate::digest::{Digest, VerifyingReader};
 use crate::disk::{self, DiskError};
-use crate::exchange::Artifact;
+use crate::exchange::{Artifact, LOG};
 use crate::hint::Hint;
 use crate::units::ByteSize;
 
 /// The file that marks a folder as the result of a conversion.
 pub const MARKER: &str = ".modelconverter_output";
-
-/// The name of the log among the results.
-const LOG: &str = "modelconverter.log";
 
 /// A result that could not be put in place.
 #[derive(Debug, Error)]

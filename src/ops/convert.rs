@@ -105,7 +105,7 @@ fn in_folder(
         mounts.push(Mount { source: mount.source.clone(), target: mount.target.parse()?, access: Access::ReadOnly });
     }
     let report = dispatch::convert(session, &plan.order, mounts, exchange.path(), listener);
-    let made = exchange.path().join("output");
+    let made = exchange.path().join(exchange::OUTPUT);
     match report {
         Ok(report) => settle(plan, &made, report),
         Err(error) => {

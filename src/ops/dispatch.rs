@@ -7,7 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::assemble::{AssembledImage, cache_key};
+use super::assemble::{AssembledImage, CONVERTER, cache_key};
 use super::image::LoadableImage;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, Sharing};
@@ -22,9 +22,6 @@ use crate::oci::ImageReference;
 use crate::progress::{Event, Progress, Subject};
 use crate::store::{Store, StoreError};
 use crate::units::ByteSize;
-
-/// The converter inside every image.
-const CONVERTER: &str = "/usr/bin/modelconverter";
 
 /// No report is longer.
 const REPORT_LIMIT: ByteSize = ByteSize::new(64 << 20);
@@ -125,7 +122,7 @@ impl DispatchError {
 
 /// Carries an order out in a container.
 ///
-/// `exchange` is a folder of the host that holds nothing yet; afterwards its folder `output` holds the result.
+/// `folder` is a folder of the host that holds nothing yet; afterwards its folder `output` holds the result.
 /// Lines of the container that are no events go to `noise`.
 ///
 /// # Errors
@@ -134,17 +131,18 @@ pub fn convert(
     session: &Session<'_>,
     order: &Order,
     mut mounts: Vec<Mount>,
-    exchange: &Path,
+    folder: &Path,
     listener: &dyn Listener,
 ) -> Result<Report, DispatchError> {
-    disk::create_folder(&exchange.join("output"))?;
-    disk::write(&exchange.join("order.json"), order.render().as_bytes())?;
-    mounts.push(mount(exchange, "exchange", Access::Writable)?);
+    disk::create_folder(&folder.join(exchange::OUTPUT))?;
+    disk::write(&folder.join(exchange::ORDER), order.render().as_bytes())?;
+    mounts.push(mount(folder, exchange::FOLDER, Access::Writable)?);
     mounts.extend(prepare(session, listener)?);
     let relay = Relay::new(listener);
-    let program = vec![CONVERTER.to_owned(), "inside".to_owned(), exchange::ORDER_PATH.to_owned()];
+    let program =
+        vec![format!("/{CONVERTER}"), "inside".to_owned(), format!("{}/{}", exchange::FOLDER, exchange::ORDER)];
     let outcome = run(session, program, mounts, Terminal::Piped, &relay)?;
-    let report = disk::read_regular_if_exists(&exchange.join("report.json"), REPORT_LIMIT)?;
+    let report = disk::read_regular_if_exists(&folder.join(exchange::REPORT), REPORT_LIMIT)?;
     match (outcome.status, report) {
         (Status::Interrupted(signal), _) => Err(DispatchError::Interrupted(signal)),
         (_, Some(bytes)) => Ok(Report::parse(&bytes)?),

@@ -75,9 +75,10 @@ impl Hint for InsideError {
 /// # Errors
 /// The order cannot be read, or the report cannot be written; every other failure is in the report.
 pub fn carry_out(order: &Path, image: Option<Digest>, listener: &dyn Listener) -> Result<Carried, InsideError> {
+    let folder = order.parent().unwrap_or(Path::new(exchange::FOLDER));
     let order = Order { image, ..Order::parse(&disk::read(order, ORDER_LIMIT)?)? };
-    let report = run(&order, Path::new(exchange::OUTPUT_FOLDER), listener)?;
-    disk::write(Path::new(exchange::REPORT_PATH), report.render().as_bytes())?;
+    let report = run(&order, &folder.join(exchange::OUTPUT), listener)?;
+    disk::write(&folder.join(exchange::REPORT), report.render().as_bytes())?;
     Ok(match report.outcome {
         Outcome::Success { .. } => Carried::Converted,
         Outcome::Failure(_) => Carried::Failed,
@@ -93,7 +94,7 @@ pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn List
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     disk::create_folder(parent)?;
     let folder = TemporaryFolder::create_in(parent)?;
-    let made = folder.path().join("output");
+    let made = folder.path().join(exchange::OUTPUT);
     disk::create_folder(&made)?;
     let order = Order { image, ..plan.order.clone() };
     let report = run(&order, &made, listener)?;

@@ -4,7 +4,6 @@
 //! file; from nothing else that a file system keeps. Order is bytewise by whole path. Must not change the folder.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::digest::{DiffId, HashingWriter};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, File, Metadata};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
 use crate::tarball::{FileMode, TarWriter};
@@ -88,8 +87,7 @@ pub enum Node {
 /// # Errors
 /// The folder cannot be read or has something in it that no layer has.
 pub fn nodes(root: &Path) -> Result<Vec<(ImagePath, Node)>, TreeError> {
-    let mut found = Vec::new();
-    collect(root, None, &mut found)?;
+    let mut found = collect(root)?;
     found.sort_by(|(left, _), (right, _)| left.cmp(right));
     // Only now is it known which name of a file is the first.
     let mut first_names = HashMap::new();
@@ -120,24 +118,28 @@ pub fn nodes(root: &Path) -> Result<Vec<(ImagePath, Node)>, TreeError> {
     Ok(nodes)
 }
 
-fn collect(folder: &Path, inside: Option<&ImagePath>, found: &mut Vec<(ImagePath, Metadata)>) -> Result<(), TreeError> {
-    for host in disk::list(folder)? {
-        let unnamed = |source| TreeError::Name { path: host.clone(), source };
-        let name = host.file_name().and_then(|name| name.to_str()).ok_or_else(|| unnamed(None))?;
-        let path = match inside {
-            Some(inside) => inside.join(name),
-            None => name.parse(),
-        };
-        let path = path.map_err(|error| unnamed(Some(error)))?;
-        // It was listed a moment ago; whoever removed it since has broken the folder.
-        let Some(metadata) = disk::metadata(&host)? else { return Err(TreeError::Special { path: host }) };
-        let is_folder = metadata.is_dir();
-        found.push((path.clone(), metadata));
-        if is_folder {
-            collect(&host, Some(&path), found)?;
+/// Lists everything below a folder, in any order. Folders can nest two thousand deep, so they wait in a list.
+fn collect(root: &Path) -> Result<Vec<(ImagePath, Metadata)>, TreeError> {
+    let mut found = Vec::new();
+    let mut folders: Vec<(PathBuf, Option<ImagePath>)> = vec![(root.to_owned(), None)];
+    while let Some((folder, inside)) = folders.pop() {
+        for host in disk::list(&folder)? {
+            let unnamed = |source| TreeError::Name { path: host.clone(), source };
+            let name = host.file_name().and_then(|name| name.to_str()).ok_or_else(|| unnamed(None))?;
+            let path = match &inside {
+                Some(inside) => inside.join(name),
+                None => name.parse(),
+            };
+            let path = path.map_err(|error| unnamed(Some(error)))?;
+            // It was listed a moment ago; whoever removed it since has broken the folder.
+            let Some(metadata) = disk::metadata(&host)? else { return Err(TreeError::Special { path: host }) };
+            if metadata.is_dir() {
+                folders.push((host, Some(path.clone())));
+            }
+            found.push((path, metadata));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Writes the stream of a folder.

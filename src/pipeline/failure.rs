@@ -5,12 +5,12 @@ use std::error::Error;
 use thiserror::Error as ThisError;
 
 use super::compile::CompileError;
-use super::journal::{LOG, ToolError};
+use super::journal::ToolError;
 use super::load::LoadError;
 use super::operate::OperateError;
 use super::pack::PackError;
 use crate::disk::DiskError;
-use crate::exchange::{Failure, FailureKind, ToolEnd, ToolFailure};
+use crate::exchange::{Failure, FailureKind, LOG, ToolEnd, ToolFailure};
 use crate::hint::Hint;
 use crate::name::{Target, ToolchainName};
 use crate::process::ProcessError;

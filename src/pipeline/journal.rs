@@ -4,21 +4,17 @@
 //! `buildinfo.json`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::disk::{self, DiskError};
-use crate::exchange::Step;
+use crate::disk::{self, DiskError, File};
+use crate::exchange::{LOG, Step};
 use crate::hint::Hint;
 use crate::invocation::Invocation;
 use crate::process::{self, Bounds, Finished, ProcessError, Stream};
 use crate::progress::{Progress, Subject};
 use crate::units::ByteSize;
-
-/// The name of the log in the output folder.
-pub const LOG: &str = "modelconverter.log";
 
 /// The record of one conversion; may be written to from several threads.
 pub struct Journal<'run> {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use self::compile::{CompiledModel, Ir, Job};
-use self::journal::{Journal, LOG};
+use self::journal::Journal;
 use self::load::LoadedModel;
 use self::operate::OperatedModel;
 use crate::config::{FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName};
@@ -273,9 +273,4 @@ fn artifacts(order: &Order, output: &Path, produced: &[Produced]) -> Result<Vec<
         Ok(Artifact { path: below, size: ByteSize::new(bytes.len() as u64), sha256: Digest::of(&bytes), kind })
     });
     described.collect()
-}
-
-/// Returns where the log of a conversion into `output` is.
-pub fn log_path(output: &Path) -> PathBuf {
-    output.join(LOG)
 }

@@ -292,7 +292,7 @@ async fn find_image(client: &Client, name: &str) -> Result<Option<String>, Docke
 
 fn check_mounts(run: &ContainerRun<'_>) -> Result<(), EngineError> {
     for mount in &run.mounts {
-        std::fs::metadata(&mount.source).map_err(|source| EngineError::MountSource {
+        mount.source.metadata().map_err(|source| EngineError::MountSource {
             source_path: mount.source.clone(),
             target: mount.target.clone(),
             source,

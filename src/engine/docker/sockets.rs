@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::disk;
+use crate::units::ByteSize;
+
+/// No settings of Docker are longer.
+const SETTINGS_LIMIT: ByteSize = ByteSize::new(1 << 20);
 
 /// What decides where to look, as read from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +84,7 @@ impl Surroundings {
 
         let folder = self.docker_config.as_ref()?;
         let name = self.docker_context.clone().or_else(|| {
-            let text = std::fs::read(folder.join("config.json")).ok()?;
+            let text = disk::read(&folder.join("config.json"), SETTINGS_LIMIT).ok()?;
             serde_json::from_slice::<Config>(&text).ok()?.current_context
         })?;
         if name == "default" {
@@ -87,7 +92,7 @@ impl Surroundings {
         }
         // Docker names the folder of a context by the digest of its name.
         let meta = folder.join("contexts/meta").join(Digest::of(name.as_bytes()).hex()).join("meta.json");
-        let context: Context = serde_json::from_slice(&std::fs::read(meta).ok()?).ok()?;
+        let context: Context = serde_json::from_slice(&disk::read(&meta, SETTINGS_LIMIT).ok()?).ok()?;
         Some(context.endpoints.docker.host)
     }
 }

@@ -162,12 +162,13 @@ fn first_process(description: &Description, identity: Identity, reply: &File, co
     let children = system::block_signals().map_err(confinement)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     filesystem::enter(description)?;
+    // Before the program exists, so that it never sees this process without the fence. Execution takes it down again.
+    system::hide().map_err(confinement)?;
     let program = match system::fork().map_err(confinement)? {
         Fork::Child => return program(description, identity),
         Fork::Parent(program) => program,
     };
     privileges::drop_capabilities().map_err(confinement)?;
-    system::hide().map_err(confinement)?;
     let ended = watch(program, &children, control, description.watched_memory).map_err(confinement)?;
     tell(reply, &ended);
     system::exit(0)

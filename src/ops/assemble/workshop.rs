@@ -4,7 +4,6 @@
 //! others go on with the next. Must not put anything into the store.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use super::{AssembleError, AssembledLayer, BUFFER, Job, Measured, in_layer};
 use crate::archive::{self, Placement};
 use crate::debian;
 use crate::digest::{Digest, VerifyingReader};
-use crate::disk;
+use crate::disk::{self, File};
 use crate::elf::Dynamic;
 use crate::image_path::ImagePath;
 use crate::ops::layer::{Finished, Layer, LayerError, LayerSink};

@@ -5,7 +5,6 @@
 //! image and its name. Every layer is hashed once more on its way out, so that nothing leaves that is not what it is
 //! called.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::ImageError;
 use crate::block_gzip::BlockGzip;
 use crate::digest::{DiffId, Digest, HashingWriter};
-use crate::disk::{self, DiskError, TemporaryFolder};
+use crate::disk::{self, DiskError, File, TemporaryFolder};
 use crate::engine::ImageArchive;
 use crate::image_path::ImagePath;
 use crate::lock::LayerBytes;

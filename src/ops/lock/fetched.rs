@@ -1,7 +1,6 @@
 //! Indexes and packages by way of the fetcher and the store.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use super::artifact_id;
 use super::indexes::{Indexes, ObtainError, SignedText};
 use super::signature;
 use crate::digest::{Digest, Mismatch};
-use crate::disk;
+use crate::disk::{self, File};
 use crate::fetch::{Document, Fetcher, Wanted};
 use crate::lock::{Artifact, DebianSource, Pin, Source};
 use crate::name::FileName;

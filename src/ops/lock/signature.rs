@@ -1,11 +1,17 @@
 //! Signatures of Debian archives, checked by the system's `gpgv`.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::indexes::{ObtainError, Signature, SignedText};
 use crate::debian::release;
+use crate::invocation::Invocation;
+use crate::process::{self, Bounds, Interruption, ProcessError, Stream};
+
+/// Checking a signature takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where distributions keep the keys of Debian archives.
 const KEYRINGS: [&str; 2] =
@@ -25,10 +31,13 @@ pub(super) fn verify(what: &str, armoured: &str, keyrings: &[PathBuf]) -> Result
     }
     let status = match status_of(armoured, &present) {
         Ok(status) => status,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(ProcessError::Start { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(SignedText { text, signature: unknown("gpgv is not installed") });
         }
-        Err(source) => return Err(ObtainError::Read { what: format!("the signature of {what}"), source }),
+        Err(error) => {
+            let source = io::Error::other(error);
+            return Err(ObtainError::Read { what: format!("the signature of {what}"), source });
+        }
     };
     let says = |word: &str| status.lines().any(|line| line.split_whitespace().nth(1) == Some(word));
     if says("BADSIG") {
@@ -50,27 +59,39 @@ pub fn keyrings() -> Vec<PathBuf> {
     KEYRINGS.iter().map(|path| Path::new(path).to_owned()).collect()
 }
 
-fn status_of(armoured: &str, keyrings: &[&PathBuf]) -> io::Result<String> {
-    let mut command = Command::new("gpgv");
-    command.args(["--status-fd", "1"]);
+fn status_of(armoured: &str, keyrings: &[&PathBuf]) -> Result<String, ProcessError> {
+    let mut arguments = vec!["--status-fd".to_owned(), "1".to_owned()];
     for keyring in keyrings {
-        command.arg("--keyring").arg(keyring);
+        arguments.extend(["--keyring".to_owned(), keyring.to_string_lossy().into_owned()]);
     }
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        // A program that stops reading has its reasons; its status lines tell them.
-        drop(input.write_all(armoured.as_bytes()));
+    let invocation = Invocation {
+        tool: "the check of signatures".to_owned(),
+        program: "gpgv".into(),
+        arguments,
+        environment: BTreeMap::new(),
+        working_folder: "/".into(),
+        input: armoured.to_owned(),
+    };
+    let bounds = Bounds { time: PATIENCE, interruption: Interruption::default() };
+    let mut status = String::new();
+    let run = process::run(&invocation, &bounds, &mut |stream, line| {
+        if stream == Stream::Output {
+            status.push_str(line);
+            status.push('\n');
+        }
+    });
+    match run {
+        // Its exit code says no more than its status lines.
+        Ok(_) | Err(ProcessError::Failed { .. }) => Ok(status),
+        Err(error) => Err(error),
     }
-    let output = child.wait_with_output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SIGNED: &str =
-        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n";
+    const SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: x\n-----BEGIN PGP SIGNATURE-----\n\nxx\n-----END PGP SIGNATURE-----\n";
 
     #[test]
     fn without_keys_nothing_is_verified_and_without_a_frame_nothing_is_taken() {
