@@ -16,6 +16,7 @@ use crate::disk::{self, DiskError};
 use crate::lock::{Artifact, DebianSource, Pin, Source};
 use crate::name::FileName;
 use crate::progress::{Progress, Subject};
+use crate::python::simple::ACCEPT;
 use crate::sources::{Base, simple};
 use crate::store::{Partial, Slot, Store, StoreError};
 use crate::units::ByteSize;
@@ -262,7 +263,7 @@ impl Fetcher {
 
     async fn page(&self, sockets: &Sockets, base: &Base, project: &str) -> Result<Answer, Problem> {
         let url = base.join(&format!("{project}/"));
-        sockets.clients.get(&self.sources, plain(Manner::Pip, base, url, Some(simple::ACCEPT))).await
+        sockets.clients.get(&self.sources, plain(Manner::Pip, base, url, Some(ACCEPT))).await
     }
 
     /// Reads a document from one base, asking again as long as that may help.

@@ -99,10 +99,11 @@ impl Clients {
         Ok(Self { plain, pip: pip(false)?, pip_trusting: pip(true)?, apt })
     }
 
-    fn client(&self, sources: &Sources, manner: Manner, base: &Base) -> &Client {
+    fn client(&self, sources: &Sources, manner: Manner, base: &Base, url: &Url) -> &Client {
         match manner {
             Manner::Plain => &self.plain,
-            Manner::Pip if sources.pip.trusts(base) => &self.pip_trusting,
+            // An index that is trusted by its name vouches for no other host that its pages lead to.
+            Manner::Pip if sources.pip.trusts(url) => &self.pip_trusting,
             Manner::Pip => &self.pip,
             Manner::Apt => {
                 self.apt.iter().find(|(proxied, _)| proxied == base).map_or(&self.plain, |(_, client)| client)
@@ -112,7 +113,7 @@ impl Clients {
 
     /// Sends a request and checks the head of the answer.
     pub(super) async fn get(&self, sources: &Sources, request: Request<'_>) -> Result<Answer, Problem> {
-        let client = self.client(sources, request.manner, request.base);
+        let client = self.client(sources, request.manner, request.base, &request.url);
         let mut headers = HeaderMap::new();
         // The pinned bytes are the file's own; a server must not compress them on the way.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 // A length of time from `core`: this layer knows no clock.
 use core::time::Duration;
 
+use url::Url;
+
 use super::{Base, Environment, SourcesError};
 
 /// What pip would use to download.
@@ -98,10 +100,11 @@ impl Pip {
         Ok(pip)
     }
 
-    /// Returns whether certificates of the host of `base` are not checked.
-    pub fn trusts(&self, base: &Base) -> bool {
-        let host = base.url().host_str().unwrap_or_default();
-        self.trusted_hosts.iter().any(|trusted| *trusted == host || *trusted == base.host())
+    /// Returns whether certificates of the host of `url` are not checked.
+    pub fn trusts(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        let with_port = url.port().map(|port| format!("{host}:{port}"));
+        self.trusted_hosts.iter().any(|trusted| *trusted == host || Some(trusted) == with_port.as_ref())
     }
 }
 
@@ -197,7 +200,7 @@ mod tests {
         for (base, trusted) in
             [("https://a/x", true), ("https://a:1/", true), ("https://b:8080/", true), ("https://b/", false)]
         {
-            assert_eq!(pip.trusts(&Base::parse(base).unwrap()), trusted, "{base}");
+            assert_eq!(pip.trusts(Base::parse(base).unwrap().url()), trusted, "{base}");
         }
     }
 

@@ -1,15 +1,11 @@
-//! One project's page of a Python package index (Simple repository API: PEP 503 for HTML, PEP 691 for JSON).
+//! Where a file of a project lies, by the project's page in a Python package index.
 //!
-//! Owns finding a file on the page. Hostile pages cost no more than their size.
+//! Owns finding the file and its address; what a page says is read by [`python::simple`](crate::python::simple).
 
-use serde::Deserialize;
 use url::Url;
 
 use crate::digest::Digest;
-
-/// What to ask an index for: JSON where it can, HTML where it cannot.
-pub const ACCEPT: &str =
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
+use crate::python::simple;
 
 /// One file of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,72 +16,31 @@ pub struct Listed {
     pub sha256: Option<Digest>,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    files: Vec<File>,
-}
-
-#[derive(Deserialize)]
-struct File {
-    filename: String,
-    url: String,
-    #[serde(default)]
-    hashes: Hashes,
-}
-
-#[derive(Default, Deserialize)]
-struct Hashes {
-    #[serde(default)]
-    sha256: Option<String>,
-}
-
 /// Finds `file` on the page at `address`; nothing if it is not listed.
 ///
 /// # Errors
 /// The bytes are no page of a project.
 pub fn find(page: &[u8], address: &Url, file: &str) -> Result<Option<Listed>, NoPage> {
-    let text = std::str::from_utf8(page).map_err(|_| NoPage)?;
-    if text.trim_start().starts_with('{') { find_json(text, address, file) } else { find_html(text, address, file) }
+    let kind = simple::kind_of(page);
+    let files = simple::read(kind, page).map_err(|_| NoPage)?;
+    if files.is_empty() && kind == "text/html" && !is_html(page) {
+        return Err(NoPage);
+    }
+    let Some(found) = files.into_iter().find(|listed| listed.name.as_str() == file) else { return Ok(None) };
+    let url = web(address.join(&found.url).map_err(|_| NoPage)?)?;
+    Ok(Some(Listed { url, sha256: found.sha256 }))
 }
 
 /// Bytes that are no page of a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoPage;
 
-fn find_json(text: &str, address: &Url, file: &str) -> Result<Option<Listed>, NoPage> {
-    let page: Page = serde_json::from_str(text).map_err(|_| NoPage)?;
-    let Some(found) = page.files.into_iter().find(|listed| listed.filename == file) else { return Ok(None) };
-    let url = web(address.join(&found.url).map_err(|_| NoPage)?)?;
-    Ok(Some(Listed { url, sha256: found.hashes.sha256.and_then(|hex| Digest::from_hex(&hex).ok()) }))
-}
-
-fn find_html(text: &str, address: &Url, file: &str) -> Result<Option<Listed>, NoPage> {
-    if !text.contains("<a") && !text.contains("<html") && !text.contains("<!DOCTYPE") {
-        return Err(NoPage);
-    }
-    for anchor in text.split("<a ").skip(1) {
-        let tag = anchor.split('>').next().unwrap_or_default();
-        let Some(href) = attribute(tag, "href") else { continue };
-        let Ok(url) = address.join(&href.replace("&amp;", "&")) else { continue };
-        let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
-        // Local versions (`1.0+cpu`) may be escaped in the address.
-        if last.replace("%2B", "+").replace("%2b", "+") != file {
-            continue;
-        }
-        let sha256 = url.fragment().and_then(|fragment| fragment.strip_prefix("sha256="));
-        let sha256 = sha256.and_then(|hex| Digest::from_hex(hex).ok());
-        let mut url = web(url)?;
-        url.set_fragment(None);
-        return Ok(Some(Listed { url, sha256 }));
-    }
-    Ok(None)
-}
-
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    let rest = tag.get(tag.find(&format!("{name}="))? + name.len() + 1..)?;
-    let quote = rest.chars().next().filter(|first| matches!(first, '"' | '\''))?;
-    rest.get(1..)?.split(quote).next()
+/// Returns whether a page without files is one at all: any text can be read as HTML.
+fn is_html(page: &[u8]) -> bool {
+    let start = page.trim_ascii_start();
+    [b"<html".as_slice(), b"<!DOCTYPE"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)))
 }
 
 fn web(url: Url) -> Result<Url, NoPage> {
