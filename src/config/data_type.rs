@@ -84,11 +84,6 @@ impl DataType {
         }
     }
 
-    /// Returns the type in the words of OpenVINO's older interfaces, if it has one: `FP32`, `U8`.
-    pub fn openvino_precision(self) -> Option<&'static str> {
-        Self::PRECISIONS.iter().find(|(_, data_type)| *data_type == self).map(|(name, _)| *name)
-    }
-
     /// Returns the type that OpenVINO's older interfaces call `name`, in any case: `FP32`, `u8`.
     pub fn from_openvino_precision(name: &str) -> Option<Self> {
         Self::PRECISIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, data_type)| *data_type)
@@ -225,6 +220,5 @@ mod tests {
         assert_eq!(DataType::Float16.openvino().as_deref(), Some("f16"));
         assert_eq!(DataType::Boolean.openvino(), None);
         assert_eq!(DataType::from_openvino_precision("fp16"), Some(DataType::Float16));
-        assert_eq!(DataType::Int8.openvino_precision(), Some("I8"));
     }
 }

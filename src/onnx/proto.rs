@@ -6,7 +6,7 @@
 //! `raw_data` is a [`Bytes`], so decoding from a `Bytes` shares the weights with it instead of copying them. Messages
 //! that nothing here looks into (training information, multi-device configuration) are kept as undecoded `Bytes`.
 //! Fields are written in ascending order, as the schema's other writers do; only the typed data of tensors is packed.
-#![allow(missing_docs, reason = "the fields are documented by the schema they mirror")]
+#![expect(missing_docs, reason = "the fields are documented by the schema they mirror")]
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};

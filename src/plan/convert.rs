@@ -231,17 +231,6 @@ impl fmt::Display for ConversionPlan {
     }
 }
 
-impl EngineChoice {
-    /// Reads the name that people type.
-    pub fn of_name(name: &str) -> Option<Self> {
-        match name {
-            "embedded" => Some(Self::Embedded),
-            "docker" => Some(Self::Docker),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,12 +31,6 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a document; a missing one is no error.
-    pub fn remove_document(&self, kind: &str, key: &str) -> Result<(), StoreError> {
-        let path = self.document_path(kind, key)?;
-        self.disk(disk::remove_file(&path))
-    }
-
     /// Returns the keys of all documents of a kind, sorted.
     pub fn documents(&self, kind: &str) -> Result<Vec<String>, StoreError> {
         let folder = self.folder("documents").join(name(kind)?);

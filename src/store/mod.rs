@@ -161,20 +161,6 @@ impl Store {
         self.publish(scratch, &pin.sha256)
     }
 
-    /// Stores the bytes of `content`, whatever they are, up to `limit`, and returns what they are.
-    ///
-    /// # Errors
-    /// More than `limit`; `content` cannot be read; the store cannot be written.
-    pub fn insert_unpinned(&self, content: &mut dyn Read, limit: ByteSize) -> Result<(Pin, PathBuf), StoreError> {
-        let (scratch, pin) = self.receive(content, "a new file", limit)?;
-        if pin.size > limit {
-            let source = Mismatch::Size { expected: limit, found: pin.size };
-            return Err(StoreError::Mismatch { expected: pin.sha256, source });
-        }
-        let path = self.publish(scratch, &pin.sha256)?;
-        Ok((pin, path))
-    }
-
     /// Writes `content` to a scratch file, stopping at the first read beyond `limit`.
     fn receive(&self, content: &mut dyn Read, wanted: &str, limit: ByteSize) -> Result<(Scratch, Pin), StoreError> {
         let mut scratch = self.scratch_file()?;
