@@ -135,14 +135,28 @@ fn is_folder(path: &Path) -> Result<bool, DiskError> {
 
 /// Puts a folder at `place`, replacing an earlier result.
 fn put(made: &Path, place: &Path) -> Result<(), CollectError> {
-    check_place(place)?;
     disk::write(&made.join(MARKER), b"")?;
-    match disk::metadata(place)? {
-        Some(_) => {
-            disk::swap(made, place)?;
-            Ok(disk::remove_all(made)?)
+    loop {
+        check_place(place)?;
+        let is_there = disk::metadata(place)?.is_some();
+        match if is_there { disk::swap(made, place) } else { disk::rename(made, place) } {
+            // `made` is the earlier result now.
+            Ok(()) if is_there => return Ok(disk::remove_all(made)?),
+            Ok(()) => return Ok(()),
+            // Another conversion put its result there meanwhile, or took one away.
+            Err(error) if was_overtaken(&error) && disk::metadata(made)?.is_some() => {}
+            Err(error) => return Err(error.into()),
         }
-        None => Ok(disk::rename(made, place)?),
+    }
+}
+
+fn was_overtaken(error: &DiskError) -> bool {
+    match error {
+        DiskError::Missing { .. } => true,
+        DiskError::Other { source, .. } => {
+            matches!(source.kind(), std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists)
+        }
+        _ => false,
     }
 }
 
