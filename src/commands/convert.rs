@@ -121,7 +121,7 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
-    ops::collect::check_place(&plan.output).map_err(|error| Failure::of(Kind::Project, &error))?;
+    ops::collect::check_place(&plan.output).map_err(|error| failure(error.into()))?;
     let tool_time = context.tool_time()?;
     let store = context.store()?;
     let engine = context.engine(Some(plan.engine), &store)?;

@@ -106,7 +106,7 @@ fn locks_that_nobody_should_trust_are_refused() {
     let pinned = good.lines().find(|line| line.starts_with("sha256 = ")).unwrap();
     let another = format!("sha256 = \"{}\"", Digest::of(b"another").hex());
     let cases = [
-        (good.replace("version = 1\nlayer", "version = 2\nlayer"), &["version", "2", "newer"][..]),
+        (good.replace("version = 1\nlayer", "version = 2\nlayer"), &["format 2", "newer"][..]),
         (good.replace("layer-format = 1", "layer-format = 9"), &["layer format", "9"]),
         (good.replacen(pinned, &another, 1), &["modelconverter lock"]),
         (good.replacen("kind = \"debian\"", "kind = \"debain\"", 1), &["toolchains.toml"]),

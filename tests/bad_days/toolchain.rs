@@ -38,7 +38,7 @@ case "$network" in
   *crashes*) kill -SEGV $$;;
   *hangs*) seconds=$(printf '%s' "$network" | sed 's/.*hangs_\([0-9]*\).*/\1/')
     echo "compiling for $seconds s" >&2; sleep "$seconds" & sleep "$seconds";;
-  *hungry*) dd if=/dev/zero of=/dev/null bs=1500M count=1;;
+  *hungry*) exec dd if=/dev/zero of=/dev/null bs=1500M count=1;;
   *garbage*) for n in $wanted; do echo garbage > "$(place $n)"; tell $n; done; exit 0;;
   *mute*) exit 0;;
   *chatters*) head -c 40000000 /dev/zero | tr '\0' x >&2;;

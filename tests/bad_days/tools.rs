@@ -8,8 +8,8 @@ use crate::check::{convert, fails, is_tidy, model, names, runs};
 use crate::support::{peer, succeed};
 use crate::toolchain::{folder, made_up};
 
-/// Converts `name` with both engines, each of which must end like this and leave nothing but the log.
-fn with_both_engines(name: &str, code: i32, parts: &[&str], prepare: impl Fn(&mut Command)) {
+/// Converts `name` with both engines, each of which must fail like this and leave nothing but the log.
+fn with_both_engines(name: &str, parts: &[&str], prepare: impl Fn(&mut Command)) {
     for engine in ["embedded", "docker"] {
         let folder = folder();
         model(folder.path(), name);
@@ -20,26 +20,28 @@ fn with_both_engines(name: &str, code: i32, parts: &[&str], prepare: impl Fn(&mu
             command.env("DOCKER_HOST", format!("unix://{}", peer("MODELCONVERTER_TEST_DOCKER")));
         }
         prepare(&mut command);
-        let told = fails(&mut command, code);
+        let told = fails(&mut command, 3);
         told.says(parts);
-        assert_eq!(names(&folder.path().join("output")), ["result.log"], "{engine}");
-        assert!(told.hints().contains("result.log"), "{}", told.text);
+        // Memory that runs out may take the converter along, before it has written a line.
+        let left = names(&folder.path().join("output"));
+        assert!(left == ["result.log"] || (left.is_empty() && name.contains("hungry")), "{engine}: {left:?}");
+        assert!(left.is_empty() || told.hints().contains("result.log"), "{}", told.text);
     }
 }
 
 #[test]
 fn a_tool_that_fails_is_quoted() {
-    with_both_engines("fails.onnx", 3, &["exit code 5", "the last words of the vendor", "`fails.onnx`"], |_| {});
+    with_both_engines("fails.onnx", &["exit code 5", "the last words of the vendor", "`fails.onnx`"], |_| {});
 }
 
 #[test]
 fn a_tool_that_crashes_is_told_by_its_signal() {
-    with_both_engines("crashes.onnx", 3, &["signal 11"], |_| {});
+    with_both_engines("crashes.onnx", &["signal 11"], |_| {});
 }
 
 #[test]
 fn a_tool_that_hangs_is_ended_with_its_children() {
-    with_both_engines("hangs_41523.onnx", 3, &["time limit", "2 s", "MODELCONVERTER_TOOL_TIMEOUT"], |command| {
+    with_both_engines("hangs_41523.onnx", &["time limit", "2 s", "MODELCONVERTER_TOOL_TIMEOUT"], |command| {
         command.env("MODELCONVERTER_TOOL_TIMEOUT", "2");
     });
     assert!(!runs(&["sleep", "41523"]));
@@ -47,27 +49,9 @@ fn a_tool_that_hangs_is_ended_with_its_children() {
 
 #[test]
 fn a_tool_that_needs_too_much_memory_is_told_so() {
-    with_both_engines_to_the_end("hungry.onnx", 3, &["memory", "--memory"], |command| {
+    with_both_engines("hungry.onnx", &["memory", "--memory"], |command| {
         command.args(["--memory", "300MiB"]);
     });
-}
-
-/// Like [`with_both_engines`], for ends that may take the converter in the container along, and its log with it.
-fn with_both_engines_to_the_end(name: &str, code: i32, parts: &[&str], prepare: impl Fn(&mut Command)) {
-    for engine in ["embedded", "docker"] {
-        let folder = folder();
-        model(folder.path(), name);
-        let made_up = made_up();
-        let mut command = convert(folder.path(), &made_up.store, &made_up.project, name);
-        command.args(["--engine", engine]);
-        if engine == "docker" {
-            command.env("DOCKER_HOST", format!("unix://{}", peer("MODELCONVERTER_TEST_DOCKER")));
-        }
-        prepare(&mut command);
-        fails(&mut command, code).says(parts);
-        let left = names(&folder.path().join("output"));
-        assert!(left.is_empty() || left == ["result.log"], "{left:?}");
-    }
 }
 
 #[test]
@@ -113,13 +97,6 @@ fn an_earlier_result_is_replaced_by_a_new_one_only() {
     assert!(result.join("better.superblob").exists());
     assert!(!result.join("good.superblob").exists() && !result.join("note.txt").exists());
     assert_eq!(names(&folder.path().join("output")), ["result", "result.log"]);
-    is_tidy_for_us(&made_up.store);
-}
-
-/// Other tests use this store at the same time, but nothing of a dead process may be there once they are done; here it
-/// is enough that it can be used.
-fn is_tidy_for_us(store: &Path) {
-    assert!(store.join("scratch").is_dir());
 }
 
 #[test]
