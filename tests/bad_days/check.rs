@@ -78,6 +78,13 @@ pub fn is_tidy(store: &Path) {
     assert!(names(&store.join("scratch")).is_empty(), "{:?}", names(&store.join("scratch")));
 }
 
+/// The layers of toolchains in a store; the program's own layer depends on no package.
+pub fn layers(store: &Path) -> Vec<PathBuf> {
+    let trees = store.join("trees/sha256");
+    let folders = names(&trees).into_iter().map(|name| trees.join(name)).filter(|path| path.is_dir());
+    folders.filter(|tree| !tree.join("usr/bin/modelconverter").exists()).collect()
+}
+
 /// Writes the network that converts well under another name, which tells the made-up compiler what to do.
 pub fn model(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::check::{convert, convert_to, is_tidy, model, names, runs, signal, start, told, until};
+use crate::check::{convert, convert_to, is_tidy, layers, model, names, runs, signal, start, told, until};
 use crate::server::{Reply, Server};
 use crate::support::{peer, said, succeed};
 use crate::toolchain::{SLOW, folder, made_up, serve};
@@ -114,7 +114,7 @@ fn interrupted_while_assembling() {
     signal(&child, libc::SIGINT);
     interrupted(child, "while assembling");
     assert!(!folder.path().join("output").exists());
-    assert!(names(&store.join("trees/sha256")).is_empty());
+    assert!(layers(&store).is_empty());
     is_tidy(&store);
     let mut command = convert(folder.path(), &store, &made_up().project, "good.onnx");
     succeed(command.args(["--offline", "--tool-version", SLOW]));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use modelconverter::digest::Digest;
 
-use crate::check::{convert, fails, is_tidy, model, names};
+use crate::check::{convert, fails, is_tidy, layers, model, names};
 use crate::server::{Reply, Server, nobody};
 use crate::support::{program, succeed};
 use crate::toolchain::{RECIPE_HEAD, archive, folder, made_up, package, project, serve};
@@ -25,7 +25,7 @@ fn copy(folder: &Path, server: &str) -> (PathBuf, PathBuf) {
 /// Checks that a run that could not get its packages left nothing.
 fn nothing_came(project: &Path, store: &Path, before: &[String]) {
     assert_eq!(names(project), before);
-    assert!(names(&store.join("trees/sha256")).is_empty());
+    assert!(layers(store).is_empty());
     assert!(names(&store.join("blobs/sha256")).is_empty());
     is_tidy(store);
 }
@@ -223,7 +223,7 @@ fn refused_wheels(wheels: &[(&str, Vec<u8>)], parts: &[&str]) {
     let lock = fs::read(project_folder.join("toolchains.toml")).unwrap();
     fails(program(&project_folder, &store).arg("lock"), 1).says(parts);
     assert!(fs::read(project_folder.join("toolchains.toml")).unwrap() == lock);
-    assert!(names(&store.join("trees/sha256")).is_empty());
+    assert!(layers(&store).is_empty());
     is_tidy(&store);
 }
 
@@ -300,7 +300,7 @@ fn archives_that_nobody_should_unpack_are_refused() {
         let told = fails(command.args(["--offline", "image", "build", "rvc2"]), 1);
         told.says(&["vendor"]).says(parts);
         assert_eq!(names(folder.path()), before, "{what}");
-        assert!(names(&store.join("trees/sha256")).is_empty(), "{what}");
+        assert!(layers(&store).is_empty(), "{what}");
         assert!(!Path::new("/escaped").exists() && !store.join("escaped").exists(), "{what}");
         is_tidy(&store);
     }
