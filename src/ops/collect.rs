@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn results_that_come_at_once_all_find_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("result");
+        for round in 0..20 {
+            std::thread::scope(|scope| {
+                for one in 0..4 {
+                    let (own, place) = (folder.path().join(format!("{round}-{one}")), &place);
+                    fs::create_dir(&own).unwrap();
+                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place).unwrap());
+                }
+            });
+            assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
+            fs::remove_dir_all(&place).unwrap();
+        }
+    }
+
+    #[test]
     fn what_a_hostile_container_leaves_is_not_taken_over() {
         let set_id = |path: &Path| {
             fs::write(path, b"").unwrap();

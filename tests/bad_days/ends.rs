@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::check::{convert, convert_to, is_tidy, layers, model, names, runs, signal, start, told, until};
 use crate::server::{Reply, Server};
-use crate::support::{peer, said, succeed};
+use crate::support::{peer, program, said, succeed};
 use crate::toolchain::{SLOW, folder, made_up, serve};
 
 /// Waits for a command that was interrupted, and checks what it says.
@@ -292,4 +292,34 @@ fn a_reply_of_nothing_is_no_reason_to_hang() {
     told.says(&["made-up-shell"]);
     assert!(!project.join("output").exists());
     is_tidy(&store);
+}
+
+#[test]
+fn interrupted_in_a_container_that_this_program_did_not_start() {
+    let folder = folder();
+    let made_up = made_up();
+    model(folder.path(), "hangs_52631.onnx");
+    let docker = || {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", format!("unix://{}", peer("MODELCONVERTER_TEST_DOCKER")));
+        command
+    };
+    let archive = folder.path().join("image.tar");
+    let mut export = program(&made_up.project, &made_up.store);
+    succeed(export.args(["image", "export", "rvc2", "--output"]).arg(&archive));
+    succeed(docker().args(["load", "--input"]).arg(&archive));
+    fs::remove_file(&archive).unwrap();
+    let (name, volume) = (format!("bad-days-{}", std::process::id()), format!("{}:/work", folder.path().display()));
+    let before = names(folder.path());
+    let mut child = start(
+        docker()
+            .args(["run", "--rm", "--network", "none", "--name", &name, "--volume", &volume, "--workdir", "/work"])
+            .args(["modelconverter/rvc2:2021.4.2", "--json", "--verbose", "convert", "rvc2"])
+            .args(["--path", "hangs_52631.onnx", "--output-dir", "./result"]),
+    );
+    wait_for(&mut child, "compiling for 52631 s");
+    succeed(docker().args(["kill", "--signal", "INT", &name]));
+    interrupted_as_document(child);
+    assert!(!runs(&["sleep", "52631"]));
+    assert_eq!(names(folder.path()), before);
 }
