@@ -303,10 +303,11 @@ fn archives_that_nobody_should_unpack_are_refused() {
         fs::write(project_folder.join("vendor.tar"), tar(&members)).unwrap();
         succeed(program(&project_folder, &store).arg("lock"));
         fails(program(&project_folder, &store).args(["image", "build", "rvc2"]), 1).says(&["vendor.tar", "import"]);
-        succeed(program(&project_folder, &store).args(["toolchain", "import", "vendor.tar"]));
+        let lock = fs::read(project_folder.join("toolchains.toml")).unwrap();
         let before = names(folder.path());
         let mut command = program(&project_folder, &store);
-        let told = fails(command.args(["--offline", "image", "build", "rvc2"]), 1);
+        let told = fails(command.args(["--offline", "toolchain", "import", "vendor.tar"]), 1);
+        assert!(fs::read(project_folder.join("toolchains.toml")).unwrap() == lock, "{what}: the lock stays");
         told.says(&["vendor.tar", "cannot be unpacked"]).says(parts);
         assert!(told.hints().contains("publisher"), "{}", told.text);
         assert_eq!(names(folder.path()), before, "{what}");
