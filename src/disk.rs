@@ -3,10 +3,13 @@
 //! Owns reading, atomic writing, locks on files, and errors that name the path. A full disk and a read-only file system
 //! are variants of their own, because people act on them differently. Must not know what files mean.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -319,6 +322,51 @@ fn open_up(folder: &Path) -> Result<(), DiskError> {
     Ok(())
 }
 
+/// What [`remove_fleeting`] removes.
+static FLEETING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn fleeting() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    FLEETING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A note that a file or folder must not outlive this process, for ends at which nothing is dropped.
+#[derive(Debug)]
+pub struct Fleeting(PathBuf);
+
+impl Fleeting {
+    /// Notes a file or folder until the note is dropped.
+    pub fn note(path: &Path) -> Self {
+        fleeting().insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Fleeting {
+    fn drop(&mut self) {
+        fleeting().remove(&self.0);
+    }
+}
+
+/// Removes everything that must not outlive this process, which is about to end without dropping anything.
+pub fn remove_fleeting() {
+    // Other threads may still be writing there; what cannot be removed now is removed by the next run.
+    const ATTEMPTS: usize = 50;
+    const BETWEEN: Duration = Duration::from_millis(10);
+    let noted = fleeting().clone();
+    for path in noted {
+        for _ in 0..ATTEMPTS {
+            let removed = match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => remove_all(&path),
+                Ok(_) => remove_file(&path),
+                Err(_) => break,
+            };
+            if removed.is_err() {
+                std::thread::sleep(BETWEEN);
+            }
+        }
+    }
+}
+
 /// Replaces a file as a whole: readers see the old bytes or the new ones, also after a crash.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let mut file = NewFile::create(path)?;
@@ -330,6 +378,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
 pub struct NewFile {
     file: tempfile::NamedTempFile,
     target: PathBuf,
+    _fleeting: Fleeting,
 }
 
 impl NewFile {
@@ -345,7 +394,8 @@ impl NewFile {
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(folder)
             .map_err(refused("write", target))?;
-        Ok(Self { file, target: target.to_owned() })
+        let fleeting = Fleeting::note(file.path());
+        Ok(Self { file, target: target.to_owned(), _fleeting: fleeting })
     }
 
     /// Waits for the disk and moves the file to its target.
@@ -533,6 +583,19 @@ mod tests {
         assert!(at("one/two").exists() && at("two/one").exists());
         assert!(swap(&at("none"), &at("two")).is_err());
         assert!(at("two/one").exists());
+    }
+
+    #[test]
+    fn what_is_noted_as_fleeting_can_be_removed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, gone) = (folder.path().join("kept"), folder.path().join("gone"));
+        for path in [&kept, &gone] {
+            create_folder(&path.join("inner")).unwrap();
+        }
+        drop(Fleeting::note(&kept));
+        let _note = Fleeting::note(&gone);
+        // Other tests of this process have notes of their own, so only this one is carried out.
+        assert!(fleeting().contains(&gone) && !fleeting().contains(&kept));
     }
 
     #[test]

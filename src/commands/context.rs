@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Global;
 use crate::defaults;
@@ -18,6 +19,7 @@ use crate::fetch::{self, FetchOptions, Fetcher, Network};
 use crate::name::ToolchainName;
 use crate::ops::assemble::{self, AssembledImage, Converter, Effort};
 use crate::ops::complete::CompleteError;
+use crate::ops::dispatch::{TOOL_TIME, TOOL_TIME_VARIABLE};
 use crate::ops::ready::{self, ReadyError, Workshop};
 use crate::plan::convert::EngineChoice;
 use crate::progress::Progress;
@@ -69,6 +71,18 @@ impl Context {
     /// Returns an environment variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Returns how long one tool of a conversion may run.
+    pub(super) fn tool_time(&self) -> Result<Duration, Failure> {
+        let Some(text) = self.variable(TOOL_TIME_VARIABLE) else { return Ok(TOOL_TIME) };
+        match text.parse::<u64>() {
+            Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+            _ => {
+                let message = format!("`{TOOL_TIME_VARIABLE}` must be a number of seconds above zero, found `{text}`");
+                Err(Failure::new(Kind::Usage, message))
+            }
+        }
     }
 
     /// Returns the working folder.
@@ -202,6 +216,7 @@ impl Engine for EmbeddedInScratch {
 pub(super) fn ready_failure(error: ReadyError) -> Failure {
     let kind = match error {
         ReadyError::Project(_) | ReadyError::Plan { .. } => Kind::Project,
+        ReadyError::Assemble { ref source, .. } if source.is_about_the_project() => Kind::Project,
         ReadyError::Obtain { .. } | ReadyError::Assemble { .. } => Kind::Environment,
     };
     Failure::of(kind, &error)

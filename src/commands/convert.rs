@@ -111,6 +111,9 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
+    if args.image.is_none() {
+        gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
+    }
     let place = place(&args, &gathered, &working);
     let request = request(&args, gathered, toolchain, place);
     let plan = convert::plan(request).map_err(|error| Failure::of(Kind::Usage, &error))?;
@@ -118,7 +121,8 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
-    ops::collect::check_place(&plan.output).map_err(|error| Failure::of(Kind::Project, &error))?;
+    ops::collect::check_place(&plan.output).map_err(|error| failure(error.into()))?;
+    let tool_time = context.tool_time()?;
     let store = context.store()?;
     let engine = context.engine(Some(plan.engine), &store)?;
     let image = match &plan.image {
@@ -129,8 +133,13 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         }
         ImageChoice::Named(names) => ChosenImage::Named(context.named_image(names)?),
     };
-    let session =
-        Session { image: image.as_session(), store: &store, engine: engine.as_ref(), limits: args.run.limits() };
+    let session = Session {
+        image: image.as_session(),
+        store: &store,
+        engine: engine.as_ref(),
+        limits: args.run.limits(),
+        tool_time,
+    };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
     finish(&output, context);
     Ok(Status::Success)
@@ -156,6 +165,7 @@ fn in_image(
     toolchain: ToolchainName,
     context: &Context,
 ) -> Result<Status, Failure> {
+    gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
     let asked = ToolchainName {
         target: args.target,
         version: args.tool_version.clone().unwrap_or_else(|| toolchain.version.clone()),
@@ -171,7 +181,8 @@ fn in_image(
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
-    let output = ops::inside::convert(&plan, context.image_id(), context.bars.as_ref()).map_err(failure)?;
+    let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
+        .map_err(failure)?;
     finish(&output, context);
     Ok(Status::Success)
 }
@@ -230,7 +241,6 @@ fn finish(output: &Output, context: &Context) {
 }
 
 fn failure(error: ConvertError) -> Failure {
-    let interrupted = |signal: i32| Failure::new(Kind::Interrupted, format!("interrupted by signal {signal}"));
     match &error {
         ConvertError::Collect(CollectError::Taken { .. }) => Failure::of(Kind::Project, &error),
         ConvertError::Dispatch(DispatchError::Interrupted(signal)) => interrupted(*signal),
@@ -253,6 +263,11 @@ fn failure(error: ConvertError) -> Failure {
         }
         _ => Failure::of(Kind::Environment, &error),
     }
+}
+
+/// Returns the failure of being stopped.
+pub(super) fn interrupted(signal: i32) -> Failure {
+    Failure::new(Kind::Interrupted, format!("interrupted by signal {signal}"))
 }
 
 /// An image, wherever it is.

@@ -9,7 +9,8 @@ pub fn code(kind: Kind) -> ExitCode {
     ExitCode::from(number(kind))
 }
 
-const fn number(kind: Kind) -> u8 {
+/// Returns the exit code of a kind of failure as a number.
+pub(super) const fn number(kind: Kind) -> u8 {
     match kind {
         Kind::Project => 1,
         Kind::Usage => 2,

@@ -18,7 +18,7 @@ pub(super) struct InsideArgs {
 }
 
 pub(super) fn run(args: InsideArgs, context: &mut Context) -> Result<Status, Failure> {
-    match ops::inside::carry_out(&args.order, context.image_id(), &Wire::new(&context.printer)) {
+    match ops::inside::carry_out(&args.order, context.image_id(), context.tool_time()?, &Wire::new(&context.printer)) {
         Ok(Carried::Converted) => Ok(Status::Success),
         // The report tells why; the host reads it.
         Ok(Carried::Failed) => Ok(Status::Code(1)),

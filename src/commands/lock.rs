@@ -68,8 +68,10 @@ fn resolve(args: LockArgs, project: &Project, context: &Context) -> Result<Statu
     let fetcher = context.fetcher(project)?;
     let indexes =
         FetchedIndexes { fetcher: &fetcher, store: &store, progress: context.progress(), keyrings: lock::keyrings() };
-    let resolved = lock::resolve(Some(project.lock()), &recipes(project), &moves, &indexes)
-        .map_err(|error| Failure::of(Kind::Project, &error))?;
+    let resolved = lock::resolve(Some(project.lock()), &recipes(project), &moves, &indexes).map_err(|error| {
+        let kind = if error.is_about_the_machine() { Kind::Environment } else { Kind::Project };
+        Failure::of(kind, &error)
+    })?;
     for note in &resolved.notes {
         context.printer.say(note.to_string());
     }

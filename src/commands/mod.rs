@@ -14,15 +14,17 @@ mod lock;
 mod shell;
 mod store;
 mod toolchain;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::ui::{Colours, Failure, Form, Verbosity};
+use crate::ui::{Colours, Failure, Form, Kind, Printer, Verbosity};
 
 use context::Context;
+use watch::Watch;
 
 /// Converts neural networks for Luxonis cameras with pinned, reproducible vendor toolchains.
 ///
@@ -92,17 +94,28 @@ enum Status {
 
 /// Parses the words, runs the command and returns the exit code.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, everything else is a usage error; clap knows which stream.
+            if error.use_stderr() && words.iter().any(|word| word == "--json") {
+                let failure = Failure::new(Kind::Usage, error.render().to_string().trim_end());
+                let printer = Printer::new(Verbosity::Quiet, Form::Json, Colours::Unwanted);
+                printer.result(&serde_json::json!({ "error": failure }), String::new);
+            }
             let _ = error.print();
-            return if error.use_stderr() { exit::code(crate::ui::Kind::Usage) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { exit::code(Kind::Usage) } else { ExitCode::SUCCESS };
         }
     };
     let mut context = Context::new(&cli.global);
     context.begin_log();
-    match dispatch(cli.command, &mut context) {
+    // In an image the pipeline listens itself, and its report tells.
+    let is_inside = matches!(cli.command, Command::Inside(_)) || context.inside().is_some();
+    let watch = (!is_inside).then(|| Watch::begin(context.printer.clone(), context.bars.clone()));
+    let result = dispatch(cli.command, &mut context);
+    watch.iter().for_each(Watch::settle);
+    match result {
         Ok(Status::Success) => ExitCode::SUCCESS,
         Ok(Status::Code(code)) => ExitCode::from(code),
         Err(failure) => {

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::Status;
 use super::context::Context;
-use super::convert::{EngineName, RunArgs};
+use super::convert::{EngineName, RunArgs, interrupted};
 use super::toolchain::Which;
 use crate::ops;
-use crate::ops::dispatch::{Session, SessionImage};
+use crate::ops::dispatch::{DispatchError, Session, SessionImage};
 use crate::ui::{Failure, Kind};
 
 /// Open a shell in the image of a toolchain
@@ -39,8 +39,13 @@ pub(super) fn run(args: ShellArgs, context: &mut Context) -> Result<Status, Fail
         store: &store,
         engine: engine.as_ref(),
         limits: args.run.limits(),
+        tool_time: context.tool_time()?,
     };
-    let code = ops::dispatch::shell(&session, program, &context.working_folder()?, context.bars.as_ref())
-        .map_err(|error| Failure::of(Kind::Environment, &error))?;
+    let code = ops::dispatch::shell(&session, program, &context.working_folder()?, context.bars.as_ref()).map_err(
+        |error| match &error {
+            DispatchError::Interrupted(signal) => interrupted(*signal),
+            error => Failure::of(Kind::Environment, error).with_last_lines(error.last_lines().iter().cloned()),
+        },
+    )?;
     Ok(Status::Code(code))
 }

@@ -114,6 +114,7 @@ impl Resolver {
                 None => self.unknown(stage, "input", &entry.name, &entry.origin, &facts.inputs),
             }
         }
+        self.shape_for_all(stage, facts);
         let pictures = drafts.iter().any(Draft::is_picture);
         let inputs = drafts.iter().filter_map(|draft| self.input(stage, draft, pictures)).collect();
         let outputs = self.outputs(stage, facts);
@@ -124,6 +125,25 @@ impl Resolver {
             inputs,
             outputs,
         }
+    }
+
+    /// A shape for all inputs that has the rank of none of them is a mistake.
+    fn shape_for_all(&mut self, stage: &Stage, facts: &ModelFacts) {
+        let Setting::Given(shape, origin) = &stage.defaults.shape else { return };
+        if stage.inputs.iter().any(|entry| facts.intermediates.iter().any(|tensor| tensor.name == entry.name)) {
+            // The model is cut, and fed where its ranks need not be known.
+            return;
+        }
+        let known: Option<Vec<_>> = facts.inputs.iter().map(|tensor| tensor.shape.as_deref()).collect();
+        // Where a rank is not known, the shape may be meant for that tensor.
+        let Some(known) = known.filter(|known| known.iter().all(|known| known.len() != shape.len())) else { return };
+        let Some(first) = known.first() else { return };
+        let tensor = facts.inputs.first().map_or("", |tensor| tensor.name.as_str());
+        let rule = format!(
+            "shape {shape:?} has the number of dimensions of no input; input `{tensor}` has {}",
+            printed(first)
+        );
+        self.rule(origin, rule);
     }
 
     fn unknown(&mut self, stage: &Stage, what: &str, name: &str, origin: &Origin, known: &[TensorFacts]) {

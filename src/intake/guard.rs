@@ -64,7 +64,10 @@ impl Hint for IntakeError {
             Self::Damaged { .. } | Self::Malformed { .. } => {
                 vec!["compare the file's SHA-256 with the one its publisher states, and download it again".to_owned()]
             }
-            _ => Vec::new(),
+            Self::Path(_) | Self::Refused { .. } | Self::TooLarge { .. } => {
+                vec!["do not unpack it by other means; obtain the file from its publisher again".to_owned()]
+            }
+            Self::Taking { .. } => Vec::new(),
         }
     }
 }

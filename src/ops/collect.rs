@@ -132,14 +132,28 @@ fn is_folder(path: &Path) -> Result<bool, DiskError> {
 
 /// Puts a folder at `place`, replacing an earlier result.
 fn put(made: &Path, place: &Path) -> Result<(), CollectError> {
-    check_place(place)?;
     disk::write(&made.join(MARKER), b"")?;
-    match disk::metadata(place)? {
-        Some(_) => {
-            disk::swap(made, place)?;
-            Ok(disk::remove_all(made)?)
+    loop {
+        check_place(place)?;
+        let is_there = disk::metadata(place)?.is_some();
+        match if is_there { disk::swap(made, place) } else { disk::rename(made, place) } {
+            // `made` is the earlier result now.
+            Ok(()) if is_there => return Ok(disk::remove_all(made)?),
+            Ok(()) => return Ok(()),
+            // Another conversion put its result there meanwhile, or took one away.
+            Err(error) if was_overtaken(&error) && disk::metadata(made)?.is_some() => {}
+            Err(error) => return Err(error.into()),
         }
-        None => Ok(disk::rename(made, place)?),
+    }
+}
+
+fn was_overtaken(error: &DiskError) -> bool {
+    match error {
+        DiskError::Missing { .. } => true,
+        DiskError::Other { source, .. } => {
+            matches!(source.kind(), std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists)
+        }
+        _ => false,
     }
 }
 
@@ -204,6 +218,23 @@ mod tests {
         let error = collect(&made(folder.path()), &[], &place).unwrap_err();
         assert!(matches!(error, CollectError::Taken { .. }), "{error}");
         assert!(place.join("m.blob").exists());
+    }
+
+    #[test]
+    fn results_that_come_at_once_all_find_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("result");
+        for round in 0..20 {
+            std::thread::scope(|scope| {
+                for one in 0..4 {
+                    let (own, place) = (folder.path().join(format!("{round}-{one}")), &place);
+                    fs::create_dir(&own).unwrap();
+                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place).unwrap());
+                }
+            });
+            assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
+            fs::remove_dir_all(&place).unwrap();
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use thiserror::Error;
 use super::collect::{self, CollectError};
 use super::dispatch::{self, DispatchError, Listener, Session};
 use super::inside::InsideError;
-use crate::disk::{self, DiskError, TemporaryFolder};
+use super::workplace::Workplace;
+use crate::disk::{self, DiskError};
 use crate::engine::{Access, Mount};
 use crate::exchange::{self, Artifact, Outcome, Report};
 use crate::hint::Hint;
@@ -99,7 +100,7 @@ fn in_folder(
     listener: &dyn Listener,
     parent: &Path,
 ) -> Result<Output, ConvertError> {
-    let exchange = TemporaryFolder::create_in(parent)?;
+    let exchange = Workplace::in_folder(parent)?;
     let mut mounts = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
         mounts.push(Mount { source: mount.source.clone(), target: mount.target.parse()?, access: Access::ReadOnly });

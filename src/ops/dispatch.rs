@@ -3,7 +3,9 @@
 //! Owns the shape of the exchange folder on the host, and the relay of events from the container. Must not decide what
 //! is converted, nor judge the result.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -23,6 +25,12 @@ use crate::progress::{Event, Progress, Subject};
 use crate::store::{Store, StoreError};
 use crate::units::ByteSize;
 
+/// The variable that says how many seconds one tool may run: on the host, and in the image for the converter there.
+pub const TOOL_TIME_VARIABLE: &str = "MODELCONVERTER_TOOL_TIMEOUT";
+
+/// A tool that takes longer hangs: the largest networks that a MyriadX can hold take minutes.
+pub const TOOL_TIME: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// No report is longer.
 const REPORT_LIMIT: ByteSize = ByteSize::new(64 << 20);
 
@@ -37,6 +45,8 @@ pub struct Session<'a> {
     pub engine: &'a dyn Engine,
     /// What the tools may use up.
     pub limits: Limits,
+    /// How long one tool of a conversion may run.
+    pub tool_time: Duration,
 }
 
 /// Which image is run.
@@ -141,7 +151,8 @@ pub fn convert(
     let relay = Relay::new(listener);
     let program =
         vec![format!("/{CONVERTER}"), "inside".to_owned(), format!("{}/{}", exchange::FOLDER, exchange::ORDER)];
-    let outcome = run(session, program, mounts, Terminal::Piped, &relay)?;
+    let env = BTreeMap::from([(TOOL_TIME_VARIABLE.to_owned(), session.tool_time.as_secs().to_string())]);
+    let outcome = run(session, program, env, mounts, Terminal::Piped, &relay)?;
     let report = disk::read_regular_if_exists(&folder.join(exchange::REPORT), REPORT_LIMIT)?;
     match (outcome.status, report) {
         (Status::Interrupted(signal), _) => Err(DispatchError::Interrupted(signal)),
@@ -167,7 +178,7 @@ pub fn shell(
     let mut mounts = vec![mount(folder, "work", Access::Writable)?];
     mounts.extend(prepare(session, listener)?);
     let relay = Relay::new(listener);
-    let outcome = run(session, program, mounts, Terminal::Inherit, &relay)?;
+    let outcome = run(session, program, BTreeMap::new(), mounts, Terminal::Inherit, &relay)?;
     let code = match outcome.status {
         Status::Code(code) => code,
         // As a shell reports a signal.
@@ -203,7 +214,7 @@ fn fill(session: &Session<'_>, command: &[String], cache: Mount, listener: &dyn 
     // A limit that the user set for a conversion need not be enough for this.
     let session = Session { limits: Limits::default(), ..*session };
     let result =
-        run(&session, command.to_vec(), vec![cache], Terminal::Piped, &relay).and_then(|outcome| {
+        run(&session, command.to_vec(), BTreeMap::new(), vec![cache], Terminal::Piped, &relay).and_then(|outcome| {
             match outcome.status {
                 Status::Code(0) => Ok(()),
                 Status::Interrupted(signal) => Err(DispatchError::Interrupted(signal)),
@@ -217,6 +228,7 @@ fn fill(session: &Session<'_>, command: &[String], cache: Mount, listener: &dyn 
 fn run(
     session: &Session<'_>,
     program: Vec<String>,
+    env: BTreeMap<String, String>,
     mounts: Vec<Mount>,
     terminal: Terminal,
     relay: &Relay<'_>,
@@ -244,7 +256,7 @@ fn run(
     let run = ContainerRun {
         image,
         program,
-        env: Default::default(),
+        env,
         working_folder: if terminal == Terminal::Inherit { "work".parse()? } else { "tmp".parse()? },
         mounts,
         limits: session.limits,

@@ -13,16 +13,25 @@ use crate::config::merge::{self, Override};
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
-use crate::config::{ConversionConfig, FileReference, Note, Problems, yaml};
+use crate::config::{
+    ConversionConfig, FileReference, FrontEnd, FrontEndChoice, Note, Origin, Problem, Problems, Rvc2Options, yaml,
+};
 use crate::disk::{self, DiskError};
+use crate::exchange::PreprocessingPlace;
 use crate::hint::{Hint, nearest};
-use crate::name::Target;
+use crate::invocation::front_end::Need;
+use crate::name::{Target, ToolchainName};
 use crate::pipeline::load::{self, Content};
+use crate::pipeline::operate::{self, OperateError, Rewritten};
 use crate::plan::convert::FoundFile;
+use crate::surgery::support::{self, Refusal};
 use crate::units::ByteSize;
 
 /// The folder below the working folder in which users of the earlier tool keep their files.
 const SHARED: &str = "shared_with_container";
+
+/// The keys that name a model, for configurations that cannot be read.
+const MODEL_KEYS: [&str; 2] = ["input_model", "input_bin"];
 
 /// No configuration is longer; whatever is longer is something else.
 const CONFIGURATION_LIMIT: ByteSize = ByteSize::new(16 << 20);
@@ -56,6 +65,31 @@ pub struct Gathered {
     pub files: Vec<FoundFile>,
     /// What people should know.
     pub notes: Vec<Note>,
+    /// What the tools of OpenVINO 2021.4 surely refuse, by model.
+    unsupported: Vec<(FileReference, Vec<Refusal>)>,
+}
+
+impl Gathered {
+    /// Refuses models with operators that the tools of this toolchain surely do not have, as far as that is known.
+    ///
+    /// # Errors
+    /// There is such a model.
+    pub fn check_operators(&self, toolchain: &ToolchainName) -> Result<(), GatherError> {
+        /// The releases that the facts were measured with; others may know more.
+        const KNOWN: &str = "2021.4";
+        match self.unsupported.first() {
+            Some((model, refusals))
+                if toolchain.target == Target::Rvc2 && toolchain.version.as_str().starts_with(KNOWN) =>
+            {
+                Err(GatherError::Unsupported {
+                    toolchain: toolchain.clone(),
+                    model: model.clone(),
+                    refusals: refusals.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Words that do not make a configuration.
@@ -101,6 +135,30 @@ pub enum GatherError {
     /// A model cannot be read.
     #[error(transparent)]
     Model(#[from] load::LoadError),
+    /// A model cannot be cut, bound or rewritten as the configuration wants.
+    #[error(transparent)]
+    Operate(#[from] OperateError),
+    /// Operators that the vendor's tools do not have.
+    #[error("{toolchain} cannot convert `{model}`: {}", refused(refusals))]
+    Unsupported {
+        /// Which tools.
+        toolchain: ToolchainName,
+        /// The model, as it was written.
+        model: FileReference,
+        /// The nodes and the reasons; never empty.
+        refusals: Vec<Refusal>,
+    },
+}
+
+fn refused(refusals: &[Refusal]) -> String {
+    /// As many as a person reads.
+    const SHOWN: usize = 5;
+    let told = |refusal: &Refusal| format!("{}: {}", refusal.node, refusal.reason);
+    let mut text = refusals.iter().take(SHOWN).map(told).collect::<Vec<_>>().join("; ");
+    if refusals.len() > SHOWN {
+        text.push_str(&format!("; and {} more nodes", refusals.len() - SHOWN));
+    }
+    text
 }
 
 impl Hint for GatherError {
@@ -118,6 +176,16 @@ impl Hint for GatherError {
             Self::NoText { .. } => vec!["name a YAML configuration or a model (.onnx, .xml)".to_owned()],
             Self::Disk(error) => error.hints(),
             Self::Model(error) => error.hints(),
+            Self::Operate(error) => error.hints(),
+            Self::Unsupported { refusals, .. } => {
+                let mut hints: Vec<String> = Vec::new();
+                for advice in refusals.iter().flat_map(|refusal| &refusal.advice) {
+                    if !hints.contains(advice) {
+                        hints.push(advice.clone());
+                    }
+                }
+                hints
+            }
         }
     }
 }
@@ -151,24 +219,68 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
             }
         }
     };
-    let reading = read::read(&merge::merge(document, &all)?)?;
+    let document = merge::merge(document, &all)?;
+    let reading = match read::read(&document) {
+        Ok(reading) => reading,
+        Err(problems) => {
+            let mut all = problems.all().to_vec();
+            for model in MODEL_KEYS.iter().filter_map(|key| document.get(key)) {
+                if let Value::Text(text) = &model.value
+                    && let Err(error) = find(&FileReference::new(text.as_str()), &places, folders)
+                {
+                    all.push(Problem::advised(&model.origin, error.to_string(), error.hints().join("; ")));
+                }
+            }
+            return Err(Problems::of(all).unwrap_or(problems).into());
+        }
+    };
     let configuration = reading.config;
-    let mut files = Vec::new();
+    let files = find_all(&configuration, &document, &places, folders)?;
+    check(configuration, files, reading.notes)
+}
+
+/// Finds every file of a configuration, or tells of all that cannot be found, each with the place that names it.
+fn find_all(
+    configuration: &ConversionConfig,
+    document: &Tree,
+    places: &[PathBuf],
+    folders: &Folders<'_>,
+) -> Result<Vec<FoundFile>, GatherError> {
+    let (mut files, mut failures) = (Vec::new(), Vec::new());
     for (role, reference) in configuration.files() {
-        let path = find(&reference, &places, folders)?;
-        files.push(FoundFile { role, reference, path, companions: BTreeMap::new() });
+        match find(&reference, places, folders) {
+            Ok(path) => files.push(FoundFile { role, reference, path, companions: BTreeMap::new() }),
+            Err(error) => failures.push((origin(document, reference.as_str()), error)),
+        }
     }
-    let notes = check(&configuration, &mut files, reading.notes)?;
-    Ok(Gathered { configuration, files, notes })
+    if failures.iter().all(|(origin, _)| !matches!(origin, Some(Origin::File { .. })))
+        && let Some((_, error)) = failures.pop()
+    {
+        return Err(error);
+    }
+    let problem = |(origin, error): (Option<Origin>, GatherError)| {
+        Problem::advised(&origin.unwrap_or(Origin::Made), error.to_string(), error.hints().join("; "))
+    };
+    Problems::of(failures.into_iter().map(problem).collect()).map_or(Ok(files), |problems| Err(problems.into()))
+}
+
+/// Returns where a document says `text`.
+fn origin(document: &Tree, text: &str) -> Option<Origin> {
+    match &document.value {
+        Value::Text(said) if said == text || said.ends_with(&format!("={text}")) => Some(document.origin.clone()),
+        Value::List(items) => items.iter().find_map(|item| origin(item, text)),
+        Value::Map(entries) => entries.iter().find_map(|entry| origin(&entry.value, text)),
+        _ => None,
+    }
 }
 
 /// Reads the models and resolves the configuration as the container will, so that whatever is wrong is said before an
 /// image is made; and adds to each model the files that must stand beside it.
 fn check(
-    configuration: &ConversionConfig,
-    files: &mut [FoundFile],
+    configuration: ConversionConfig,
+    mut files: Vec<FoundFile>,
     mut notes: Vec<Note>,
-) -> Result<Vec<Note>, GatherError> {
+) -> Result<Gathered, GatherError> {
     let mut paths = files.iter().map(|file| FileReference::new(file.path.to_string_lossy()));
     let found = configuration.with_files(&mut |_, file| paths.next().unwrap_or_else(|| file.clone()));
     let mut models = BTreeMap::new();
@@ -183,9 +295,33 @@ fn check(
         let beside = model.beside.iter().map(|(path, _)| (path.to_string_lossy().into_owned(), folder.join(path)));
         file.companions = beside.collect();
     }
-    let (_, more) = load::resolved(&found, &models)?;
+    let (resolved, more) = load::resolved(&found, &models)?;
     notes.extend(more);
-    Ok(notes)
+    let mut unsupported = Vec::new();
+    for (stage, written) in resolved.stages.iter().zip(&configuration.stages) {
+        let Some(Content::Onnx(model)) = models.get(&stage.name).map(|model| &model.content) else { continue };
+        let rewritten = operate::rewrite(model, stage, PreprocessingPlace::Model)?;
+        let refusals = refusals(&rewritten, &stage.settings.rvc2);
+        if !refusals.is_empty() {
+            unsupported.push((written.model.path.clone(), refusals));
+        }
+    }
+    Ok(Gathered { configuration, files, notes, unsupported })
+}
+
+/// Lists what surely fails on every way that is open to a model.
+fn refusals(rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
+    let of = |front_end| support::unsupported(&rewritten.model, front_end);
+    match options.front_end {
+        FrontEndChoice::Only(FrontEnd::Importer) => of(support::FrontEnd::Importer),
+        FrontEndChoice::Only(FrontEnd::Mo) => of(support::FrontEnd::ModelOptimizer),
+        FrontEndChoice::Auto if rewritten.need != Need::Nothing || !options.mo_args.is_empty() => {
+            of(support::FrontEnd::ModelOptimizer)
+        }
+        // Where the importer fails, the Model Optimizer is tried.
+        FrontEndChoice::Auto if of(support::FrontEnd::ModelOptimizer).is_empty() => Vec::new(),
+        FrontEndChoice::Auto => of(support::FrontEnd::Importer),
+    }
 }
 
 fn empty() -> Tree {
@@ -250,7 +386,10 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
 
         let error = gather(&words(Some(path), &[]), &folders).unwrap_err();
-        assert!(matches!(error, GatherError::Missing { .. }), "{error}");
+        // Both at once, each with its place.
+        for problem in ["1:14: `net.xml` does not exist", "2:12: `net.bin` does not exist"] {
+            assert!(error.to_string().contains(problem), "{error}");
+        }
         for place in [SHARED, ".", "configs dir"] {
             for name in ["net.xml", "net.bin"] {
                 fs::write(folder.path().join(place).join(name), "").unwrap();

@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use super::collect;
 use super::convert::{self, ConvertError, Output};
-use super::dispatch::Listener;
+use super::dispatch::{DispatchError, Listener};
+use super::workplace::Workplace;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{self, ExchangeError, Order, Outcome, Report};
@@ -29,9 +30,6 @@ const TOOLS_LIMIT: ByteSize = ByteSize::new(1 << 20);
 
 /// Where tools keep what they need for a while.
 const SCRATCH: &str = "/tmp";
-
-/// A tool that takes longer hangs: the largest networks that a MyriadX can hold take minutes.
-const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How an order was carried out. Why it failed stands in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +68,21 @@ impl Hint for InsideError {
     }
 }
 
-/// Carries out the order in the file `order`, and writes the report beside it. `image` is what the image knows of itself.
+/// Carries out the order in the file `order`, and writes the report beside it. `image` is what the image knows of itself;
+/// no tool may run longer than `time`.
 ///
 /// # Errors
 /// The order cannot be read, or the report cannot be written; every other failure is in the report.
-pub fn carry_out(order: &Path, image: Option<Digest>, listener: &dyn Listener) -> Result<Carried, InsideError> {
+pub fn carry_out(
+    order: &Path,
+    image: Option<Digest>,
+    time: Duration,
+    listener: &dyn Listener,
+) -> Result<Carried, InsideError> {
     let folder = order.parent().unwrap_or(Path::new(exchange::FOLDER));
     let order = Order { image, ..Order::parse(&disk::read(order, ORDER_LIMIT)?)? };
-    let report = run(&order, &folder.join(exchange::OUTPUT), listener)?;
+    let interruption = Interruption::watch().map_err(InsideError::Signals)?;
+    let report = run(&order, &folder.join(exchange::OUTPUT), time, interruption, listener)?;
     disk::write(&folder.join(exchange::REPORT), report.render().as_bytes())?;
     Ok(match report.outcome {
         Outcome::Success { .. } => Carried::Converted,
@@ -85,33 +90,47 @@ pub fn carry_out(order: &Path, image: Option<Digest>, listener: &dyn Listener) -
     })
 }
 
-/// Carries out a plan here and now, and puts the result in place.
+/// Carries out a plan here and now, and puts the result in place. No tool may run longer than `time`.
 ///
 /// # Errors
 /// The result has no place, or the conversion fails.
-pub fn convert(plan: &ConversionPlan, image: Option<Digest>, listener: &dyn Listener) -> Result<Output, ConvertError> {
+pub fn convert(
+    plan: &ConversionPlan,
+    image: Option<Digest>,
+    time: Duration,
+    listener: &dyn Listener,
+) -> Result<Output, ConvertError> {
     collect::check_place(&plan.output)?;
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     disk::create_folder(parent)?;
-    let folder = TemporaryFolder::create_in(parent)?;
+    let folder = Workplace::in_folder(parent)?;
     let made = folder.path().join(exchange::OUTPUT);
     disk::create_folder(&made)?;
     let order = Order { image, ..plan.order.clone() };
-    let report = run(&order, &made, listener)?;
+    let interruption = Interruption::watch().map_err(InsideError::Signals)?;
+    let report = run(&order, &made, time, interruption.clone(), listener)?;
+    if let (Outcome::Failure(_), Some(signal)) = (&report.outcome, interruption.signal()) {
+        return Err(DispatchError::Interrupted(signal).into());
+    }
     convert::settle(plan, &made, report)
 }
 
-fn run(order: &Order, output: &Path, listener: &dyn Listener) -> Result<Report, InsideError> {
+fn run(
+    order: &Order,
+    output: &Path,
+    time: Duration,
+    interruption: Interruption,
+    listener: &dyn Listener,
+) -> Result<Report, InsideError> {
     let text = disk::read(Path::new(tools::PLACE), TOOLS_LIMIT)?;
     let tools = Tools::parse(&String::from_utf8_lossy(&text))?;
     let scratch = TemporaryFolder::create_in(Path::new(SCRATCH))?;
-    let interruption = Interruption::watch().map_err(InsideError::Signals)?;
     let log = |line: &str| listener.noise(line);
     let workshop = Workshop {
         tools,
         output: output.to_owned(),
         scratch: scratch.path().to_owned(),
-        bounds: Bounds { time: PATIENCE, interruption },
+        bounds: Bounds { time, interruption },
         progress: listener.progress(),
         log: &log,
     };

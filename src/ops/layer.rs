@@ -113,6 +113,13 @@ pub enum LayerError {
     Store(#[from] StoreError),
 }
 
+impl LayerError {
+    /// Returns whether the lock or the recipe is to blame: on every machine the same would happen.
+    pub(super) fn is_about_the_project(&self) -> bool {
+        !matches!(self, Self::RecipeFile { .. } | Self::Disk(_) | Self::Tree(_) | Self::Store(_))
+    }
+}
+
 impl Hint for LayerError {
     fn hints(&self) -> Vec<String> {
         match self {

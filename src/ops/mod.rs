@@ -14,3 +14,4 @@ pub mod obtain;
 pub mod ready;
 pub mod store;
 mod tree;
+mod workplace;

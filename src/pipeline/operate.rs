@@ -14,7 +14,8 @@ use crate::hint::Hint;
 use crate::invocation::front_end::Need;
 use crate::onnx::{self, BindError, Model, SaveError, SelectError};
 use crate::surgery::{
-    self, DeadCode, FreeInitializers, InputPreprocessing, LowerHardSigmoid, Operation, Pass, Preprocess, SurgeryError,
+    self, DeadCode, FreeInitializers, InputPreprocessing, LowerHardSigmoid, Operation, Pass, PlainDomain, Preprocess,
+    SurgeryError,
 };
 
 /// A model that is ready for the vendor's tools.
@@ -112,6 +113,39 @@ fn operate_onnx(
     place: PreprocessingPlace,
     source: PathBuf,
 ) -> Result<OperatedModel, OperateError> {
+    let Rewritten { model, operations, need, changed } = rewrite(original, stage, place)?;
+    let nodes = model.graph().node.iter().map(node).collect();
+    let path = if changed {
+        let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
+        let mut file = disk::NewFile::create(&path)?;
+        model.write_to(&mut file).map_err(Box::new)?;
+        file.commit()?;
+        path
+    } else {
+        source
+    };
+    let rewritings = operations.into_iter().map(rewriting).collect();
+    Ok(OperatedModel { network: Network::Onnx(path), rewritings, need, nodes, warnings: Vec::new() })
+}
+
+/// An ONNX model as the vendor's tools will see it.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The model.
+    pub model: Model,
+    /// What was rewritten.
+    pub operations: Vec<Operation>,
+    /// What only the Model Optimizer can do.
+    pub need: Need,
+    /// Whether it differs from the original at all.
+    pub changed: bool,
+}
+
+/// Cuts, binds and rewrites an ONNX model as its stage wants, in memory alone.
+///
+/// # Errors
+/// The model cannot be cut, bound or rewritten as the configuration wants.
+pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Rewritten, OperateError> {
     let mut changed = false;
     let wanted: Vec<String> = stage.outputs.iter().map(|output| output.name.clone()).collect();
     let outputs: Vec<String> = original.outputs().into_iter().map(|output| output.name).collect();
@@ -147,22 +181,10 @@ fn operate_onnx(
         // The device does it, as the archive says.
         PreprocessingPlace::Archive => BTreeMap::new(),
     });
-    let passes: [&dyn Pass; 4] = [&FreeInitializers, &preprocess, &LowerHardSigmoid, &DeadCode];
+    let passes: [&dyn Pass; 5] = [&FreeInitializers, &PlainDomain, &preprocess, &LowerHardSigmoid, &DeadCode];
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
-
-    let nodes = model.graph().node.iter().map(node).collect();
-    let path = if changed {
-        let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
-        let mut file = disk::NewFile::create(&path)?;
-        model.write_to(&mut file).map_err(Box::new)?;
-        file.commit()?;
-        path
-    } else {
-        source
-    };
-    let rewritings = operations.into_iter().map(rewriting).collect();
-    Ok(OperatedModel { network: Network::Onnx(path), rewritings, need, nodes, warnings: Vec::new() })
+    Ok(Rewritten { model, operations, need, changed })
 }
 
 /// Returns what is done to each input that anything is done to.

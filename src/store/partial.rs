@@ -68,6 +68,16 @@ impl Store {
     }
 }
 
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Nothing is worth keeping where nothing came. Best effort: an empty file is in nobody's way.
+        if self.length() == ByteSize::default() {
+            let _ = disk::remove_file(&self.path.with_extension("from"));
+            let _ = disk::remove_file(&self.path);
+        }
+    }
+}
+
 /// Returns the key of the lock that the one who brings a blob holds.
 pub(super) fn key(digest: &Digest) -> String {
     format!("fetch {}", digest.hex())

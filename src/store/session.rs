@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::disk::{self, DiskError, File, FileLock, Sharing};
+use crate::disk::{self, DiskError, File, FileLock, Fleeting, Sharing};
 use crate::units::ByteSize;
 
 /// More than any session writes; a larger `uses` file is not ours.
@@ -30,6 +30,7 @@ pub(super) struct Session {
     _lock: FileLock,
     uses: Mutex<Uses>,
     counter: AtomicU64,
+    _fleeting: Fleeting,
 }
 
 struct Uses {
@@ -51,7 +52,9 @@ impl Session {
             .map_err(|source| DiskError::new("create folder", &scratch, source))?;
         let lock = FileLock::wait(&folder.path().join("lock"), Sharing::Alone)?;
         let uses = Uses { file: disk::append(&folder.path().join("uses"))?, noted: BTreeSet::new() };
-        let session = Self { folder: folder.keep(), _lock: lock, uses: Mutex::new(uses), counter: AtomicU64::new(0) };
+        let fleeting = Fleeting::note(folder.path());
+        let (uses, counter) = (Mutex::new(uses), AtomicU64::new(0));
+        let session = Self { folder: folder.keep(), _lock: lock, uses, counter, _fleeting: fleeting };
         let dead = session.bury_the_dead(&scratch)?;
         drop(gate);
         for folder in dead {

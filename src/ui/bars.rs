@@ -55,6 +55,13 @@ impl Bars {
         Self { verbosity, shown }
     }
 
+    /// Removes the bars.
+    pub fn clear(&self) {
+        if let Shown::Bars { bars, .. } = &self.shown {
+            let _ = bars.clear();
+        }
+    }
+
     /// Writes a line above the bars.
     pub fn line(&self, text: &str) {
         match &self.shown {

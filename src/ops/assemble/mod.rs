@@ -311,6 +311,23 @@ impl Hint for AssembleError {
     }
 }
 
+impl AssembleError {
+    /// Returns whether the lock or the recipe is to blame: on every machine the same would happen.
+    pub fn is_about_the_project(&self) -> bool {
+        match self {
+            Self::Debian { .. }
+            | Self::Wheel { .. }
+            | Self::Archive { .. }
+            | Self::Overlap { .. }
+            | Self::Libraries { .. }
+            | Self::Different { .. }
+            | Self::Pattern(_) => true,
+            Self::Layer { source, .. } => source.is_about_the_project(),
+            _ => false,
+        }
+    }
+}
+
 /// Names each library with the first file that needs it, as one missing package may leave hundreds of files without it.
 fn list(missing: &[Unresolved]) -> String {
     let mut files: BTreeMap<&str, Vec<&ImagePath>> = BTreeMap::new();

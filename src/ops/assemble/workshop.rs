@@ -133,9 +133,11 @@ impl<'a> Workshop<'a> {
         if let Some(artifact) = layer.content.artifacts.get(artifact_index) {
             let staged = bench.layer.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(staged) = staged {
+                // An artifact that is to be fetched first is no failure to be told.
+                let opened = open(artifact, self.job.store)?;
                 let subject = Subject::Unpack(artifact.id.to_string());
                 self.job.progress.started(&subject, Some(artifact.size));
-                let result = unpack(artifact, artifact_index, layer, &staged, self.job.store);
+                let result = unpack(artifact, artifact_index, layer, &staged, opened);
                 self.job.progress.ended(&subject, &result);
                 result?;
             }
@@ -173,9 +175,8 @@ fn unpack(
     index: usize,
     layer: &LayerPlan,
     staged: &Layer<'_>,
-    store: &Store,
+    (path, mut file): (PathBuf, File),
 ) -> Result<(), AssembleError> {
-    let (path, mut file) = open(artifact, store)?;
     if layer.expected.is_none() {
         verify(artifact, &mut file)?;
     }

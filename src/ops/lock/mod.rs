@@ -210,6 +210,24 @@ impl Hint for LockingError {
     }
 }
 
+impl LockingError {
+    /// Returns whether something could not be had, so that the network or the machine is to blame, not the project.
+    pub fn is_about_the_machine(&self) -> bool {
+        let obtaining = match self {
+            Self::Debian { source, .. } => match &**source {
+                DebianLockError::Obtain(error) => Some(error),
+                _ => None,
+            },
+            Self::Python { source, .. } => match &**source {
+                PythonLockError::Obtain(error) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        };
+        matches!(obtaining, Some(ObtainError::Fetch { .. } | ObtainError::Read { .. } | ObtainError::Content { .. }))
+    }
+}
+
 /// What a part of a resolution adds to a layer.
 type Parts = BTreeMap<LayerName, Vec<Artifact>>;
 
