@@ -176,9 +176,10 @@ impl Hint for ProcessError {
             Self::Killed { .. } => {
                 vec!["raise `--memory`, or lower `rvc2.n_workers`, so that fewer compiles run at once".to_owned()]
             }
-            Self::TimeLimit { .. } => {
-                vec!["look at the last lines of the log: a tool that works prints where it is".to_owned()]
-            }
+            Self::TimeLimit { .. } => vec![
+                "give it more time: set `MODELCONVERTER_TOOL_TIMEOUT` to a number of seconds".to_owned(),
+                "or look at the last lines of the log: a tool that works prints where it is".to_owned(),
+            ],
             Self::Start { .. } => vec!["the image lacks this tool: build it again with `image build`".to_owned()],
             Self::Failed { .. } | Self::Signal { .. } | Self::Interrupted { .. } | Self::Lost { .. } => Vec::new(),
         }
