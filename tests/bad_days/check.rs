@@ -109,8 +109,18 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Starts a command in a process group of its own, as a shell does.
+/// Starts a command in a process group of its own, as a shell does. The program leaves signals alone that are ignored
+/// when it starts, and whoever started the tests may have ignored them, so they are given their defaults.
 pub fn start(command: &mut Command) -> Child {
+    let defaults = || {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: touches no memory.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: what runs between fork and exec calls nothing but `signal`, which may be called there.
+    unsafe { command.pre_exec(defaults) };
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -183,6 +183,8 @@ fn interrupted_while_compiling() {
     {
         let folder = folder();
         let made_up = made_up();
+        // Another run of the tests must not be taken for this one.
+        let seconds = &format!("{seconds}{}", std::process::id());
         let name = format!("hangs_{seconds}.onnx");
         model(folder.path(), &name);
         model(folder.path(), "good.onnx");
@@ -210,16 +212,18 @@ fn interrupted_while_compiling() {
 fn killed_while_compiling() {
     let folder = folder();
     let made_up = made_up();
-    model(folder.path(), "hangs_52621.onnx");
+    let seconds = &format!("52621{}", std::process::id());
+    let hanging = &format!("hangs_{seconds}.onnx");
+    model(folder.path(), hanging);
     model(folder.path(), "good.onnx");
     let run = |name: &str| convert(folder.path(), &made_up.store, &made_up.project, name);
     succeed(&mut run("good.onnx"));
     let before = fs::read(folder.path().join("output/result/good.superblob")).unwrap();
-    let mut child = start(run("hangs_52621.onnx").arg("--verbose"));
-    wait_for(&mut child, "compiling for 52621 s");
+    let mut child = start(run(hanging).arg("--verbose"));
+    wait_for(&mut child, &format!("compiling for {seconds} s"));
     signal(&child, libc::SIGKILL);
     child.wait().unwrap();
-    until("the tool is gone", || !runs(&["sleep", "52621"]));
+    until("the tool is gone", || !runs(&["sleep", seconds]));
     assert_eq!(fs::read(folder.path().join("output/result/good.superblob")).unwrap(), before);
     succeed(&mut run("good.onnx"));
     assert_eq!(names(&folder.path().join("output")), ["result"], "what the dead process left is gone");
