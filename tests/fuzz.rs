@@ -1,0 +1,178 @@
+//! Bytes of strangers, changed at random: no reader panics, and none takes memory out of proportion to what it reads.
+//!
+//! A run of the tests makes a few thousand executions of each target. A million:
+//!
+//! ```sh
+//! MODELCONVERTER_FUZZ_EXECUTIONS=1000000 cargo test --release --test fuzz -- --nocapture
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "fuzz/harness.rs"]
+mod harness;
+#[path = "support/onnx_builder.rs"]
+mod onnx_builder;
+#[path = "support/tiny_blob.rs"]
+mod tiny_blob;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::num::NonZeroU32;
+
+use harness::{Allowance, fuzz};
+use modelconverter::config::merge::{self, Override};
+use modelconverter::config::{read, yaml};
+use modelconverter::myriad::{self, Blob, Superblob};
+use modelconverter::nn_archive::{self, Document, Member};
+use modelconverter::onnx::{self, Facts, Model};
+use modelconverter::surgery::{self, DeadCode, FreeInitializers, LowerHardSigmoid, Pass, PlainDomain, support};
+use modelconverter::units::{ByteSize, ShaveCount};
+use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, sizes};
+
+/// Models with everything that a reader may trip over: nested graphs, all kinds of attributes and of data.
+fn models() -> Vec<Vec<u8>> {
+    let nested = Graph::new().node(Node::new("Relu", &["x"], &["inner"])).output("inner", FLOAT, &[]);
+    let control = Graph::new()
+        .input("x", FLOAT, &sizes(&[1, 3]))
+        .initializer(Tensor::raw("c", BOOL, &[], &[1]))
+        .node(Node::new("HardSigmoid", &["x"], &["h"]).float("alpha", 0.1))
+        .node(Node::new("If", &["c"], &["i"]).graph("then_branch", &nested).graph("else_branch", &nested))
+        .node(Node::new("Add", &["h", "i"], &["y"]).domain("ai.onnx"))
+        .output("y", FLOAT, &sizes(&[1, 3]));
+    let convolution = Graph::new()
+        .input("img", FLOAT, &[Dim::Symbol("batch"), Dim::Size(3), Dim::Unknown, Dim::Size(8)])
+        .initializer(Tensor::floats("w", &[2, 3, 1, 1], &[0.5, 1.0, -1.0, 2.0, 0.25, 0.0]))
+        .initializer(Tensor::raw(
+            "shape",
+            INT64,
+            &[2],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
+        ))
+        .node(Node::new("Conv", &["img", "w"], &["c"]).ints("kernel_shape", &[1, 1]).ints("pads", &[0, 0, 0, 0]))
+        .node(Node::new("Shape", &["c"], &["s"]))
+        .node(Node::new("Reshape", &["c", "shape"], &["r"]))
+        .node(Node::new("Transpose", &["r"], &["t"]).ints("perm", &[1, 0]))
+        .output("t", FLOAT, &[Dim::Unknown, Dim::Size(1)])
+        .output("s", INT64, &sizes(&[4]));
+    vec![onnx_builder::Model::new(control).bytes(), onnx_builder::Model::new(convolution).opset(13).bytes()]
+}
+
+#[test]
+fn onnx_models() {
+    let passes: [&dyn Pass; 4] = [&FreeInitializers, &PlainDomain, &LowerHardSigmoid, &DeadCode];
+    let shapes = BTreeMap::from([("img".to_owned(), vec![1, 3, 8, 8])]);
+    let allowance = Allowance { base: 4 << 20, factor: 2_000 };
+    fuzz("onnx", &models(), &["Conv", "If", "Reshape", "ai.onnx", "batch"], allowance, |bytes| {
+        let Ok(model) = Model::parse(bytes.to_vec().into()) else { return false };
+        let _ = Facts::of(&model);
+        let names: Vec<String> = model.outputs().into_iter().map(|output| output.name).rev().collect();
+        let _ = onnx::select_outputs(&model, &names);
+        let bound = onnx::bind_shapes(&model, &shapes).unwrap_or(model);
+        let Ok((rewritten, _)) = surgery::operate(bound, &passes) else { return true };
+        support::unsupported(&rewritten, support::FrontEnd::Importer);
+        let saved = rewritten.save();
+        assert_eq!(Model::parse(saved.into()).expect("what was written is read"), rewritten);
+        true
+    });
+}
+
+/// Configurations of every shape.
+fn configurations() -> Vec<Vec<u8>> {
+    let texts = [
+        "input_model: m.onnx\nshape: [1, 3, 8, 8]\nmean_values: imagenet\nencoding: {from: RGB, to: BGR}\n",
+        "stages:\n  a:\n    input_model: m.onnx\n    inputs:\n      - {name: x, layout: NCHW, calibration: random}\n  b:\n    input_model: n.xml\n    outputs: [{name: y}]\nrvc2: {superblob: false, number_of_shaves: 6, mo_args: [\"--a\", '5']}\n",
+        "input_model: m.onnx\nrvc4: {encodings: {activation_encodings: {x: [{bitwidth: 8}]}, param_encodings: {}}}\nhailo: {alls: [a, b]}\nonnx_optimizations: all\n",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+const YAML: [&str; 14] =
+    ["&a ", "*a", "!!binary ", "- ", ": ", "null", "[", "{", "\"", "\n  ", "? ", "1e999", "0x", "\u{feff}"];
+
+#[test]
+fn configurations_in_yaml() {
+    fuzz("config", &configurations(), &YAML, Allowance { base: 4 << 20, factor: 4_000 }, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        yaml::parse(text, "f.yaml").and_then(|tree| read::read(&tree)).is_ok()
+    });
+}
+
+#[test]
+fn overrides() {
+    let corpus = [
+        "inputs.0.shape\0[1,3,8,8]\0rvc2.superblob\0False",
+        "inputs.+.name\0y\0mean_values\0(127.5, -.5, 1e-3)",
+        "encoding\0{'from': 'RGB', \"to\": \"BGR\"}\0onnx_optimizations\0none",
+    ];
+    let corpus: Vec<Vec<u8>> = corpus.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let words = ["\0", ".", "+", "[", "(", "{", "'", "\\x", "\\u{0}", "None", "99999999999999999999", "1_0", "0b"];
+    fuzz("overrides", &corpus, &words, Allowance { base: 4 << 20, factor: 4_000 }, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        let words: Vec<String> = text.split('\0').map(str::to_owned).collect();
+        let document = yaml::parse("input_model: m.onnx\ninputs: [{name: x}]\n", "f.yaml").unwrap();
+        Override::pairs(&words)
+            .and_then(|pairs| merge::merge(document, &pairs))
+            .and_then(|tree| read::read(&tree))
+            .is_ok()
+    });
+}
+
+const CONFIG_JSON: &str = r#"{"config_version": "1.0", "model": {"metadata": {"name": "m", "path": "m.blob"},
+    "inputs": [{"name": "x", "dtype": "uint8", "input_type": "image", "shape": [1, 3, 4, 5], "layout": "NCHW",
+        "preprocessing": {"mean": [0, 0, 0], "scale": [1, 1, 1], "dai_type": "BGR888p"}}],
+    "outputs": [{"name": "y", "dtype": "float16", "shape": [1, 2], "layout": "NC"}],
+    "heads": [{"parser": "P", "outputs": ["y"], "metadata": {"classes": ["a"], "n_classes": 1}}]}}"#;
+
+/// Archives in several compressions, and one without.
+fn archives() -> Vec<Vec<u8>> {
+    let document = Document::parse(CONFIG_JSON.as_bytes()).unwrap();
+    let blob = tiny_blob::blob(8);
+    let mut content = blob.as_slice();
+    let size = ByteSize::new(blob.len() as u64);
+    let mut members = [Member { name: "m.blob".parse().unwrap(), size, content: &mut content }];
+    let threads = NonZeroU32::MIN;
+    let xz = nn_archive::pack::write(&document, Some(b"{}"), &mut members, threads, Vec::new()).unwrap();
+    let mut plain = Vec::new();
+    liblzma::read::XzDecoder::new(xz.as_slice()).read_to_end(&mut plain).unwrap();
+    // The zeros at the end would get most of the changes.
+    let end = plain.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512) + 1024;
+    plain.truncate(end);
+    vec![plain, xz]
+}
+
+#[test]
+fn nn_archives() {
+    let words = ["ustar", "../", "/", "path=", "config.json", "\"heads\"", "null", "1e999", "\0\0\0\0"];
+    fuzz("nn_archive", &archives(), &words, Allowance { base: 80 << 20, factor: 200 }, |bytes| {
+        let mut take = |_: &_, _, content: &mut dyn Read| io::copy(content, &mut io::sink()).map(|_| ());
+        nn_archive::pack::read(bytes, &mut take).is_ok()
+    });
+}
+
+#[test]
+fn documents_of_nn_archives() {
+    let words = ["null", "\"extra\": 1,", "[", "{", "NCHW", "1e999", "-1", "\\ud800", "float16", "image", "RGB888i"];
+    let corpus = [CONFIG_JSON.as_bytes().to_vec()];
+    fuzz("nn_archive_config", &corpus, &words, Allowance { base: 4 << 20, factor: 200 }, |bytes| {
+        Document::parse(bytes).is_ok()
+    });
+}
+
+#[test]
+fn superblobs_and_blobs() {
+    let base = tiny_blob::blob(8);
+    let patches: BTreeMap<ShaveCount, Vec<u8>> = ShaveCount::all()
+        .filter(|shaves| *shaves != ShaveCount::EIGHT)
+        .map(|shaves| (shaves, myriad::difference::Differ::new(&base).patch(&tiny_blob::blob(shaves.get().into()))))
+        .collect();
+    let corpus = [myriad::superblob::write(&base, &patches).unwrap()];
+    fuzz("superblob", &corpus, &["BSDIFF40", "BZh9"], Allowance { base: 80 << 20, factor: 100 }, |bytes| {
+        let Ok(superblob) = Superblob::parse(bytes) else { return false };
+        // The first, the last and the base: the others are read by the same code.
+        for shaves in ShaveCount::all().filter(|shaves| matches!(shaves.get(), 1 | 8 | 16)) {
+            let _ = superblob.blob(shaves).map(|blob| Blob::parse(&blob).is_ok());
+        }
+        true
+    });
+    fuzz("blob", &[base], &[], Allowance { base: 4 << 20, factor: 100 }, |bytes| Blob::parse(bytes).is_ok());
+}
