@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -156,6 +157,27 @@ pub fn open_regular(path: &Path) -> Result<File, DiskError> {
 /// Reads a whole file of at most `limit`.
 pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
     read_open(open(path)?, path, limit)
+}
+
+/// Returns the contents of a file of at most `limit`. A large file is mapped: it takes memory only where it is looked at,
+/// and only as long as the system has memory to spare.
+///
+/// Whoever shortens a mapped file meanwhile ends this process with SIGBUS, so this is for what users hand over to be
+/// read, never for the store.
+pub fn map(path: &Path, limit: ByteSize) -> Result<Bytes, DiskError> {
+    /// Below this, one copy costs less than the faults of the pages.
+    const MAPPED_FROM: u64 = 4 << 20;
+    let file = open(path)?;
+    let metadata = file.metadata().map_err(refused("read", path))?;
+    if metadata.len() > limit.bytes() {
+        return Err(DiskError::TooLarge { path: path.to_owned(), limit });
+    }
+    if !metadata.is_file() || metadata.len() < MAPPED_FROM {
+        return read_open(file, path, limit).map(Bytes::from);
+    }
+    // SAFETY: the mapping is private and read-only; what happens when others change the file is said above.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(refused("map", path))?;
+    Ok(Bytes::from_owner(map))
 }
 
 /// Reads a whole file of at most `limit` that a stranger made, if there is one; see [`open_regular`].

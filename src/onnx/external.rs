@@ -1,10 +1,21 @@
 //! Tensors whose elements are in other files (ONNX IR specification, "External Tensor Data").
 //!
-//! Owns reading the description. Must not open anything: whoever does must refuse what leaves the model's folder.
+//! Owns reading and writing the description, and moving elements between a model and the files beside it. Must not open
+//! anything: whoever does must refuse what leaves the model's folder.
 
-use super::check::visit_tensors;
-use super::proto::{DataLocation, TensorProto};
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::check::{self, visit_tensors};
+use super::proto::{AttributeProto, DataLocation, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 use super::{Model, OnnxError};
+
+/// Elements in a file of their own begin at multiples of this, so that readers can map them.
+const ALIGNMENT: u64 = 4096;
+
+/// Tensors of fewer bytes stay in the model: the tools look at shapes, axes and the like before they load weights.
+const SMALLEST_OUTSIDE: usize = 1024;
 
 /// Where the elements of one tensor are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +81,87 @@ pub(super) fn read(tensor: &TensorProto, what: &str) -> Result<Option<ExternalDa
         length: number("length", "the length is no number")?,
         whereabouts: Whereabouts::of(location),
     }))
+}
+
+/// Puts the elements of every external tensor into the model. They are shared with `files`, by location, not copied.
+///
+/// # Errors
+/// A file is missing, or is too short for a tensor.
+pub(super) fn embed(mut model: Model, files: &BTreeMap<String, Bytes>) -> Result<Model, OnnxError> {
+    let mut failure = None;
+    visit_mut(&mut model, &mut |tensor| {
+        if let Err(error) = embed_one(tensor, files) {
+            failure.get_or_insert(error);
+        }
+    });
+    failure.map_or(Ok(()), Err)?;
+    check::model(&model)?;
+    Ok(model)
+}
+
+fn embed_one(tensor: &mut TensorProto, files: &BTreeMap<String, Bytes>) -> Result<(), OnnxError> {
+    let what = format!("tensor `{}`", tensor.name());
+    let Some(data) = read(tensor, &what)? else { return Ok(()) };
+    let bad = |reason| OnnxError::BadExternalData { what: what.clone(), reason };
+    let file = files.get(&data.location).ok_or_else(|| bad("its file is missing"))?;
+    let start = usize::try_from(data.offset).unwrap_or(usize::MAX);
+    let rest = file.len().checked_sub(start).ok_or_else(|| bad("it begins behind the end of its file"))?;
+    let length = data.length.map_or(Some(rest), |length| usize::try_from(length).ok().filter(|length| *length <= rest));
+    let length = length.ok_or_else(|| bad("it ends behind the end of its file"))?;
+    tensor.raw_data = Some(file.slice(start..start + length));
+    tensor.external_data = Vec::new();
+    tensor.data_location = None;
+    Ok(())
+}
+
+/// Moves the elements of every large tensor of the main graph out of the model, into one file at `location`. Returns the
+/// model and what that file consists of, in order, without copying any of it.
+pub(super) fn detach(mut model: Model, location: &str) -> (Model, Vec<Bytes>) {
+    let (mut pieces, mut end) = (Vec::new(), 0_u64);
+    for tensor in &mut model.graph.initializer {
+        let Some(raw) = tensor.raw_data.take_if(|raw| raw.len() >= SMALLEST_OUTSIDE) else { continue };
+        let start = end.next_multiple_of(ALIGNMENT);
+        // Less than one unit of alignment.
+        pieces.push(Bytes::from(vec![0; usize::try_from(start - end).unwrap_or(0)]));
+        end = start + raw.len() as u64;
+        let entry = |key: &str, value: String| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value) };
+        tensor.external_data = vec![
+            entry("location", location.to_owned()),
+            entry("offset", start.to_string()),
+            entry("length", raw.len().to_string()),
+        ];
+        tensor.data_location = Some(DataLocation::External as i32);
+        pieces.push(raw);
+    }
+    (model, pieces)
+}
+
+/// Calls `visit` for every tensor in the model, wherever it is.
+fn visit_mut(model: &mut Model, visit: &mut dyn FnMut(&mut TensorProto)) {
+    graph_mut(&mut model.graph, visit);
+    for function in &mut model.proto.functions {
+        function.node.iter_mut().for_each(|node| node_mut(node, visit));
+        function.attribute_proto.iter_mut().for_each(|attribute| attribute_mut(attribute, visit));
+    }
+}
+
+fn graph_mut(graph: &mut GraphProto, visit: &mut dyn FnMut(&mut TensorProto)) {
+    graph.initializer.iter_mut().for_each(&mut *visit);
+    let sparse = graph.sparse_initializer.iter_mut();
+    sparse.flat_map(|tensor| tensor.values.iter_mut().chain(&mut tensor.indices)).for_each(&mut *visit);
+    graph.node.iter_mut().for_each(|node| node_mut(node, visit));
+}
+
+fn node_mut(node: &mut NodeProto, visit: &mut dyn FnMut(&mut TensorProto)) {
+    node.attribute.iter_mut().for_each(|attribute| attribute_mut(attribute, visit));
+}
+
+fn attribute_mut(attribute: &mut AttributeProto, visit: &mut dyn FnMut(&mut TensorProto)) {
+    attribute.t.as_deref_mut().into_iter().chain(&mut attribute.tensors).for_each(&mut *visit);
+    let sparse = attribute.sparse_tensor.as_deref_mut().into_iter().chain(&mut attribute.sparse_tensors);
+    sparse.flat_map(|tensor| tensor.values.iter_mut().chain(&mut tensor.indices)).for_each(&mut *visit);
+    let graphs = attribute.g.as_deref_mut().into_iter().chain(&mut attribute.graphs);
+    graphs.for_each(|graph| graph_mut(graph, visit));
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! ONNX models: read from bytes, checked, looked at, changed, and written again.
 //!
 //! Owns the model as a value. A [`Model`] is valid by construction: its graph exists, every value has one producer that
-//! comes before its readers, every tensor has the elements its dimensions promise. External data is described, never
-//! opened. What should be changed, and why, is decided elsewhere. Follows the ONNX IR specification
+//! comes before its readers, every tensor has the elements its dimensions promise. External data is described, and taken
+//! in as bytes that somebody else has read. What should be changed, and why, is decided elsewhere. Follows the ONNX IR specification
 //! (versions 3 to 13) over the types in [`proto`].
 
 mod bind;
@@ -317,6 +317,21 @@ impl Model {
     /// Returns the tensors whose elements are in other files, wherever they are in the model, in order.
     pub fn external_data(&self) -> Vec<ExternalData> {
         external::list(self)
+    }
+
+    /// Returns the model with the elements of its external tensors in itself, shared with `files`: the contents of each
+    /// file that [`Model::external_data`] names, by location.
+    ///
+    /// # Errors
+    /// A file is missing, or is too short for a tensor.
+    pub fn with_external_data(self, files: &BTreeMap<String, Bytes>) -> Result<Self, OnnxError> {
+        external::embed(self, files)
+    }
+
+    /// Returns the model without its weights, which it expects in a file at `location` beside it, and the pieces of that
+    /// file in order. This is how a model is written that has more bytes than one file may have.
+    pub fn without_weights(&self, location: &str) -> (Self, Vec<Bytes>) {
+        external::detach(self.clone(), location)
     }
 
     /// Returns the model with another main graph.

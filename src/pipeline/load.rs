@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::ir::{self, IrError};
@@ -30,9 +31,9 @@ pub struct LoadedModel {
     /// Its file name, with harmless letters.
     pub file_name: String,
     /// The bytes of its main file.
-    pub bytes: bytes::Bytes,
+    pub bytes: Bytes,
     /// Files beside it that belong to it: path relative to the model, and bytes.
-    pub beside: Vec<(PathBuf, Vec<u8>)>,
+    pub beside: Vec<(PathBuf, Bytes)>,
     /// The digest of each file, by name.
     pub digests: BTreeMap<String, Digest>,
     /// What it is.
@@ -42,7 +43,7 @@ pub struct LoadedModel {
 /// What a model is.
 #[derive(Debug)]
 pub enum Content {
-    /// An ONNX model.
+    /// An ONNX model, with all its tensors in itself.
     Onnx(Box<Model>),
     /// An IR.
     Ir,
@@ -118,18 +119,20 @@ impl Hint for LoadError {
 /// A file is missing or no model.
 pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
     let path = Path::new(stage.model.path.as_str());
-    let bytes = bytes::Bytes::from(disk::read(path, MODEL_LIMIT)?);
+    let bytes = disk::map(path, MODEL_LIMIT)?;
     let (content, beside) = match stage.model.kind {
         ModelKind::Onnx => {
             let onnx = |error| LoadError::Onnx { path: path.to_owned(), source: Box::new(error) };
             let model = Model::parse(bytes.clone()).map_err(onnx)?;
-            let beside = external_files(&model, path)?;
+            let files = external_files(&model, path)?;
+            let model = model.with_external_data(&files).map_err(onnx)?;
+            let beside = files.into_iter().map(|(location, bytes)| (PathBuf::from(location), bytes)).collect();
             (Content::Onnx(Box::new(model)), beside)
         }
         ModelKind::Ir => {
             let weights = stage.model.weights.as_ref();
             let place = weights.map_or_else(|| path.with_extension("bin"), |weights| PathBuf::from(weights.as_str()));
-            (Content::Ir, vec![(path.with_extension("bin"), disk::read(&place, WEIGHTS_LIMIT)?)])
+            (Content::Ir, vec![(path.with_extension("bin"), disk::map(&place, WEIGHTS_LIMIT)?)])
         }
         kind @ ModelKind::Tflite => return Err(LoadError::Kind { kind }),
     };
@@ -144,19 +147,22 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
     Ok(LoadedModel { name, file_name, bytes, beside, digests, content })
 }
 
-/// Reads the files that hold tensors of the model, each once.
-fn external_files(model: &Model, path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, LoadError> {
+/// Reads the files that hold tensors of the model, each once, by location. They must be below the model's folder, links
+/// followed.
+fn external_files(model: &Model, path: &Path) -> Result<BTreeMap<String, Bytes>, LoadError> {
     let folder = path.parent().unwrap_or(Path::new(""));
+    let real = |path: &Path| path.canonicalize().map_err(|source| DiskError::new("read", path, source));
     let mut files = BTreeMap::new();
     for data in model.external_data() {
-        if data.whereabouts == Whereabouts::Outside {
+        let file = folder.join(&data.location);
+        if data.whereabouts == Whereabouts::Outside || !real(&file)?.starts_with(real(folder)?) {
             return Err(LoadError::Outside { tensor: data.tensor, location: data.location });
         }
         if !files.contains_key(&data.location) {
-            files.insert(data.location.clone(), disk::read(&folder.join(&data.location), WEIGHTS_LIMIT)?);
+            files.insert(data.location, disk::map(&file, WEIGHTS_LIMIT)?);
         }
     }
-    Ok(files.into_iter().map(|(location, bytes)| (PathBuf::from(location), bytes)).collect())
+    Ok(files)
 }
 
 /// Decides everything that the configuration leaves open, from what the models say.
@@ -208,5 +214,66 @@ fn dimension(dimension: &onnx::Dimension) -> Dimension {
         onnx::Dimension::Known(size) => u64::try_from(*size).map_or(Dimension::Dynamic(None), Dimension::Fixed),
         onnx::Dimension::Symbolic(name) => Dimension::Dynamic(Some(name.clone())),
         onnx::Dimension::Unknown => Dimension::Dynamic(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::onnx::tests::builder;
+
+    /// A folder `model` with a model whose weights are in `data dir/wéights`, and a file outside that folder.
+    fn model_with_weights_outside() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let description = [("location", "data dir/wéights"), ("offset", "4"), ("length", "8")];
+        let graph = builder::Graph::new()
+            .input("x", builder::FLOAT, &builder::sizes(&[2]))
+            .initializer(builder::Tensor::external("w", builder::FLOAT, &[2], &description))
+            .node(builder::Node::new("Add", &["x", "w"], &["y"]))
+            .output("y", builder::FLOAT, &builder::sizes(&[2]));
+        fs::create_dir_all(folder.path().join("model/data dir")).unwrap();
+        fs::write(folder.path().join("model/m.onnx"), builder::Model::new(graph).bytes()).unwrap();
+        fs::write(folder.path().join("weights"), [0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
+        folder
+    }
+
+    fn load_from(folder: &Path) -> Result<LoadedModel, LoadError> {
+        let text = format!("input_model: {}", folder.join("model/m.onnx").display());
+        let config = crate::config::read::read(&crate::config::yaml::parse(&text, "f.yaml").unwrap()).unwrap().config;
+        load(&config.stages[0])
+    }
+
+    #[test]
+    fn weights_in_other_files_become_part_of_the_model() {
+        let folder = model_with_weights_outside();
+        let missing = load_from(folder.path()).unwrap_err().to_string();
+        assert!(missing.contains("data dir/wéights"), "{missing}");
+        fs::copy(folder.path().join("weights"), folder.path().join("model/data dir/wéights")).unwrap();
+        let loaded = load_from(folder.path()).unwrap();
+        assert_eq!(loaded.beside[0].0, Path::new("data dir/wéights"));
+        let Content::Onnx(model) = loaded.content else { panic!("it is ONNX") };
+        assert!(model.external_data().is_empty());
+        assert_eq!(onnx::read_floats(&model.graph().initializer[0]).unwrap(), [1.0, 2.0]);
+        fs::write(folder.path().join("model/data dir/wéights"), [0; 11]).unwrap();
+        let short = load_from(folder.path()).unwrap_err();
+        let cause = std::error::Error::source(&short).unwrap().to_string();
+        assert!(cause.contains("ends behind the end of its file"), "{cause}");
+    }
+
+    #[test]
+    fn links_out_of_the_folder_are_refused_by_name() {
+        let folder = model_with_weights_outside();
+        symlink("../../weights", folder.path().join("model/data dir/wéights")).unwrap();
+        let error = load_from(folder.path()).unwrap_err();
+        let expected = "the tensor `w` of the model is in `data dir/wéights`, outside the model's folder";
+        assert_eq!(error.to_string(), expected);
+        // A link that stays inside is a name like any other.
+        fs::remove_file(folder.path().join("model/data dir/wéights")).unwrap();
+        fs::copy(folder.path().join("weights"), folder.path().join("model/w")).unwrap();
+        symlink("../w", folder.path().join("model/data dir/wéights")).unwrap();
+        assert!(load_from(folder.path()).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! From a model to one that the vendor's tools can take: cut, bound to shapes, rewritten.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -117,15 +118,36 @@ fn operate_onnx(
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
         let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
-        let mut file = disk::NewFile::create(&path)?;
-        model.write_to(&mut file).map_err(Box::new)?;
-        file.commit()?;
+        save(&model, &path, onnx::MAX_MODEL_BYTES)?;
         path
     } else {
         source
     };
     let rewritings = operations.into_iter().map(rewriting).collect();
     Ok(OperatedModel { network: Network::Onnx(path), rewritings, need, nodes, warnings: Vec::new() })
+}
+
+/// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.
+fn save(model: &Model, path: &Path, limit: u64) -> Result<(), OperateError> {
+    if model.saved_len() as u64 <= limit {
+        return save_whole(model, path);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let location = format!("{name}_data");
+    let (model, pieces) = model.without_weights(&location);
+    let data = path.with_file_name(&location);
+    let mut file = disk::NewFile::create(&data)?;
+    for piece in pieces {
+        file.write_all(&piece).map_err(|source| DiskError::new("write", &data, source))?;
+    }
+    file.commit()?;
+    save_whole(&model, path)
+}
+
+fn save_whole(model: &Model, path: &Path) -> Result<(), OperateError> {
+    let mut file = disk::NewFile::create(path)?;
+    model.write_to(&mut file).map_err(Box::new)?;
+    Ok(file.commit()?)
 }
 
 /// An ONNX model as the vendor's tools will see it.
@@ -217,4 +239,38 @@ fn rewriting(operation: Operation) -> Rewriting {
 fn node(node: &onnx::proto::NodeProto) -> Node {
     let label = onnx::node_label(node);
     Node { operator: label.operator, name: label.name, outputs: node.output.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_beyond_the_limit_of_a_file_has_its_weights_beside_it() {
+        use crate::onnx::tests::builder;
+        let weights: Vec<f32> = (0..3000_u16).map(f32::from).collect();
+        let graph = builder::Graph::new()
+            .input("x", builder::FLOAT, &builder::sizes(&[1, 1000]))
+            .initializer(builder::Tensor::floats("w", &[1000], &weights[..1000]))
+            .initializer(builder::Tensor::floats("small", &[1], &[2.0]))
+            .initializer(builder::Tensor::floats("v", &[1000], &weights[2000..]))
+            .node(builder::Node::new("Add", &["x", "w"], &["a"]))
+            .node(builder::Node::new("Mul", &["a", "small"], &["m"]))
+            .node(builder::Node::new("Add", &["m", "v"], &["y"]))
+            .output("y", builder::FLOAT, &builder::sizes(&[1, 1000]));
+        let model = Model::parse(builder::Model::new(graph).bytes().into()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("é m-modified.onnx");
+        save(&model, &path, 1000).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < 1000);
+        let data = std::fs::read(folder.path().join("é m-modified.onnx_data")).unwrap();
+        assert_eq!(data.len(), 4096 + 4000, "the second tensor begins on a page of its own");
+        let bare = Model::parse(std::fs::read(&path).unwrap().into()).unwrap();
+        let locations: Vec<(String, u64)> =
+            bare.external_data().into_iter().map(|data| (data.location, data.offset)).collect();
+        let location = "é m-modified.onnx_data".to_owned();
+        assert_eq!(locations, [(location.clone(), 0), (location.clone(), 4096)]);
+        let whole = bare.with_external_data(&BTreeMap::from([(location, data.into())])).unwrap();
+        assert!(whole.graph().initializer == model.graph().initializer);
+    }
 }
