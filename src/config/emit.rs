@@ -13,7 +13,7 @@ use super::{
     BlobForm, Calibration, CalibrationKeys, ChannelValues, ConversionConfig, DataType, Encoding, EncodingsSource,
     FrozenValue, HailoOptions, InputEntry, InputSettings, LinkSource, Named, Number, Optimization, Origin, OutputEntry,
     ResolvedConfig, ResolvedInput, ResolvedOutput, Rvc2Options, Rvc3Options, Rvc4Options, Setting, Stage,
-    StageSettings, WeightType,
+    StageSettings, Verification, WeightType,
 };
 use crate::nn_archive::Layout;
 
@@ -134,6 +134,7 @@ fn put_settings(document: &mut Document, settings: &StageSettings) {
     document.put("output_remote_url", reference(&settings.output_remote_url));
     document.put("intermediate_outputs_remote_url", reference(&settings.intermediate_outputs_remote_url));
     document.put("put_file_plugin", optional(&settings.put_file_plugin, |name| text(name)));
+    document.put("verification", verification(&settings.verification));
     document.put("rvc2", rvc2(&settings.rvc2));
     document.put("rvc3", rvc3(&settings.rvc3));
     document.put("rvc4", rvc4(&settings.rvc4));
@@ -167,6 +168,19 @@ fn output(entry: &OutputEntry) -> Tree {
     document.put("layout", optional(&entry.layout, layout));
     document.put("data_type", entry.data_type.map_or(Value::Null, named));
     Tree::new(document.value(), entry.origin.clone())
+}
+
+fn verification(block: &Verification) -> Value {
+    let mut document = Document::default();
+    document.put("enabled", Value::Boolean(block.enabled));
+    document.put("device", Value::Boolean(block.device));
+    document.put("samples", Value::Integer(block.samples.into()));
+    document.put("seed", Value::Integer(block.seed.into()));
+    document.put("cosine", number(block.tolerance.cosine));
+    document.put("relative", number(block.tolerance.relative));
+    document.put("absolute", number(block.tolerance.absolute));
+    document.put("differing", number(block.tolerance.differing));
+    document.value()
 }
 
 fn rvc2(options: &Rvc2Options) -> Value {

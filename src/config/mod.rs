@@ -19,6 +19,7 @@ pub mod resolve;
 pub mod source;
 pub mod targets;
 pub mod tree;
+pub mod verification;
 pub mod yaml;
 
 use std::fmt;
@@ -41,6 +42,8 @@ pub use targets::{
     BlobForm, EncodingsSource, FrontEnd, FrontEndChoice, HailoOptions, Rvc2Options, Rvc3Options, Rvc4Options,
     WeightType,
 };
+pub use verification::{Tolerance, Verification};
+
 /// Where a value was said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -277,6 +280,8 @@ pub struct StageSettings {
     pub intermediate_outputs_remote_url: Option<FileReference>,
     /// The uploader, by name.
     pub put_file_plugin: Option<String>,
+    /// The block `verification`.
+    pub verification: Verification,
     /// The block `rvc2`.
     pub rvc2: Rvc2Options,
     /// The block `rvc3`.
@@ -316,6 +321,7 @@ impl Default for StageSettings {
             output_remote_url: None,
             intermediate_outputs_remote_url: None,
             put_file_plugin: None,
+            verification: Verification::default(),
             rvc2: Rvc2Options::default(),
             rvc3: Rvc3Options::default(),
             rvc4: Rvc4Options::default(),

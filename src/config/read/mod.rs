@@ -3,6 +3,7 @@
 mod input;
 mod target;
 mod value;
+mod verification;
 
 use self::value::{Fields, Reader};
 use super::tree::{Entry, Tree, Value};
@@ -25,7 +26,7 @@ const INPUT_KEYS: [&str; 7] =
     ["shape", "layout", "data_type", "encoding", "mean_values", "scale_values", "calibration"];
 
 /// The keys of a stage.
-const STAGE_KEYS: [&str; 28] = [
+const STAGE_KEYS: [&str; 29] = [
     "input_model",
     "input_bin",
     "input_file_type",
@@ -49,6 +50,7 @@ const STAGE_KEYS: [&str; 28] = [
     "disable_onnx_simplification",
     "disable_onnx_optimizations",
     "disable_onnx_optimization",
+    "verification",
     "rvc2",
     "rvc3",
     "rvc4",
@@ -265,6 +267,7 @@ impl Reader {
         settings.output_remote_url = reference("output_remote_url").map(FileReference::new);
         settings.intermediate_outputs_remote_url = reference("intermediate_outputs_remote_url").map(FileReference::new);
         settings.put_file_plugin = reference("put_file_plugin");
+        settings.verification = self.verification(fields, place);
         self.targets(fields, place, &mut settings);
         settings
     }
