@@ -81,7 +81,7 @@ pub struct PythonWants {
     pub site_packages: ImagePath,
     /// Where console scripts go.
     pub scripts: ImagePath,
-    /// Dependencies left out, each with the reason.
+    /// Dependencies left out, each with the reason; `wheel/project` leaves out only what that one wheel asks for.
     #[serde(default)]
     pub omit: BTreeMap<String, String>,
     /// What is known about licences of wheels, by `project` or `project==version`; it wins over the wheel's metadata.

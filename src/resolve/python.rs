@@ -35,7 +35,7 @@ pub struct Terms<'a> {
     pub interpreter: Interpreter,
     /// Its markers.
     pub markers: &'a Markers,
-    /// Projects left out, with the reasons.
+    /// Projects left out, with the reasons; `wheel/project` leaves out only what that one wheel asks for.
     pub omit: &'a BTreeMap<String, String>,
     /// Versions to keep.
     pub keep: &'a Keep,
@@ -205,7 +205,11 @@ impl Round<'_, '_> {
                     continue;
                 };
                 let asker = format!("`{project}` {}", wheel.version);
-                let applying = metadata.requires.iter().filter(|requirement| {
+                let wanted = metadata
+                    .requires
+                    .iter()
+                    .filter(|requirement| !self.terms.omit.contains_key(&format!("{project}/{}", requirement.project)));
+                let applying = wanted.filter(|requirement| {
                     let plain = requirement.applies(self.terms.markers, &[]);
                     (new && plain) || (!plain && requirement.applies(self.terms.markers, &extras))
                 });
@@ -396,6 +400,14 @@ mod tests {
                 "extra_thing-1-10-py3-none-any.whl lib-1.0-py3-none-any.whl tool-1.0-py3-none-any.whl",
             ]
         );
+    }
+
+    #[test]
+    fn what_one_wheel_asks_for_can_be_left_out_alone() {
+        let selection = resolve(&[&["tool", "needs-new"]], &["tensorflow", "lib/extra-thing", "needs-new/numpy"], &[]);
+        let all = "lib-1.0-py3-none-any.whl needs_new-1-py3-none-any.whl numpy-1.19.5-cp39-cp39-manylinux2010_x86_64.whl \
+                   tool-1.0-py3-none-any.whl";
+        assert_eq!(selection.unwrap(), [all]);
     }
 
     #[test]
