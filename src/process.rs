@@ -50,6 +50,8 @@ pub struct Bounds {
 #[derive(Clone, Debug, Default)]
 pub struct Interruption {
     signal: Arc<AtomicUsize>,
+    /// What interrupts this one too.
+    above: Option<Box<Interruption>>,
 }
 
 impl Interruption {
@@ -66,6 +68,12 @@ impl Interruption {
         Ok(interruption)
     }
 
+    /// Returns an interruption that comes with this one, or alone.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        Self { signal: Arc::default(), above: Some(Box::new(self.clone())) }
+    }
+
     /// Asks to end, as the signal would.
     pub fn interrupt(&self) {
         self.signal.store(usize::try_from(SIGINT).unwrap_or(0), Ordering::SeqCst);
@@ -73,7 +81,8 @@ impl Interruption {
 
     /// Returns the signal that came, if one did.
     pub fn signal(&self) -> Option<i32> {
-        i32::try_from(self.signal.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
+        let own = i32::try_from(self.signal.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0);
+        own.or_else(|| self.above.as_ref()?.signal())
     }
 }
 
@@ -451,6 +460,16 @@ mod tests {
         assert!(killed.hints()[0].contains("--memory"));
         let missing = Invocation { program: "/nonexistent/tool".into(), ..shell("") };
         assert!(matches!(run(&missing, &bounds(), &mut |_, _| {}), Err(ProcessError::Start { .. })));
+    }
+
+    #[test]
+    fn a_branch_is_interrupted_with_its_stem_or_alone() {
+        let stem = Interruption::default();
+        let (one, other) = (stem.branch(), stem.branch());
+        one.interrupt();
+        assert_eq!([one.signal(), other.signal(), stem.signal()], [Some(SIGINT), None, None]);
+        stem.interrupt();
+        assert_eq!(other.signal(), Some(SIGINT));
     }
 
     #[test]

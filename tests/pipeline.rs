@@ -87,6 +87,7 @@ impl Bench {
             dialect: Dialect::OpenVino2021,
             model_optimizer: program(folder.path(), "mo", optimizer),
             compiler: Compiler::Driver(program(folder.path(), "driver", &format!("{DRIVER}\n{driver}"))),
+            prover: None,
         };
         Self { folder, time: Duration::from_secs(60), options: Rvc2Options::default(), tools }
     }

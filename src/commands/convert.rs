@@ -227,6 +227,11 @@ fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> PathBuf {
 }
 
 fn finish(output: &Output, context: &Context) {
+    let proofs = &output.report.proofs;
+    for proof in proofs {
+        let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
+        proof.lines().iter().for_each(|line| context.printer.say(format!("{stage}{line}")));
+    }
     for warning in &output.report.warnings {
         context.printer.warn(warning);
     }

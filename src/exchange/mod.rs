@@ -5,11 +5,14 @@
 //! there is log. Both documents have a version from the first day; a newer one is refused by name. Must not read or
 //! write files, and must never hold a secret.
 
+mod proof;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::proof::{Attestation, Comparison, Distance, Finding, Proof};
 pub use crate::config::PreprocessingPlace;
 use crate::config::{ConversionConfig, FrontEnd, StageName};
 use crate::digest::Digest;
@@ -99,6 +102,9 @@ pub struct Report {
     /// Who read the model.
     #[serde(default)]
     pub front_end: Option<FrontEndReport>,
+    /// Whether the networks compute what the originals do, by stage.
+    #[serde(default)]
+    pub proofs: Vec<Proof>,
     /// What people should know although all went well, one line each.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -328,6 +334,7 @@ impl Report {
             steps: Vec::new(),
             rewritings: Vec::new(),
             front_end: None,
+            proofs: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -404,6 +411,7 @@ mod tests {
             }),
         }));
         report.front_end = Some(FrontEndReport { front_end: FrontEnd::Mo, reason: "asked for".to_owned() });
+        report.proofs = vec![Proof::none("main".parse().unwrap(), "it was switched off")];
         assert_eq!(Report::parse(report.render().as_bytes()).unwrap(), report);
         let success = Report::new(Outcome::Success {
             artifacts: vec![Artifact {

@@ -8,6 +8,7 @@ pub mod complaint;
 pub mod driver;
 pub mod front_end;
 pub mod openvino;
+pub mod proof;
 pub mod tools;
 
 use std::collections::BTreeMap;

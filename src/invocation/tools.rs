@@ -33,6 +33,9 @@ pub struct Tools {
     pub model_optimizer: Program,
     /// What compiles.
     pub compiler: Compiler,
+    /// What runs networks to compare their outputs, if the image has it.
+    #[serde(default)]
+    pub prover: Option<Program>,
 }
 
 /// How the vendor's tools are spoken to; releases differ in it.
@@ -137,6 +140,7 @@ mod tests {
         ] {
             let tools = Tools::parse(text).unwrap();
             assert_eq!((tools.target, tools.version.as_str()), (Target::Rvc2, version));
+            assert!(tools.prover.is_some());
             assert_eq!(tools.dialect == Dialect::OpenVino2022, version.starts_with("2022"));
         }
     }

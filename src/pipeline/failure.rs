@@ -9,6 +9,7 @@ use super::journal::ToolError;
 use super::load::LoadError;
 use super::operate::OperateError;
 use super::pack::PackError;
+use super::proof::{Compared, ProofError};
 use crate::disk::DiskError;
 use crate::exchange::{Failure, FailureKind, LOG, ToolEnd, ToolFailure};
 use crate::hint::Hint;
@@ -57,6 +58,15 @@ pub enum PipelineError {
         #[source]
         source: CompileError,
     },
+    /// Proving.
+    #[error("the converted model `{model}` is not proven to compute what the original does")]
+    Proof {
+        /// The model's file name.
+        model: String,
+        /// Why not.
+        #[source]
+        source: ProofError,
+    },
     /// Packing.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -72,6 +82,7 @@ impl Hint for PipelineError {
             Self::Load(error) => error.hints(),
             Self::Operate(error) => error.hints(),
             Self::Compile { source, .. } => source.hints(),
+            Self::Proof { source, .. } => source.hints(),
             Self::Pack(error) => error.hints(),
         }
     }
@@ -88,6 +99,7 @@ impl PipelineError {
         }
         let tool = match self {
             Self::Compile { source, .. } => source.tool().map(told_tool),
+            Self::Proof { source: ProofError::Tool(error), .. } => Some(told_tool(error)),
             _ => None,
         };
         Failure { kind: self.kind(), messages, hints: self.hints(), log: Some(LOG.to_owned()), tool }
@@ -106,6 +118,7 @@ impl PipelineError {
             Self::Pack(_) => FailureKind::Internal,
             Self::Operate(_) => FailureKind::Project,
             Self::Compile { source, .. } => kind_of_compile(source),
+            Self::Proof { source, .. } => kind_of_proof(source),
         }
     }
 }
@@ -124,6 +137,25 @@ const fn kind_of_compile(error: &CompileError) -> FailureKind {
         | CompileError::Language { .. }
         | CompileError::NoIr { .. }
         | CompileError::Result(_) => FailureKind::Environment,
+    }
+}
+
+/// A wrong rewriting is our defect, a wrong import the vendor's, and a model that does not run is the user's.
+const fn kind_of_proof(error: &ProofError) -> FailureKind {
+    match error {
+        ProofError::Original { .. } => FailureKind::Project,
+        ProofError::Disk(_)
+        | ProofError::Tool(_)
+        | ProofError::Language { .. }
+        | ProofError::Shape { network: Compared::Imported, .. }
+        | ProofError::Missing { network: Compared::Imported, .. }
+        | ProofError::Different { network: Compared::Imported, .. } => FailureKind::Environment,
+        ProofError::Select(_)
+        | ProofError::Save(_)
+        | ProofError::Rewritten { .. }
+        | ProofError::Shape { .. }
+        | ProofError::Missing { .. }
+        | ProofError::Different { .. } => FailureKind::Internal,
     }
 }
 

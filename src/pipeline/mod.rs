@@ -12,6 +12,7 @@ pub mod journal;
 pub mod load;
 pub mod operate;
 pub mod pack;
+pub mod proof;
 pub mod superblob;
 
 use std::collections::BTreeMap;
@@ -21,10 +22,11 @@ use self::compile::{CompiledModel, Ir, Job};
 use self::journal::Journal;
 use self::load::LoadedModel;
 use self::operate::OperatedModel;
+use self::proof::{Claim, Subject};
 use crate::config::{FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName};
 use crate::digest::Digest;
 use crate::disk;
-use crate::exchange::{Artifact, ArtifactKind, FrontEndReport, Order, Outcome, OutputForm, Report, Rewriting};
+use crate::exchange::{Artifact, ArtifactKind, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
 use crate::process::Bounds;
@@ -78,6 +80,7 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
         warnings: record.warnings,
         rewritings: told.rewritings,
         front_end: told.front_end,
+        proofs: told.proofs,
         ..Report::new(outcome)
     }
 }
@@ -87,6 +90,7 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
 struct Told {
     rewritings: Vec<Rewriting>,
     front_end: Option<FrontEndReport>,
+    proofs: Vec<Proof>,
 }
 
 fn convert(
@@ -116,7 +120,7 @@ fn convert(
     if let Some((main, document)) = produced.iter().find_map(|made| Some((made, made.document.as_ref()?))) {
         let name = format!("{}.{}.tar.xz", crate::config::sanitised(&config.name), order.target);
         let path = workshop.output.join(name);
-        journal.step("archive", || pack::archive(&path, &main.artifact, &main.build_info, document))?;
+        journal.step("archive", || pack::archive(&path, &main.artifact, &main.archived_info, document))?;
     }
     let record = workshop.output.join("config.yaml");
     disk::write(&record, repeatable(&config, &models, single).as_bytes())?;
@@ -150,7 +154,8 @@ struct Stage<'run> {
 struct Produced {
     artifact: PathBuf,
     kind: ArtifactKind,
-    build_info: String,
+    /// The text of `buildinfo.json` for an archive.
+    archived_info: String,
     build_info_path: PathBuf,
     document: Option<crate::nn_archive::Document>,
 }
@@ -181,22 +186,33 @@ fn one_stage(
     told.rewritings.extend(operated.rewritings.iter().cloned());
 
     let rewritings = operated.rewritings.clone();
+    let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
+    let subject = Subject { stage, loaded, preprocessing: order.preprocessing, folder: &intermediates };
+    let claim = Claim::new(subject, &operated, &workshop.tools).map_err(unproven)?;
     let job = job(stage, loaded, operated, folder, &intermediates);
-    let compiled = compile::compile(&job, workshop, journal)
-        .map_err(|source| PipelineError::Compile { model: loaded.file_name.clone(), source })?;
+    let (compiled, transcript) = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
+    let compiled = compiled.map_err(|source| PipelineError::Compile { model: loaded.file_name.clone(), source })?;
+    let proof = transcript
+        .and_then(|transcript| claim.conclude(&transcript, &compiled, workshop, journal))
+        .map_err(unproven)?;
+    proof.lines().iter().for_each(|line| journal.line(line));
+    proof::doubts(&proof).into_iter().for_each(|doubt| journal.warn(doubt));
+    told.proofs.push(proof.clone());
+    proof::judge(&proof).map_err(unproven)?;
     told.front_end = compiled.front_end.clone().or(told.front_end.take());
     let document = match order.form {
         OutputForm::Native => None,
         OutputForm::NnArchive => Some(pack::describe(order, stage, &compiled)?),
     };
-    let build_info = pack::BuildInfo::new(order, loaded, &compiled, &rewritings, journal.record()).render();
+    let build_info = pack::BuildInfo::new(order, loaded, &compiled, &rewritings, journal.record());
     let build_info_path = folder.join("buildinfo.json");
-    disk::write(&build_info_path, build_info.as_bytes())?;
+    disk::write(&build_info_path, build_info.render(&proof).as_bytes())?;
+    let archived_info = build_info.render(&proof.attestation());
     if !stage.settings.keep_intermediate_outputs {
         disk::remove_all(&intermediates)?;
     }
     let CompiledModel { artifact, kind, .. } = compiled;
-    Ok(Some(Produced { artifact, kind, build_info, build_info_path, document }))
+    Ok(Some(Produced { artifact, kind, archived_info, build_info_path, document }))
 }
 
 fn job<'run>(

@@ -143,10 +143,14 @@ impl BuildInfo {
         }
     }
 
-    /// Returns the text of `buildinfo.json`.
-    pub fn render(&self) -> String {
-        // Texts, numbers and lists always have a JSON form.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    /// Returns the text of `buildinfo.json`, which also says how the result was proven: with figures, or without.
+    pub fn render(&self, proof: &impl Serialize) -> String {
+        // Texts, numbers and lists always have a JSON form; a JSON object holds its keys sorted.
+        let mut document = serde_json::to_value(self).unwrap_or_default();
+        if let Some(keys) = document.as_object_mut() {
+            keys.insert("proof".to_owned(), serde_json::to_value(proof).unwrap_or_default());
+        }
+        serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     }
 }
 

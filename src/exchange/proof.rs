@@ -1,0 +1,303 @@
+//! What a conversion found out about itself: whether the network still computes what the original does.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{StageName, Tolerance};
+
+/// How the networks of one stage compare with the original, run on the same inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Proof {
+    /// The stage.
+    pub stage: StageName,
+    /// How many sets of inputs there were.
+    pub samples: u32,
+    /// What they were drawn from.
+    pub seed: u32,
+    /// The network after our rewriting.
+    pub rewritten: Finding,
+    /// The network as the vendor's library reads it, on the vendor's CPU device.
+    pub imported: Finding,
+}
+
+/// How one network compares with the original.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// It is the original: nothing was rewritten.
+    Untouched,
+    /// Both were run.
+    Compared(Comparison),
+    /// They were not compared.
+    Unproven {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Two networks, run on the same inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Comparison {
+    /// What ran the network; the original is always run by ONNX Runtime.
+    pub runtime: String,
+    /// What was allowed.
+    pub tolerance: Tolerance,
+    /// What was found, by output.
+    pub outputs: Vec<Distance>,
+}
+
+/// How far an output is from the original's, at worst, over all sets of inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Distance {
+    /// The output.
+    pub output: String,
+    /// How many elements were compared.
+    pub elements: u64,
+    /// How many whole numbers differ; of floating numbers, how many are infinite or no number on one side only.
+    pub differing: u64,
+    /// The largest error of an element.
+    pub absolute: f64,
+    /// The largest error as a part of the element's value; none if the original is all zeros, or whole numbers.
+    #[serde(default)]
+    pub relative: Option<f64>,
+    /// The least cosine similarity; none where `relative` is none.
+    #[serde(default)]
+    pub cosine: Option<f64>,
+    /// The largest value of the original, without its sign.
+    pub largest: f64,
+}
+
+impl Distance {
+    /// Returns what is further off than allowed, with what is allowed, or nothing.
+    pub fn excess(&self, allowed: &Tolerance) -> Option<String> {
+        let mut excess = Vec::new();
+        let part = self.differing as f64 / self.elements.max(1) as f64;
+        if part > allowed.differing {
+            let allowed = allowed.differing * 100.0;
+            excess.push(format!("{} of {} elements differ (at most {allowed} %)", self.differing, self.elements));
+        }
+        // Without a cosine, elements are whole numbers, which were counted, or the original is all zeros.
+        let is_off = self.absolute > allowed.absolute;
+        if let Some(cosine) = self.cosine.filter(|cosine| is_off && *cosine < allowed.cosine) {
+            excess.push(format!("cosine {} (at least {})", Cosine(cosine), allowed.cosine));
+        }
+        if let Some(relative) = self.relative.filter(|relative| is_off && *relative > allowed.relative) {
+            excess.push(format!("relative error {relative:.2e} (at most {})", allowed.relative));
+        }
+        if self.largest == 0.0 && self.differing == 0 && is_off {
+            excess
+                .push(format!("error {:.2e} where the original is zero (at most {})", self.absolute, allowed.absolute));
+        }
+        (!excess.is_empty()).then(|| excess.join(", "))
+    }
+
+    /// Returns whether the original hardly yields anything, so that being alike says little.
+    pub fn says_little(&self, allowed: &Tolerance) -> bool {
+        self.cosine.is_some() && self.largest <= allowed.absolute
+    }
+}
+
+/// Prints the figures that say something: `cosine 0.9999999, largest error 1.8e-7 of 9.3e-1`.
+impl fmt::Display for Distance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cosine {
+            Some(cosine) => {
+                write!(
+                    formatter,
+                    "cosine {}, largest error {:.1e} of {:.1e}",
+                    Cosine(cosine),
+                    self.absolute,
+                    self.largest
+                )?;
+                match self.differing {
+                    0 => Ok(()),
+                    count => write!(formatter, ", {count} elements are infinite or no number on one side"),
+                }
+            }
+            None => write!(formatter, "{} of {} elements differ", self.differing, self.elements),
+        }
+    }
+}
+
+/// A cosine, never rounded up to 1.
+struct Cosine(f64);
+
+impl fmt::Display for Cosine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            cosine if cosine >= 1.0 => formatter.write_str("1"),
+            cosine => write!(formatter, "{:.7}", (cosine * 1e7).floor() / 1e7),
+        }
+    }
+}
+
+impl Proof {
+    /// Returns the proof of a stage whose networks were not compared.
+    pub fn none(stage: StageName, reason: &str) -> Self {
+        let unproven = || Finding::Unproven { reason: reason.to_owned() };
+        Self { stage, samples: 0, seed: 0, rewritten: unproven(), imported: unproven() }
+    }
+
+    /// Returns what people should know of it, one line for each output and one for each network that is not proven.
+    pub fn lines(&self) -> Vec<String> {
+        let networks = [("rewritten", &self.rewritten), ("imported", &self.imported)];
+        let compared: Vec<&Comparison> = networks.iter().filter_map(|(_, finding)| finding.comparison()).collect();
+        let mut outputs: Vec<&str> = Vec::new();
+        for distance in compared.iter().flat_map(|comparison| &comparison.outputs) {
+            if !outputs.contains(&distance.output.as_str()) {
+                outputs.push(&distance.output);
+            }
+        }
+        let mut lines: Vec<String> = outputs
+            .into_iter()
+            .map(|output| {
+                let of_output = |comparison: &&Comparison| {
+                    let distance = comparison.outputs.iter().find(|distance| distance.output == output)?;
+                    Some(format!("{distance} ({})", comparison.runtime))
+                };
+                let figures: Vec<String> = compared.iter().filter_map(of_output).collect();
+                format!("output `{output}` is as in the original: {}", figures.join("; "))
+            })
+            .collect();
+        if let (Finding::Unproven { reason }, true) = (&self.rewritten, self.rewritten == self.imported) {
+            lines.push(format!("not proven: {reason}"));
+            return lines;
+        }
+        for (what, finding) in networks {
+            if let Finding::Unproven { reason } = finding {
+                lines.push(format!("the {what} network is not proven: {reason}"));
+            }
+        }
+        lines
+    }
+}
+
+/// A proof without its figures. Their last digits depend on the processor, and what goes into an NN Archive must not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attestation {
+    samples: u32,
+    seed: u32,
+    rewritten: Attested,
+    imported: Attested,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Attested {
+    Untouched,
+    Alike { tolerance: Tolerance, outputs: Vec<String> },
+    Unproven { reason: String },
+}
+
+impl Proof {
+    /// Returns the proof without its figures; all outputs are taken to be within their tolerance.
+    pub fn attestation(&self) -> Attestation {
+        let attested = |finding: &Finding| match finding {
+            Finding::Untouched => Attested::Untouched,
+            Finding::Compared(comparison) => Attested::Alike {
+                tolerance: comparison.tolerance,
+                outputs: comparison.outputs.iter().map(|distance| distance.output.clone()).collect(),
+            },
+            Finding::Unproven { reason } => Attested::Unproven { reason: reason.clone() },
+        };
+        let (rewritten, imported) = (attested(&self.rewritten), attested(&self.imported));
+        Attestation { samples: self.samples, seed: self.seed, rewritten, imported }
+    }
+}
+
+impl Finding {
+    /// Returns the figures, if there are any.
+    pub const fn comparison(&self) -> Option<&Comparison> {
+        match self {
+            Self::Compared(comparison) => Some(comparison),
+            Self::Untouched | Self::Unproven { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distance(absolute: f64, relative: Option<f64>, cosine: Option<f64>) -> Distance {
+        Distance { output: "y".to_owned(), elements: 1000, differing: 0, absolute, relative, cosine, largest: 1.0 }
+    }
+
+    #[test]
+    fn what_is_further_off_than_allowed_is_named() {
+        let allowed = Tolerance::SINGLE;
+        let zeros = |absolute| Distance { largest: 0.0, ..distance(absolute, None, None) };
+        let whole = |differing| Distance { differing, ..distance(3.0, None, None) };
+        let cases = [
+            (distance(0.0, Some(0.0), Some(1.0)), None),
+            (distance(1e-4, Some(1e-3), Some(0.9999)), None),
+            // Small beside single precision itself, whatever the other figures say.
+            (distance(1e-7, Some(66.0), Some(0.7)), None),
+            (distance(0.1, Some(0.01), Some(0.9)), Some("cosine 0.9000000 (at least 0.999)")),
+            (distance(0.1, Some(0.85), Some(0.9995)), Some("relative error 8.50e-1 (at most 0.05)")),
+            (zeros(0.0), None),
+            (zeros(0.5), Some("error 5.00e-1 where the original is zero (at most 0.000001)")),
+            (whole(1), None),
+            (whole(2), Some("2 of 1000 elements differ (at most 0.1 %)")),
+            (
+                Distance { differing: 500, ..distance(0.0, Some(0.0), Some(1.0)) },
+                Some("500 of 1000 elements differ (at most 0.1 %)"),
+            ),
+        ];
+        for (distance, expected) in cases {
+            assert_eq!(distance.excess(&allowed).as_deref(), expected, "{distance:?}");
+        }
+    }
+
+    #[test]
+    fn half_precision_is_allowed_more_and_never_less() {
+        let off = distance(0.02, Some(0.2), Some(0.995));
+        assert!(off.excess(&Tolerance::SINGLE).is_some());
+        assert_eq!(off.excess(&Tolerance::SINGLE.for_half_precision()), None);
+        let loose = Tolerance { cosine: 0.5, relative: 9.0, absolute: 1.0, differing: 1.0 };
+        assert_eq!(loose.for_half_precision(), loose);
+    }
+
+    #[test]
+    fn a_cosine_is_never_rounded_up() {
+        assert_eq!(Cosine(0.999_999_999).to_string(), "0.9999999");
+        assert_eq!(Cosine(1.0).to_string(), "1");
+        assert_eq!(Cosine(-0.25).to_string(), "-0.2500000");
+    }
+
+    #[test]
+    fn a_proof_is_told_in_a_line_for_each_output() {
+        let compared = |runtime: &str, distances: Vec<Distance>| {
+            let runtime = runtime.to_owned();
+            Finding::Compared(Comparison { runtime, tolerance: Tolerance::SINGLE, outputs: distances })
+        };
+        let whole = Distance { output: "class".to_owned(), ..distance(0.0, None, None) };
+        let mut proof = Proof {
+            stage: "s".parse().unwrap(),
+            samples: 2,
+            seed: 0,
+            rewritten: compared("ONNX Runtime 1", vec![distance(1.8e-7, Some(1e-6), Some(0.999_999_9)), whole]),
+            imported: compared("OpenVINO CPU 2", vec![distance(2e-6, Some(1e-5), Some(1.0))]),
+        };
+        assert_eq!(
+            proof.lines(),
+            [
+                "output `y` is as in the original: cosine 0.9999999, largest error 1.8e-7 of 1.0e0 (ONNX Runtime 1); \
+                 cosine 1, largest error 2.0e-6 of 1.0e0 (OpenVINO CPU 2)",
+                "output `class` is as in the original: 0 of 1000 elements differ (ONNX Runtime 1)",
+            ]
+        );
+        let attestation = serde_json::to_value(proof.attestation()).unwrap();
+        assert_eq!(attestation["rewritten"]["alike"]["outputs"], serde_json::json!(["y", "class"]));
+        assert!(!attestation.to_string().contains("largest"), "{attestation}");
+        proof.rewritten = Finding::Untouched;
+        proof.imported = Finding::Unproven { reason: "there is no such device".to_owned() };
+        assert_eq!(proof.lines(), ["the imported network is not proven: there is no such device"]);
+        let none = Proof::none(proof.stage, "it was switched off");
+        assert_eq!(none.lines(), ["not proven: it was switched off"]);
+    }
+}

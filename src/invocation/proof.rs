@@ -1,0 +1,425 @@
+//! What is said to the prover of an image, and what it says.
+//!
+//! Owns the request, which decides what networks are fed ([`Feed`]), and what the prover's lines amount to
+//! ([`Transcript`]). The prover is our own program around ONNX Runtime and, where the toolchain has one, the vendor's
+//! CPU device; the files of the images have its source. Must not judge: how far apart is too far stands in `exchange`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{FrozenValue, Number, PreprocessingPlace, ResolvedInput};
+use crate::exchange::Distance;
+use crate::onnx::ElementType;
+
+/// What the prover is asked to run and compare.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Request {
+    /// What inputs are drawn from.
+    pub seed: u32,
+    /// How many sets of inputs there are.
+    pub samples: u32,
+    /// What is fed.
+    pub inputs: Vec<Feed>,
+    /// The outputs that are compared.
+    pub outputs: Vec<String>,
+    /// The original, an ONNX model.
+    pub original: String,
+    /// What it was rewritten to, an ONNX model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<String>,
+    /// What the vendor's library reads, `.onnx` or `.xml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
+}
+
+/// What one input is fed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Feed {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// What its elements are drawn from.
+    pub values: Values,
+    /// What is done to them before the original sees them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<Steps>,
+}
+
+/// What elements are drawn from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Values {
+    /// Whole numbers, each as likely.
+    Integers {
+        /// The least.
+        low: i64,
+        /// The greatest.
+        high: i64,
+        /// The axes along which every other set has patches instead of noise: height and width of a picture.
+        patches: Vec<usize>,
+    },
+    /// Any numbers of a range.
+    Uniform {
+        /// The least.
+        low: f64,
+        /// The greatest.
+        high: f64,
+    },
+    /// The normal distribution around 0 with deviation 1.
+    Normal,
+    /// Always these: one for all elements, or one for each.
+    Constant {
+        /// The numbers.
+        numbers: Vec<f64>,
+    },
+}
+
+/// What is done to an input: channels reversed, mean subtracted, scale divided by, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Steps {
+    /// The axis of channels.
+    pub channels: Option<usize>,
+    /// Whether their order is reversed.
+    pub reverse: bool,
+    /// One value for all channels, or one for each; nothing to do if empty.
+    pub mean: Vec<f64>,
+    /// One value for all channels, or one for each; nothing to do if empty.
+    pub scale: Vec<f64>,
+    /// Whether the steps are done before any network, so that all networks are fed their result.
+    pub outside: bool,
+}
+
+impl Feed {
+    /// Decides what `input` is fed; `element` is what the model says of its elements.
+    pub fn new(input: &ResolvedInput, element: Option<ElementType>, place: PreprocessingPlace) -> Self {
+        let axis = |letter| input.layout.position(letter);
+        let mean = input.mean_values.clone().unwrap_or_default();
+        let scale = input.scale_values.clone().unwrap_or_default();
+        let reverse = input.encoding.reverses_channels();
+        let steps = Steps { channels: axis('C'), reverse, mean, scale, outside: place == PreprocessingPlace::Archive };
+        let does_something = reverse || !steps.mean.is_empty() || !steps.scale.is_empty();
+        let values = match (&input.frozen_value, element) {
+            (Some(value), _) => Values::Constant { numbers: numbers(value) },
+            (None, Some(ElementType::Int8)) => whole(-128, 127),
+            (None, Some(ElementType::Uint8)) => whole(0, 255),
+            // Indices and masks: what is in range for every network that takes any.
+            (None, Some(element)) if !element.is_float() => whole(0, 1),
+            (None, _) if !input.encoding.is_raw() => {
+                Values::Integers { low: 0, high: 255, patches: [axis('H'), axis('W')].into_iter().flatten().collect() }
+            }
+            // What the steps make of it lies around 0.
+            (None, _) if does_something => {
+                let (low, high) = within_two_deviations(&steps);
+                Values::Uniform { low, high }
+            }
+            (None, _) => Values::Normal,
+        };
+        let preprocessing = (does_something && input.frozen_value.is_none()).then_some(steps);
+        Self { name: input.name.clone(), shape: input.shape.clone(), values, preprocessing }
+    }
+}
+
+const fn whole(low: i64, high: i64) -> Values {
+    Values::Integers { low, high, patches: Vec::new() }
+}
+
+fn within_two_deviations(steps: &Steps) -> (f64, f64) {
+    let least = |values: &[f64], neutral: f64| values.iter().copied().reduce(f64::min).unwrap_or(neutral);
+    let greatest = |values: &[f64], neutral: f64| values.iter().copied().reduce(f64::max).unwrap_or(neutral);
+    let deviations: Vec<f64> = steps.scale.iter().map(|scale| scale.abs()).collect();
+    let spread = 2.0 * greatest(&deviations, 1.0);
+    (least(&steps.mean, 0.0) - spread, greatest(&steps.mean, 0.0) + spread)
+}
+
+fn numbers(value: &FrozenValue) -> Vec<f64> {
+    let number = |number: &Number| match *number {
+        Number::Integer(value) => value as f64,
+        Number::Float(value) => value,
+        Number::Boolean(value) => f64::from(u8::from(value)),
+    };
+    match value {
+        FrozenValue::Scalar(value) => vec![number(value)],
+        FrozenValue::List(values) => values.iter().map(number).collect(),
+    }
+}
+
+impl Request {
+    /// Returns the line that the prover reads.
+    pub fn line(&self) -> String {
+        // Lists of names and finite numbers always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+}
+
+/// A network that the prover runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the request says what each is")]
+pub enum Network {
+    Original,
+    Rewritten,
+    Imported,
+}
+
+/// What the prover tells.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A library is about to read a network.
+    Runtime {
+        /// The network.
+        network: Network,
+        /// The library.
+        name: String,
+        /// Its version, as it says it.
+        version: String,
+    },
+    /// The toolchain has no device to run networks on.
+    NoDevice {
+        /// What the library says.
+        message: String,
+    },
+    /// A network cannot be read or run.
+    Refused {
+        /// The network.
+        network: Network,
+        /// The kind of the library's error.
+        kind: String,
+        /// What the library says.
+        message: String,
+    },
+    /// A network lacks an output.
+    Missing {
+        /// The network.
+        network: Network,
+        /// The output.
+        output: String,
+    },
+    /// An output has another shape than the original's.
+    Misshapen {
+        /// The network.
+        network: Network,
+        /// The output.
+        output: String,
+        /// The original's shape.
+        expected: Vec<u64>,
+        /// This network's.
+        found: Vec<u64>,
+    },
+    /// An output was compared.
+    Compared {
+        /// The network.
+        network: Network,
+        /// What was found.
+        distance: Distance,
+    },
+}
+
+/// What became of one network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// The library that ran it, with its version.
+    pub runtime: Option<String>,
+    /// Why it could not be run.
+    pub refusal: Option<Refusal>,
+    /// Outputs that it does not have.
+    pub missing: Vec<String>,
+    /// Outputs of another shape than the original's, each with both.
+    pub misshapen: Vec<(String, String)>,
+    /// Outputs that were compared.
+    pub distances: Vec<Distance>,
+}
+
+/// Why a network could not be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The library does not know an operator, a version or a type of the network.
+    Unknown(String),
+    /// Anything else, in the library's words.
+    Failed(String),
+    /// The toolchain has nothing to run it on.
+    NoDevice,
+}
+
+/// Everything that the prover told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transcript {
+    accounts: BTreeMap<Network, Account>,
+}
+
+impl Transcript {
+    /// Takes one event.
+    pub fn heed(&mut self, event: Event) {
+        match event {
+            Event::Runtime { network, name, version } => {
+                // What follows says which build it is.
+                let version = version.split('-').next().unwrap_or_default();
+                self.entry(network).runtime = Some(format!("{name} {version}"));
+            }
+            Event::NoDevice { .. } => self.entry(Network::Imported).refusal = Some(Refusal::NoDevice),
+            Event::Refused { network, kind, message } => {
+                let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+                let refusal =
+                    if is_ignorance(&kind, &message) { Refusal::Unknown(message) } else { Refusal::Failed(message) };
+                self.entry(network).refusal = Some(refusal);
+            }
+            Event::Missing { network, output } => self.entry(network).missing.push(output),
+            Event::Misshapen { network, output, expected, found } => {
+                self.entry(network).misshapen.push((output, format!("{found:?} instead of {expected:?}")));
+            }
+            Event::Compared { network, distance } => self.entry(network).distances.push(distance),
+        }
+    }
+
+    /// Returns what became of a network.
+    pub fn of(&self, network: Network) -> Account {
+        self.accounts.get(&network).cloned().unwrap_or_default()
+    }
+
+    fn entry(&mut self, network: Network) -> &mut Account {
+        self.accounts.entry(network).or_default()
+    }
+}
+
+/// Returns whether ONNX Runtime says that it does not know something, rather than that the network is wrong.
+fn is_ignorance(kind: &str, message: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "is not a registered function/op",
+        "No Op registered for",
+        "Could not find an implementation for",
+        "Unsupported model IR version",
+        "is under development and support for this is limited",
+        "is till opset",
+        "is not known",
+    ];
+    kind == "NotImplemented" || WORDS.iter().any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Calibration, Color, DataType, Encoding};
+
+    fn input(layout: &str, shape: &[u64]) -> ResolvedInput {
+        ResolvedInput {
+            name: "x".to_owned(),
+            shape: shape.to_vec(),
+            layout: layout.parse().unwrap(),
+            data_type: DataType::Float32,
+            encoding: Encoding::same(Color::None),
+            mean_values: None,
+            scale_values: None,
+            calibration: Calibration::Random {
+                max_images: 1,
+                min_value: 0.0,
+                max_value: 1.0,
+                mean: 0.0,
+                standard_deviation: 1.0,
+                data_type: DataType::Float32,
+            },
+            frozen_value: None,
+        }
+    }
+
+    fn feed(input: &ResolvedInput, element: ElementType) -> Feed {
+        Feed::new(input, Some(element), PreprocessingPlace::Model)
+    }
+
+    #[test]
+    fn pictures_are_whole_numbers_with_patches_and_steps_in_the_original_order() {
+        let picture = ResolvedInput {
+            encoding: Encoding::RGB_TO_BGR,
+            mean_values: Some(vec![1.0, 2.0, 3.0]),
+            ..input("NHWC", &[1, 8, 8, 3])
+        };
+        let feed = feed(&picture, ElementType::Float32);
+        assert_eq!(feed.values, Values::Integers { low: 0, high: 255, patches: vec![1, 2] });
+        let steps = feed.preprocessing.unwrap();
+        assert_eq!((steps.channels, steps.reverse, steps.outside), (Some(3), true, false));
+        assert_eq!((steps.mean, steps.scale), (vec![1.0, 2.0, 3.0], vec![]));
+        let outside = Feed::new(&picture, None, PreprocessingPlace::Archive);
+        assert!(outside.preprocessing.unwrap().outside);
+    }
+
+    #[test]
+    fn other_inputs_are_fed_what_networks_of_their_type_take() {
+        let plain = input("NC", &[1, 4]);
+        for (element, expected) in [
+            (ElementType::Float32, Values::Normal),
+            (ElementType::Int64, whole(0, 1)),
+            (ElementType::Boolean, whole(0, 1)),
+            (ElementType::Uint8, whole(0, 255)),
+            (ElementType::Int8, whole(-128, 127)),
+        ] {
+            let feed = feed(&plain, element);
+            assert_eq!((feed.values, feed.preprocessing), (expected, None), "{element:?}");
+        }
+        let scaled = ResolvedInput { mean_values: Some(vec![10.0]), scale_values: Some(vec![-4.0]), ..plain.clone() };
+        assert_eq!(feed(&scaled, ElementType::Float32).values, Values::Uniform { low: 2.0, high: 18.0 });
+        let frozen = ResolvedInput { frozen_value: Some(FrozenValue::Scalar(Number::Boolean(true))), ..scaled };
+        let feed = feed(&frozen, ElementType::Float32);
+        assert_eq!((feed.values, feed.preprocessing), (Values::Constant { numbers: vec![1.0] }, None));
+    }
+
+    #[test]
+    fn a_request_is_one_line_without_what_is_not_asked_for() {
+        let request = Request {
+            seed: 1,
+            samples: 2,
+            inputs: vec![feed(&input("NC", &[1, 4]), ElementType::Float32)],
+            outputs: vec!["y".to_owned()],
+            original: "/m.onnx".to_owned(),
+            rewritten: None,
+            imported: None,
+        };
+        let expected = r#"{"seed":1,"samples":2,"inputs":[{"name":"x","shape":[1,4],"values":{"kind":"normal"}}],"outputs":["y"],"original":"/m.onnx"}"#;
+        assert_eq!(request.line(), format!("{expected}\n"));
+    }
+
+    #[test]
+    fn the_prover_is_understood() {
+        let mut transcript = Transcript::default();
+        for line in [
+            r#"{"event":"runtime","network":"original","name":"ONNX Runtime","version":"1.19.2"}"#,
+            r#"{"event":"compared","network":"rewritten","distance":{"output":"y","elements":4,"differing":0,"absolute":0.5,"relative":null,"cosine":0.25,"largest":2.0}}"#,
+            r#"{"event":"misshapen","network":"rewritten","output":"z","expected":[1,2],"found":[2]}"#,
+            r#"{"event":"missing","network":"rewritten","output":"w"}"#,
+            r#"{"event":"no-device","message":"none"}"#,
+        ] {
+            transcript.heed(serde_json::from_str(line).unwrap());
+        }
+        assert_eq!(transcript.of(Network::Original).runtime.as_deref(), Some("ONNX Runtime 1.19.2"));
+        let rewritten = transcript.of(Network::Rewritten);
+        assert_eq!((rewritten.distances[0].cosine, rewritten.distances[0].relative), (Some(0.25), None));
+        assert_eq!(rewritten.misshapen, [("z".to_owned(), "[2] instead of [1, 2]".to_owned())]);
+        assert_eq!(rewritten.missing, ["w"]);
+        assert_eq!(transcript.of(Network::Imported).refusal, Some(Refusal::NoDevice));
+        for wrong in [r#"{"event":"new"}"#, "noise", r#"{"event":"missing","network":"other","output":"w"}"#] {
+            assert!(serde_json::from_str::<Event>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn not_knowing_is_told_from_failing() {
+        let unknown = [
+            ("NotImplemented", "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : anything"),
+            ("Fail", "Load model from /m.onnx failed:Fatal error: custom:Foo(-1) is not a registered function/op"),
+            ("InvalidGraph", "This is an invalid model. Error: No Op registered for Foo with domain_version of 12"),
+            ("Fail", "Unsupported model IR version: 13, max supported IR version: 10"),
+            ("Fail", "Current official support for domain ai.onnx is till opset 21."),
+            ("Refused", "the type tensor(bfloat16) of its input `x` is not known"),
+        ];
+        let failed = [
+            ("InvalidGraph", "This is an invalid model. Type Error: Type 'tensor(int64)' of input parameter (x)"),
+            ("RuntimeException", "Non-zero status code returned while running Reshape node"),
+        ];
+        for (kind, message) in unknown {
+            assert!(is_ignorance(kind, message), "{message}");
+        }
+        for (kind, message) in failed {
+            assert!(!is_ignorance(kind, message), "{message}");
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! Whether the networks of a stage still compute what the original does: shown by running all of them.
+//!
+//! Owns [`Claim`]. The original and what the vendor's tools are given are run by the image's prover on the same inputs,
+//! beside the compile. A difference beyond the tolerance is an error; so is a proof that cannot be made, unless ONNX
+//! Runtime does not know the network's operators or the toolchain cannot run it. What is fed and what the prover says
+//! is decided in `invocation::proof`, how far apart is too far in `exchange`.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use thiserror::Error;
+
+use super::Workshop;
+use super::compile::{CompiledModel, Network as Given};
+use super::journal::{Journal, ToolError};
+use super::load::{Content, LoadedModel};
+use super::operate::OperatedModel;
+use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
+use crate::disk::{self, DiskError};
+use crate::exchange::{Comparison, Finding, Proof};
+use crate::hint::Hint;
+use crate::invocation::driver::WORKERS_VARIABLE;
+use crate::invocation::front_end::{self, Need};
+use crate::invocation::proof::{Account, Feed, Network, Refusal, Request, Transcript};
+use crate::invocation::tools::{Program, Tools};
+use crate::onnx::{self, Model, SaveError, SelectError};
+use crate::process::Bounds;
+
+/// A network that is compared with the original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// The network after our rewriting.
+    Rewritten,
+    /// The network as the vendor's library reads it.
+    Imported,
+}
+
+impl std::fmt::Display for Compared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Rewritten => "rewritten",
+            Self::Imported => "imported",
+        })
+    }
+}
+
+/// A proof that failed, or could not be made.
+#[derive(Debug, Error)]
+pub enum ProofError {
+    /// The file system refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The original cannot be cut to the outputs that are compared.
+    #[error(transparent)]
+    Select(#[from] Box<SelectError>),
+    /// The cut original cannot be written.
+    #[error(transparent)]
+    Save(#[from] Box<SaveError>),
+    /// The prover did not end well.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The prover says something that this program does not understand.
+    #[error("the prover says something unknown: `{line}`")]
+    Language {
+        /// The line.
+        line: String,
+    },
+    /// The original cannot be run, so there is no measure.
+    #[error("ONNX Runtime cannot run the original: {message}")]
+    Original {
+        /// In its words.
+        message: String,
+    },
+    /// Our rewriting made something that cannot be run.
+    #[error("ONNX Runtime runs the original, but not the rewritten network: {message}")]
+    Rewritten {
+        /// In its words.
+        message: String,
+    },
+    /// An output is not of the original's shape.
+    #[error("output `{output}` of the {network} network has the shape {shapes}")]
+    Shape {
+        /// Which network.
+        network: Compared,
+        /// The output.
+        output: String,
+        /// Its shape, and the original's.
+        shapes: String,
+    },
+    /// An output of the original has none to be compared with.
+    #[error("the {network} network has no output `{output}` that could be compared")]
+    Missing {
+        /// Which network.
+        network: Compared,
+        /// The output.
+        output: String,
+    },
+    /// An output is too far from the original's.
+    #[error("output `{output}` of the {network} network is not the original's: {excess}")]
+    Different {
+        /// Which network.
+        network: Compared,
+        /// The output.
+        output: String,
+        /// What is further off than allowed.
+        excess: String,
+    },
+}
+
+impl Hint for ProofError {
+    fn hints(&self) -> Vec<String> {
+        let without = || "or convert without proof: `verification.enabled False`".to_owned();
+        let without_device = || "or leave the vendor's CPU device out: `verification.device False`".to_owned();
+        match self {
+            Self::Disk(error) => error.hints(),
+            Self::Select(error) => error.hints(),
+            Self::Save(_) | Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
+            Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
+            Self::Language { .. } => {
+                vec!["use the converter that the image was built with, or build the image again".to_owned()]
+            }
+            Self::Original { .. } => {
+                vec!["check the model, and the shapes of its inputs, with ONNX Runtime".to_owned(), without()]
+            }
+            Self::Different { network, .. } => {
+                let fine = "if so much is fine for this network, lower `verification.cosine` and raise \
+                            `verification.relative`, or `verification.differing` for whole numbers";
+                let device = (*network == Compared::Imported).then(without_device);
+                [fine.to_owned()].into_iter().chain(device).chain([without()]).collect()
+            }
+        }
+    }
+}
+
+/// What is claimed of the networks of one stage, and how it is shown.
+pub struct Claim<'run> {
+    subject: Subject<'run>,
+    way: Way,
+}
+
+/// What a claim is about.
+pub struct Subject<'run> {
+    /// The stage.
+    pub stage: &'run ResolvedStage,
+    /// Its model as the user gave it.
+    pub loaded: &'run LoadedModel,
+    /// Where mean, scale and colours are applied.
+    pub preprocessing: PreprocessingPlace,
+    /// The folder with all networks of the stage.
+    pub folder: &'run Path,
+}
+
+/// How a claim is shown.
+enum Way {
+    /// Not at all.
+    Unproven(&'static str),
+    /// By running networks.
+    Run {
+        prover: Program,
+        /// What is compared before or while the network is compiled.
+        request: Request,
+        /// What is known of the imported network before that.
+        imported: Imported,
+    },
+}
+
+/// What is known of the imported network before the compile.
+#[derive(Clone, Copy)]
+enum Imported {
+    /// The vendor's library imports the very file that it is given.
+    Directly,
+    /// It reads what the Model Optimizer will write.
+    Afterwards,
+    /// It is not run.
+    Unproven(&'static str),
+}
+
+impl<'run> Claim<'run> {
+    /// Decides how it is shown that the network which the tools are given computes what the original does.
+    ///
+    /// # Errors
+    /// The original cannot be cut to its outputs, or that cannot be written.
+    pub fn new(subject: Subject<'run>, operated: &OperatedModel, tools: &Tools) -> Result<Self, ProofError> {
+        let unproven = |reason| Way::Unproven(reason);
+        let way = match (&subject.loaded.content, &operated.network, &tools.prover) {
+            _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
+            (Content::Ir, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
+            (.., None) => unproven("this toolchain has nothing that runs networks"),
+            _ if operated.need == Need::InnerInput => {
+                unproven("an input inside the model cannot be fed to the original")
+            }
+            (Content::Onnx(original), Given::Onnx(given), Some(prover)) => {
+                let imported = subject.imported(operated.need, tools);
+                let request = subject.request(original, given, imported)?;
+                Way::Run { prover: prover.clone(), request, imported }
+            }
+        };
+        Ok(Self { subject, way })
+    }
+
+    /// Runs the networks while `compile` compiles; when that fails, running them ends too.
+    pub fn beside<T, E>(
+        &self,
+        workshop: &Workshop<'_>,
+        journal: &Journal<'_>,
+        compile: impl FnOnce() -> Result<T, E>,
+    ) -> (Result<T, E>, Result<Transcript, ProofError>) {
+        let Way::Run { prover, request, .. } = &self.way else { return (compile(), Ok(Transcript::default())) };
+        if request.rewritten.is_none() && request.imported.is_none() {
+            return (compile(), Ok(Transcript::default()));
+        }
+        let bounds = Bounds { interruption: workshop.bounds.interruption.branch(), ..workshop.bounds.clone() };
+        thread::scope(|scope| {
+            let running = scope.spawn(|| self.run("proof", prover, request, &bounds, journal));
+            let compiled = compile();
+            if compiled.is_err() {
+                bounds.interruption.interrupt();
+            }
+            (compiled, running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    /// Returns what was found, once the network is compiled, and whether that is enough.
+    ///
+    /// # Errors
+    /// The proof could not be made.
+    pub fn conclude(
+        &self,
+        transcript: &Transcript,
+        compiled: &CompiledModel,
+        workshop: &Workshop<'_>,
+        journal: &Journal<'_>,
+    ) -> Result<Proof, ProofError> {
+        let Subject { stage, loaded, folder, .. } = &self.subject;
+        let none = |reason: &str| Ok(Proof::none(stage.name.clone(), reason));
+        let (prover, request, imported) = match &self.way {
+            Way::Unproven(reason) => return none(reason),
+            Way::Run { prover, request, imported } => (prover, request, *imported),
+        };
+        let verification = &stage.settings.verification;
+        if let Some(reason) = unknown_original(transcript)? {
+            journal.warn(format!("the conversion is not proven: {reason}"));
+            return none(&reason);
+        }
+        let rewritten = match request.rewritten {
+            None => Finding::Untouched,
+            Some(_) => {
+                let account = transcript.of(Network::Rewritten);
+                found(account, Compared::Rewritten, &request.outputs, verification.tolerance)?
+            }
+        };
+        let optimized = compiled.front_end.as_ref().is_some_and(|report| report.front_end == FrontEnd::Mo);
+        let half = optimized && stage.settings.rvc2.weights == WeightType::Float16;
+        let tolerance = if half { verification.tolerance.for_half_precision() } else { verification.tolerance };
+        let imported = match imported {
+            Imported::Unproven(reason) => Finding::Unproven { reason: reason.to_owned() },
+            Imported::Directly if !optimized => {
+                found(transcript.of(Network::Imported), Compared::Imported, &request.outputs, tolerance)?
+            }
+            Imported::Directly | Imported::Afterwards => {
+                let ir = folder.join(format!("{}.xml", loaded.name));
+                let request = Request { rewritten: None, imported: Some(text(&ir)), ..request.clone() };
+                let transcript = self.run("proof_of_ir", prover, &request, &workshop.bounds, journal)?;
+                match unknown_original(&transcript)? {
+                    Some(reason) => Finding::Unproven { reason },
+                    None => found(transcript.of(Network::Imported), Compared::Imported, &request.outputs, tolerance)?,
+                }
+            }
+        };
+        let (samples, seed) = (request.samples, request.seed);
+        Ok(Proof { stage: stage.name.clone(), samples, seed, rewritten, imported })
+    }
+
+    fn run(
+        &self,
+        step: &str,
+        prover: &Program,
+        request: &Request,
+        bounds: &Bounds,
+        journal: &Journal<'_>,
+    ) -> Result<Transcript, ProofError> {
+        let mut invocation = prover.invocation("the prover", Vec::new(), self.subject.folder);
+        invocation.input = request.line();
+        // Half of the cores: the compile beside it is what people wait for.
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2);
+        invocation.environment.insert(WORKERS_VARIABLE.to_owned(), threads.to_string());
+        let mut transcript = Transcript::default();
+        let mut unknown = None;
+        journal.run(step, &invocation, bounds, &mut |line| match serde_json::from_str(line) {
+            Ok(event) => transcript.heed(event),
+            Err(_) => unknown = unknown.take().or_else(|| Some(line.to_owned())),
+        })?;
+        match unknown {
+            Some(line) => Err(ProofError::Language { line }),
+            None => Ok(transcript),
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn imported(&self, need: Need, tools: &Tools) -> Imported {
+        let settings = &self.stage.settings;
+        if !settings.verification.device {
+            return Imported::Unproven("`verification.device` is false");
+        }
+        if !settings.rvc2.mo_args.is_empty() {
+            return Imported::Unproven("`rvc2.mo_args` may change what the network computes");
+        }
+        match front_end::choose(&settings.rvc2, &tools.compiler, need) {
+            Ok(chosen) if chosen.front_end == FrontEnd::Importer => Imported::Directly,
+            // A choice that cannot be made ends the compile.
+            Ok(_) | Err(_) => Imported::Afterwards,
+        }
+    }
+
+    fn request(&self, original: &Model, given: &Path, imported: Imported) -> Result<Request, ProofError> {
+        let verification = &self.stage.settings.verification;
+        let values = original.inputs();
+        let feed = |input: &ResolvedInput| {
+            let value = values.iter().find(|value| value.name == input.name);
+            Feed::new(input, value.and_then(onnx::Value::element), self.preprocessing)
+        };
+        let source = self.folder.join(&self.loaded.file_name);
+        let (measure, outputs) = self.measure(original, &source)?;
+        Ok(Request {
+            seed: verification.seed,
+            samples: verification.samples,
+            inputs: self.stage.inputs.iter().map(feed).collect(),
+            outputs,
+            original: text(&measure),
+            rewritten: (given != source).then(|| text(given)),
+            imported: matches!(imported, Imported::Directly).then(|| text(given)),
+        })
+    }
+
+    /// Returns the file of the original and its outputs; outputs inside the model are made its own in a copy.
+    fn measure(&self, original: &Model, source: &Path) -> Result<(PathBuf, Vec<String>), ProofError> {
+        let wanted: Vec<String> = self.stage.outputs.iter().map(|output| output.name.clone()).collect();
+        let outputs = original.outputs();
+        if wanted.iter().all(|name| outputs.iter().any(|output| output.name == *name)) {
+            return Ok((source.to_owned(), wanted));
+        }
+        let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
+        // Beside the source, where tensors outside the file are found.
+        let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
+        let mut file = disk::NewFile::create(&path)?;
+        cut.write_to(&mut file).map_err(Box::new)?;
+        file.commit()?;
+        Ok((path, cut.outputs().into_iter().map(|output| output.name).collect()))
+    }
+}
+
+/// Returns why ONNX Runtime cannot run the original, if that is because it does not know something in it.
+fn unknown_original(transcript: &Transcript) -> Result<Option<String>, ProofError> {
+    match transcript.of(Network::Original).refusal {
+        Some(Refusal::Unknown(message)) => Ok(Some(format!("ONNX Runtime does not know the original: {message}"))),
+        Some(Refusal::Failed(message)) => Err(ProofError::Original { message }),
+        Some(Refusal::NoDevice) | None => Ok(None),
+    }
+}
+
+/// Makes a finding of what the prover told about one network.
+fn found(account: Account, network: Compared, outputs: &[String], tolerance: Tolerance) -> Result<Finding, ProofError> {
+    let unproven = |reason: String| Ok(Finding::Unproven { reason });
+    match account.refusal {
+        Some(Refusal::NoDevice) => return unproven("this toolchain has no CPU device".to_owned()),
+        Some(Refusal::Unknown(message) | Refusal::Failed(message)) if network == Compared::Imported => {
+            return unproven(format!("the CPU device cannot run it: {message}"));
+        }
+        Some(Refusal::Unknown(message) | Refusal::Failed(message)) => return Err(ProofError::Rewritten { message }),
+        None => {}
+    }
+    if let Some((output, shapes)) = account.misshapen.into_iter().next() {
+        return Err(ProofError::Shape { network, output, shapes });
+    }
+    let is_compared = |output: &&String| account.distances.iter().any(|distance| distance.output == **output);
+    if let Some(output) = outputs.iter().find(|output| !is_compared(output)) {
+        return Err(ProofError::Missing { network, output: output.clone() });
+    }
+    let runtime = account.runtime.unwrap_or_default();
+    Ok(Finding::Compared(Comparison { runtime, tolerance, outputs: account.distances }))
+}
+
+/// Checks that what was found is within its tolerance.
+///
+/// # Errors
+/// An output is further off than allowed.
+pub fn judge(proof: &Proof) -> Result<(), ProofError> {
+    for (network, finding) in [(Compared::Rewritten, &proof.rewritten), (Compared::Imported, &proof.imported)] {
+        let Finding::Compared(comparison) = finding else { continue };
+        for distance in &comparison.outputs {
+            if let Some(excess) = distance.excess(&comparison.tolerance) {
+                return Err(ProofError::Different { network, output: distance.output.clone(), excess });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns what people should be warned of although nothing is wrong.
+pub fn doubts(proof: &Proof) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if let Finding::Unproven { reason } = &proof.imported
+        && reason.starts_with("the CPU device cannot")
+    {
+        doubts.push(format!("the imported network is not proven: {reason}"));
+    }
+    for comparison in [&proof.rewritten, &proof.imported].into_iter().filter_map(|finding| finding.comparison()) {
+        for distance in comparison.outputs.iter().filter(|distance| distance.says_little(&comparison.tolerance)) {
+            let (output, largest) = (&distance.output, distance.largest);
+            let doubt =
+                format!("output `{output}` is at most {largest:.0e} for the inputs of the proof, which shows little");
+            if !doubts.contains(&doubt) {
+                doubts.push(doubt);
+            }
+        }
+    }
+    doubts
+}
+
+/// Paths inside the container are ours and always text.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
