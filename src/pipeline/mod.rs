@@ -12,6 +12,7 @@ pub mod journal;
 pub mod load;
 pub mod operate;
 pub mod pack;
+pub mod samples;
 pub mod superblob;
 
 use std::collections::BTreeMap;
