@@ -34,6 +34,7 @@ pub mod exchange;
 
 // Decisions: what is to be done, as values.
 pub mod surgery;
+pub mod calibration;
 pub mod invocation;
 pub mod resolve;
 pub mod plan;

@@ -3,6 +3,7 @@
 //! One command, one file: an `Args` struct whose documentation is the help text, and `run`, which settles the words into
 //! a request and makes one call into `ops`. Nothing below this module sees words, the terminal or the environment.
 
+mod calibration;
 mod completions;
 mod context;
 mod convert;
@@ -77,6 +78,7 @@ enum Command {
     Image(image::ImageArgs),
     Toolchain(toolchain::ToolchainArgs),
     Lock(lock::LockArgs),
+    Calibration(calibration::CalibrationArgs),
     Store(store::StoreArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
@@ -132,6 +134,7 @@ fn dispatch(command: Command, context: &mut Context) -> Result<Status, Failure> 
         Command::Image(args) => image::run(args, context),
         Command::Toolchain(args) => toolchain::run(args, context),
         Command::Lock(args) => lock::run(args, context),
+        Command::Calibration(args) => calibration::run(args, context),
         Command::Store(args) => store::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Inside(args) => inside::run(args, context),

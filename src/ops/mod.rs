@@ -11,6 +11,7 @@ pub mod inside;
 mod layer;
 pub mod lock;
 pub mod obtain;
+pub mod prepare;
 pub mod ready;
 pub mod store;
 mod tree;

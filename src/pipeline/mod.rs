@@ -13,6 +13,7 @@ pub mod load;
 pub mod operate;
 pub mod pack;
 pub mod proof;
+pub mod samples;
 pub mod superblob;
 
 use std::collections::BTreeMap;

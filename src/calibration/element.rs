@@ -1,0 +1,257 @@
+//! The elements of tensors as bytes: little-endian, without gaps.
+
+use std::fmt;
+
+use half::f16;
+use serde::{Serialize, Serializer};
+
+use crate::config::{DataType, Shape};
+
+/// A tensor in row-major order.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    /// Dimensions, outermost first.
+    pub shape: Shape,
+    /// The type of the elements.
+    pub element: Element,
+    /// The elements, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Tensor({:?}, {}, {} bytes)", self.shape, self.element, self.bytes.len())
+    }
+}
+
+/// Declares the types with NumPy's name and code of each.
+macro_rules! elements {
+    ($($variant:ident $type:ty, $name:literal $code:literal,)*) => {
+        /// How one element stands in memory, in the words of NumPy.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "each name says all there is")]
+        pub enum Element {
+            $($variant,)*
+        }
+
+        impl Element {
+            /// All types.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Returns NumPy's name: `float32`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Returns kind and number of bytes as NumPy's files have them: `f4`.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)*
+                }
+            }
+
+            /// Returns the number of bytes of one element.
+            pub const fn size(self) -> usize {
+                match self {
+                    $(Self::$variant => size_of::<$type>(),)*
+                }
+            }
+        }
+    };
+}
+
+elements! {
+    Boolean u8, "bool" "b1",
+    Uint8 u8, "uint8" "u1",
+    Uint16 u16, "uint16" "u2",
+    Uint32 u32, "uint32" "u4",
+    Uint64 u64, "uint64" "u8",
+    Int8 i8, "int8" "i1",
+    Int16 i16, "int16" "i2",
+    Int32 i32, "int32" "i4",
+    Int64 i64, "int64" "i8",
+    Float16 u16, "float16" "f2",
+    Float32 f32, "float32" "f4",
+    Float64 f64, "float64" "f8",
+}
+
+impl Element {
+    /// Returns how tensors of a data type are held; nothing for texts.
+    ///
+    /// NumPy has no `bfloat16` and nothing of four bits: these are held in the next larger type. Fixed-point numbers are
+    /// held as integers.
+    pub const fn of(data_type: DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Boolean => Self::Boolean,
+            DataType::Uint4 | DataType::Uint8 | DataType::Ufxp8 => Self::Uint8,
+            DataType::Uint16 | DataType::Ufxp16 => Self::Uint16,
+            DataType::Uint32 | DataType::Ufxp32 => Self::Uint32,
+            DataType::Uint64 | DataType::Ufxp64 => Self::Uint64,
+            DataType::Int4 | DataType::Int8 | DataType::Fxp8 => Self::Int8,
+            DataType::Int16 | DataType::Fxp16 => Self::Int16,
+            DataType::Int32 | DataType::Fxp32 => Self::Int32,
+            DataType::Int64 | DataType::Fxp64 => Self::Int64,
+            DataType::Float16 => Self::Float16,
+            DataType::Bfloat16 | DataType::Float32 => Self::Float32,
+            DataType::Float64 => Self::Float64,
+            DataType::String => return None,
+        })
+    }
+
+    /// Returns the values of `bytes`; whole numbers beyond 2^53 lose their last digits.
+    pub fn values(self, bytes: &[u8]) -> Box<dyn Iterator<Item = f64> + '_> {
+        match self {
+            Self::Boolean => Box::new(bytes.iter().map(|byte| f64::from(u8::from(*byte != 0)))),
+            Self::Uint8 => Box::new(bytes.iter().map(|byte| f64::from(*byte))),
+            Self::Int8 => Box::new(bytes.iter().map(|byte| f64::from(byte.cast_signed()))),
+            Self::Uint16 => Box::new(words(bytes).map(|word| f64::from(u16::from_le_bytes(word)))),
+            Self::Int16 => Box::new(words(bytes).map(|word| f64::from(i16::from_le_bytes(word)))),
+            Self::Float16 => Box::new(words(bytes).map(|word| f16::from_le_bytes(word).to_f64())),
+            Self::Uint32 => Box::new(words(bytes).map(|word| f64::from(u32::from_le_bytes(word)))),
+            Self::Int32 => Box::new(words(bytes).map(|word| f64::from(i32::from_le_bytes(word)))),
+            Self::Float32 => Box::new(words(bytes).map(|word| f64::from(f32::from_le_bytes(word)))),
+            Self::Uint64 => Box::new(words(bytes).map(|word| u64::from_le_bytes(word) as f64)),
+            Self::Int64 => Box::new(words(bytes).map(|word| i64::from_le_bytes(word) as f64)),
+            Self::Float64 => Box::new(words(bytes).map(f64::from_le_bytes)),
+        }
+    }
+
+    /// Appends one value: whole numbers lose their fraction, and what is out of range becomes the nearest end of it.
+    pub fn push(self, value: f64, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Boolean => bytes.push(u8::from(value != 0.0)),
+            Self::Uint8 => bytes.push(value as u8),
+            Self::Int8 => bytes.push((value as i8).cast_unsigned()),
+            Self::Uint16 => bytes.extend((value as u16).to_le_bytes()),
+            Self::Int16 => bytes.extend((value as i16).to_le_bytes()),
+            Self::Float16 => bytes.extend(f16::from_f64(value).to_le_bytes()),
+            Self::Uint32 => bytes.extend((value as u32).to_le_bytes()),
+            Self::Int32 => bytes.extend((value as i32).to_le_bytes()),
+            Self::Float32 => bytes.extend((value as f32).to_le_bytes()),
+            Self::Uint64 => bytes.extend((value as u64).to_le_bytes()),
+            Self::Int64 => bytes.extend((value as i64).to_le_bytes()),
+            Self::Float64 => bytes.extend(value.to_le_bytes()),
+        }
+    }
+
+    /// Returns whether the type has this value; floating-point numbers may round it but not make it infinite.
+    pub fn holds(self, value: f64) -> bool {
+        /// Up to here an `f64` has every whole number.
+        const WHOLE: f64 = (1_u64 << 53) as f64;
+        let whole = |least: f64, most: f64| value.fract() == 0.0 && value >= least && value <= most;
+        match self {
+            Self::Boolean => value == 0.0 || value == 1.0,
+            Self::Uint8 => whole(0.0, f64::from(u8::MAX)),
+            Self::Int8 => whole(f64::from(i8::MIN), f64::from(i8::MAX)),
+            Self::Uint16 => whole(0.0, f64::from(u16::MAX)),
+            Self::Int16 => whole(f64::from(i16::MIN), f64::from(i16::MAX)),
+            Self::Uint32 => whole(0.0, f64::from(u32::MAX)),
+            Self::Int32 => whole(f64::from(i32::MIN), f64::from(i32::MAX)),
+            Self::Uint64 => whole(0.0, WHOLE),
+            Self::Int64 => whole(-WHOLE, WHOLE),
+            Self::Float16 => value.is_infinite() || !f16::from_f64(value).is_infinite(),
+            Self::Float32 => value.is_infinite() || !(value as f32).is_infinite(),
+            Self::Float64 => true,
+        }
+    }
+
+    /// Returns `bytes` of this type as another, or the first value that the other does not have.
+    ///
+    /// # Errors
+    /// The other type does not have one of the values.
+    pub fn convert(self, bytes: Vec<u8>, to: Self) -> Result<Vec<u8>, f64> {
+        if self == to {
+            return Ok(bytes);
+        }
+        let mut converted = Vec::with_capacity(bytes.len() / self.size() * to.size());
+        for value in self.values(&bytes) {
+            if !to.holds(value) {
+                return Err(value);
+            }
+            to.push(value, &mut converted);
+        }
+        Ok(converted)
+    }
+
+    /// Returns pixels of 8 bits in this type: the same values, and in `int8` the same bits.
+    pub fn pixels(self, pixels: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Uint8 | Self::Int8 => pixels,
+            Self::Float32 => pixels.iter().flat_map(|pixel| f32::from(*pixel).to_le_bytes()).collect(),
+            _ => {
+                let mut bytes = Vec::with_capacity(pixels.len() * self.size());
+                pixels.iter().for_each(|pixel| self.push(f64::from(*pixel), &mut bytes));
+                bytes
+            }
+        }
+    }
+
+    /// Returns the pixels of 8 bits that [`Element::pixels`] makes `bytes` of; what is no pixel becomes the nearest one.
+    pub fn to_pixels(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Uint8 | Self::Int8 => bytes.to_vec(),
+            _ => self.values(bytes).map(|value| value.round() as u8).collect(),
+        }
+    }
+}
+
+/// Returns the words of `bytes`; a last one that is not whole is left out.
+fn words<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + '_ {
+    bytes.as_chunks::<SIZE>().0.iter().copied()
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Serialize for Element {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Named;
+
+    #[test]
+    fn values_survive_in_every_type() {
+        for element in Element::ALL {
+            let mut bytes = Vec::new();
+            for value in [0.0, 1.0, 1.0] {
+                element.push(value, &mut bytes);
+            }
+            assert_eq!(bytes.len(), 3 * element.size());
+            assert_eq!(element.values(&bytes).collect::<Vec<_>>(), [0.0, 1.0, 1.0], "{element}");
+        }
+        for data_type in DataType::ALL {
+            assert_eq!(Element::of(*data_type).is_none(), *data_type == DataType::String);
+        }
+    }
+
+    #[test]
+    fn conversions_refuse_what_would_be_another_value() {
+        let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let from = Element::Float32;
+        assert_eq!(from.convert(floats(&[0.0, 255.0]), Element::Uint8), Ok(vec![0, 255]));
+        assert_eq!(from.convert(floats(&[0.0, 0.5]), Element::Uint8), Err(0.5));
+        assert_eq!(from.convert(floats(&[256.0]), Element::Uint8), Err(256.0));
+        assert_eq!(from.convert(floats(&[1e6]), Element::Float16), Err(1e6));
+        assert!(from.convert(floats(&[f32::NAN]), Element::Int32).is_err());
+        assert_eq!(Element::Int8.convert(vec![0x80], Element::Int16), Ok(vec![0x80, 0xff]));
+    }
+
+    #[test]
+    fn pixels_keep_their_values_and_come_back() {
+        let pixels: Vec<u8> = (0..=255).collect();
+        for element in Element::ALL.iter().filter(|element| **element != Element::Boolean) {
+            assert_eq!(element.to_pixels(&element.pixels(pixels.clone())), pixels, "{element}");
+        }
+        assert_eq!(Element::Int8.values(&Element::Int8.pixels(vec![200])).next(), Some(-56.0));
+    }
+}
