@@ -12,6 +12,7 @@ mod layer;
 pub mod lock;
 pub mod obtain;
 pub mod ready;
+pub mod source_archive;
 pub mod store;
 mod tree;
 mod workplace;
