@@ -16,3 +16,4 @@ pub mod source_archive;
 pub mod store;
 mod tree;
 mod workplace;
+pub mod wrap;

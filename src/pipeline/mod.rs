@@ -7,7 +7,7 @@
 pub mod capacity;
 pub mod compile;
 mod failure;
-mod ir;
+pub mod ir;
 pub mod journal;
 pub mod load;
 pub mod operate;

@@ -1,8 +1,11 @@
-//! Between configurations and NN Archives: an archive taken as a source, and a compiled model described for the device.
+//! Between configurations and NN Archives: an archive taken as a source, a compiled model described for the device, and
+//! a bare model described from itself.
 
+mod bare;
 mod describe;
 mod source;
 
+pub use bare::{BareError, BareModel, BareTensor, describe_bare};
 pub use describe::{CompiledFacts, CompiledTensor, DescribeError, describe};
 pub use source::{from_archive, main_stage_of};
 
