@@ -50,9 +50,16 @@ pub(super) struct ConvertArgs {
     /// Where the result goes: a name below `output/`, or a path
     #[arg(long, alias = "output_dir", value_name = "FOLDER")]
     output_dir: Option<String>,
-    /// The stage that holds the main model, where there are several
+    /// The stage that holds the main model, where there are several: the NN Archive's own, else the first whose name has
+    /// `yolo` and `seg`, else the first
     #[arg(long, alias = "main_stage", value_name = "STAGE")]
     main_stage: Option<StageName>,
+    /// Leave mean, scale and colours to the device, as the NN Archive then says, instead of putting them into the model
+    #[arg(long, alias = "archive_preprocess", overrides_with = "no_archive_preprocess")]
+    archive_preprocess: bool,
+    /// Put mean, scale and colours into the model; the default
+    #[arg(long, alias = "no_archive_preprocess", overrides_with = "archive_preprocess", hide = true)]
+    no_archive_preprocess: bool,
     #[command(flatten)]
     run: RunArgs,
     /// Print the plan and do nothing
@@ -103,6 +110,8 @@ fn positive(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
     let working = context.working_folder()?;
     let gathered = gather(&args, &working, context)?;
+    // Its files are there until the conversion ends.
+    let _archive = gathered.archive.clone();
     for note in &gathered.notes {
         context.printer.warn(note.to_string());
     }
@@ -146,9 +155,15 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
 }
 
 fn gather(args: &ConvertArgs, working: &Path, context: &Context) -> Result<Gathered, Failure> {
-    let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
+    let words = Words {
+        target: args.target,
+        path: args.path.as_deref(),
+        overrides: &args.overrides,
+        preprocessing: args.preprocessing(),
+    };
     let home = context.variable("HOME").map(PathBuf::from);
-    let folders = Folders { working, home: home.as_deref() };
+    let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
+    let folders = Folders { working, home: home.as_deref(), temporary };
     ops::gather::gather(&words, &folders).map_err(|error| {
         let kind = match error {
             GatherError::Words(_) => Kind::Usage,
@@ -204,11 +219,12 @@ fn request(args: &ConvertArgs, gathered: Gathered, toolchain: ToolchainName, pla
         engine: args.run.engine.map(EngineName::choice),
         configuration: gathered.configuration,
         files: gathered.files,
+        source_archive: gathered.archive.map(|archive| archive.source.clone()),
         form: match args.to {
             To::Native => OutputForm::Native,
             To::NnArchive => OutputForm::NnArchive,
         },
-        preprocessing: PreprocessingPlace::Model,
+        preprocessing: args.preprocessing(),
         main_stage: args.main_stage.clone(),
         place,
     }
@@ -223,6 +239,13 @@ fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> PathBuf {
             let now = jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S").to_string();
             working.join("output").join(convert::output_name(&gathered.configuration, args.target, &now))
         }
+    }
+}
+
+impl ConvertArgs {
+    /// Returns where mean, scale and colours are applied.
+    fn preprocessing(&self) -> PreprocessingPlace {
+        if self.archive_preprocess { PreprocessingPlace::Archive } else { PreprocessingPlace::Model }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One command, one file: an `Args` struct whose documentation is the help text, and `run`, which settles the words into
 //! a request and makes one call into `ops`. Nothing below this module sees words, the terminal or the environment.
 
+mod archive;
 mod calibration;
 mod completions;
 mod context;
@@ -74,6 +75,7 @@ enum Colour {
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(convert::ConvertArgs),
+    Archive(archive::ArchiveArgs),
     Shell(shell::ShellArgs),
     Image(image::ImageArgs),
     Toolchain(toolchain::ToolchainArgs),
@@ -130,6 +132,7 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, context: &mut Context) -> Result<Status, Failure> {
     match command {
         Command::Convert(args) => convert::run(args, context),
+        Command::Archive(args) => archive::run(args, context),
         Command::Shell(args) => shell::run(args, context),
         Command::Image(args) => image::run(args, context),
         Command::Toolchain(args) => toolchain::run(args, context),

@@ -11,6 +11,7 @@ pub mod data_type;
 pub mod emit;
 pub mod files;
 pub mod input;
+mod links;
 pub mod literal;
 pub mod merge;
 pub mod problem;
@@ -26,7 +27,7 @@ use std::fmt;
 
 use crate::name::{FileName, NameError};
 
-pub use archive::{CompiledFacts, CompiledTensor, PreprocessingPlace};
+pub use archive::{CompiledFacts, CompiledTensor, DescribeError, PreprocessingPlace};
 pub use data_type::DataType;
 pub use files::FileRole;
 pub use input::{

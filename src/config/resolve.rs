@@ -5,6 +5,7 @@
 //! BGR, pictures of one channel are gray, everything else is raw. Colours, means and scales said for all inputs reach
 //! the pictures; only if a model has no pictures do means and scales reach the rest.
 
+use super::links;
 use super::problem::closest;
 use super::{
     Calibration, CalibrationKeys, ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, InputEntry,
@@ -46,6 +47,8 @@ pub fn resolve(
             }
         }
     }
+    resolver.problems.extend(links::wrong_stages(&config.stages));
+    resolver.problems.extend(links::wrong_outputs(config, &stages));
     match Problems::of(resolver.problems) {
         Some(problems) => Err(problems),
         None => {

@@ -57,9 +57,9 @@ pub struct Order {
     pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
-    /// The `config.json` of the NN Archive that the configuration came from, whose heads are carried through.
+    /// The NN Archive that the configuration came from, whose heads are carried through.
     #[serde(default)]
-    pub source_archive: Option<nn_archive::Document>,
+    pub source_archive: Option<SourceArchive>,
     /// The stage with the main model, where there are several.
     #[serde(default)]
     pub main_stage: Option<StageName>,
@@ -70,6 +70,32 @@ pub struct Order {
     pub preprocessing: PreprocessingPlace,
     /// The name of the folder that the results end in on the host, for logs and records.
     pub output_folder: FileName,
+}
+
+/// An NN Archive that a configuration came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceArchive {
+    /// The name of its file, up to the ending that makes it an archive.
+    pub name: FileName,
+    /// Its `config.json`.
+    pub document: nn_archive::Document,
+}
+
+/// How the models of an order get into NN Archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// There are none.
+    Nothing,
+    /// Each stage into one of its own.
+    Each,
+    /// Both stages into one, as they were in the archive they came from.
+    Together {
+        /// The stage that the archive describes.
+        main: StageName,
+        /// The stage that is fed by a head of the other.
+        second: StageName,
+    },
 }
 
 /// What is made of the compiled model.
@@ -305,6 +331,29 @@ impl Order {
         render(self)
     }
 
+    /// Returns how the models get into NN Archives.
+    pub fn packing(&self) -> Packing {
+        let feeds = |source: &SourceArchive| !source.document.postprocessors().is_empty();
+        let stages: Vec<&StageName> = self.configuration.stages.iter().map(|stage| &stage.name).collect();
+        match (self.form, stages.as_slice()) {
+            (OutputForm::Native, _) => Packing::Nothing,
+            // The order in which a source archive becomes stages.
+            (OutputForm::NnArchive, [main, second]) if self.source_archive.as_ref().is_some_and(feeds) => {
+                Packing::Together { main: (*main).clone(), second: (*second).clone() }
+            }
+            (OutputForm::NnArchive, _) => Packing::Each,
+        }
+    }
+
+    /// Returns where mean, scale and colours of a stage are applied. The second model of an archive has no description
+    /// that could leave them to the device.
+    pub fn preprocessing_of(&self, stage: &StageName) -> PreprocessingPlace {
+        match self.packing() {
+            Packing::Together { second, .. } if second == *stage => PreprocessingPlace::Model,
+            _ => self.preprocessing,
+        }
+    }
+
     /// Returns which toolchain is wanted.
     pub fn toolchain(&self) -> ToolchainName {
         ToolchainName { target: self.target, version: self.tool_version.clone() }
@@ -395,6 +444,33 @@ mod tests {
         assert_eq!(names, ["zebra", "ant"]);
         let origin = back.configuration.stages[0].defaults.shape.origin().unwrap();
         assert_eq!(origin.to_string(), "model.yaml:4:12");
+    }
+
+    #[test]
+    fn the_models_of_an_archive_stay_together() {
+        let document = |heads: &str| {
+            let json = format!(
+                r#"{{"config_version": "1.0", "model": {{"metadata": {{"name": "zebra", "path": "a.onnx"}},
+                "inputs": [], "outputs": [], "heads": {heads}}}}}"#
+            );
+            nn_archive::Document::parse(json.as_bytes()).unwrap()
+        };
+        let feeding = r#"[{"parser": "P", "metadata": {"z": 0.10, "postprocessor_path": "b.onnx"}}]"#;
+        let from = |heads: &str| {
+            let source = SourceArchive { name: "net.v2".parse().unwrap(), document: document(heads) };
+            Order { source_archive: Some(source), preprocessing: PreprocessingPlace::Archive, ..order() }
+        };
+        let together = from(feeding);
+        let [main, second] = ["zebra", "ant"].map(|name| name.parse::<StageName>().unwrap());
+        assert_eq!(together.packing(), Packing::Together { main: main.clone(), second: second.clone() });
+        assert_eq!(together.preprocessing_of(&main), PreprocessingPlace::Archive);
+        assert_eq!(together.preprocessing_of(&second), PreprocessingPlace::Model);
+        assert_eq!(from("null").packing(), Packing::Each);
+        assert_eq!(order().packing(), Packing::Each);
+        assert_eq!(Order { form: OutputForm::Native, ..from(feeding) }.packing(), Packing::Nothing);
+        let text = together.render();
+        assert!(text.contains("0.10"), "digits stay: {text}");
+        assert_eq!(Order::parse(text.as_bytes()).unwrap().source_archive, together.source_archive);
     }
 
     #[test]

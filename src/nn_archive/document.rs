@@ -3,18 +3,19 @@
 //! Owns the document's types, their JSON and its checks. Keys beyond the schema are refused, except in the metadata of
 //! the model and of heads, where the schema leaves room for them and they are carried through.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thiserror::Error;
 
+use super::carried::{self, Carried};
 use super::layout::Layout;
 use crate::hint::Hint;
+use crate::image_path::ImagePath;
 
 /// The version of the schema that is written.
 pub const VERSION: &str = "1.0";
+
+/// The key under which a head names the model that it feeds its results to.
+const POSTPROCESSOR: &str = "postprocessor_path";
 
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub struct Model {
 
 /// Names and files of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
+#[serde(try_from = "Carried", into = "Carried")]
 pub struct Metadata {
     /// The model's name.
     pub name: String,
@@ -52,7 +53,7 @@ pub struct Metadata {
     /// The type of weights and arithmetic.
     pub precision: Option<DataType>,
     /// Keys beyond the schema, carried through.
-    pub extra: BTreeMap<String, Value>,
+    pub extra: Carried,
 }
 
 /// One input of a model.
@@ -135,7 +136,7 @@ pub struct Head {
     pub outputs: Option<Vec<String>>,
     /// What the decoder needs to know, carried through unread.
     #[serde(default)]
-    pub metadata: BTreeMap<String, Value>,
+    pub metadata: Carried,
 }
 
 /// The types of elements that the schema knows.
@@ -158,57 +159,6 @@ pub enum DataType {
     Float64,
     Boolean,
     String,
-}
-
-/// A frame type of DepthAI (`ImgFrame::Type`) for a picture of 1 or 3 channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DaiType {
-    /// Three 8-bit channels.
-    Color8(ColorOrder, ChannelPlace),
-    /// Three channels of half floats.
-    ColorF16(ColorOrder, ChannelPlace),
-    /// One 8-bit channel: `GRAY8`.
-    Gray8,
-    /// One channel of half floats: `GRAYF16`.
-    GrayF16,
-}
-
-/// The order of colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name says all there is")]
-pub enum ColorOrder {
-    Rgb,
-    Bgr,
-}
-
-/// Where channels stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelPlace {
-    /// One plane after the other, `CHW`.
-    Planar,
-    /// Innermost, `HWC`.
-    Interleaved,
-}
-
-/// Prints the name that DepthAI knows, such as `BGR888p`.
-impl fmt::Display for DaiType {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (order, place, depth) = match self {
-            Self::Gray8 => return formatter.write_str("GRAY8"),
-            Self::GrayF16 => return formatter.write_str("GRAYF16"),
-            Self::Color8(order, place) => (order, place, "888"),
-            Self::ColorF16(order, place) => (order, place, "F16F16F16"),
-        };
-        let order = match order {
-            ColorOrder::Rgb => "RGB",
-            ColorOrder::Bgr => "BGR",
-        };
-        let place = match place {
-            ChannelPlace::Planar => "p",
-            ChannelPlace::Interleaved => "i",
-        };
-        write!(formatter, "{order}{depth}{place}")
-    }
 }
 
 /// A document that breaks the schema.
@@ -237,7 +187,16 @@ pub enum DocumentError {
     },
 }
 
-impl Hint for DocumentError {}
+impl Hint for DocumentError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Shape { .. } | Self::Rule { .. } => {
+                vec!["compare it with the schema of NN Archives, version 1.0".to_owned()]
+            }
+            Self::Version { .. } => Vec::new(),
+        }
+    }
+}
 
 impl Document {
     /// Reads `config.json`.
@@ -252,13 +211,21 @@ impl Document {
 
     /// Returns the document as it stands in an archive: JSON indented by four, with a final newline.
     pub fn render(&self) -> String {
-        let mut bytes = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
         // Writing plain data into memory cannot fail: there are only text keys and finite or null numbers.
-        let _ = self.serialize(&mut serializer);
-        bytes.push(b'\n');
-        String::from_utf8_lossy(&bytes).into_owned()
+        carried::indented(&serde_json::to_string(self).unwrap_or_default()) + "\n"
+    }
+
+    /// Returns the models that heads feed their results to, each once, by their paths in the archive.
+    pub fn postprocessors(&self) -> Vec<String> {
+        let mut paths: Vec<String> = Vec::new();
+        for head in self.model.heads.iter().flatten() {
+            if let Some(path) = head.postprocessor()
+                && !paths.contains(&path)
+            {
+                paths.push(path);
+            }
+        }
+        paths
     }
 
     /// Checks the rules that the shape alone does not hold.
@@ -290,42 +257,59 @@ impl Document {
                 return rule(place, format!("layout {layout} does not have the length of shape {shape:?}"));
             }
         }
-        let path = &self.model.metadata.path;
-        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
-            return rule("model.metadata.path".to_owned(), format!("`{path}` is no file inside the archive"));
+        let model = ("model.metadata.path".to_owned(), self.model.metadata.path.clone());
+        let others = self.model.heads.iter().flatten().enumerate().filter_map(|(index, head)| {
+            Some((format!("model.heads[{index}].metadata.{POSTPROCESSOR}"), head.postprocessor()?))
+        });
+        for (place, path) in std::iter::once(model).chain(others) {
+            if path.starts_with('/') || path.parse::<ImagePath>().is_err() {
+                return rule(place, format!("`{path}` is no file inside the archive"));
+            }
         }
         Ok(())
     }
 }
 
-impl TryFrom<BTreeMap<String, Value>> for Metadata {
+impl Head {
+    /// Returns the path in the archive of the model that this head feeds its results to.
+    pub fn postprocessor(&self) -> Option<String> {
+        self.metadata.text(POSTPROCESSOR)
+    }
+
+    /// Gives the model that this head feeds its results to another path.
+    pub fn move_postprocessor(&mut self, path: &str) {
+        if self.postprocessor().is_some() {
+            self.metadata.put_text(POSTPROCESSOR, path);
+        }
+    }
+}
+
+impl TryFrom<Carried> for Metadata {
     type Error = String;
 
-    fn try_from(mut keys: BTreeMap<String, Value>) -> Result<Self, String> {
-        let mut text = |key: &str| match keys.remove(key) {
-            Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(format!("model.metadata.{key} must be a text, found {other}")),
+    fn try_from(mut keys: Carried) -> Result<Self, String> {
+        let mut text = |key: &str| match keys.take(key) {
+            Some(json) => serde_json::from_str::<String>(&json)
+                .map_err(|_| format!("model.metadata.{key} must be a text, found {json}")),
             None => Err(format!("model.metadata.{key} is missing")),
         };
-        let name = text("name")?;
-        let path = text("path")?;
-        let precision = match keys.remove("precision") {
-            None | Some(Value::Null) => None,
-            Some(value) => {
-                Some(serde_json::from_value(value).map_err(|error| format!("model.metadata.precision: {error}"))?)
-            }
+        let (name, path) = (text("name")?, text("path")?);
+        let precision = match keys.take("precision") {
+            None => None,
+            Some(json) => serde_json::from_str(&json).map_err(|error| format!("model.metadata.precision: {error}"))?,
         };
         Ok(Self { name, path, precision, extra: keys })
     }
 }
 
-impl From<Metadata> for BTreeMap<String, Value> {
+impl From<Metadata> for Carried {
     fn from(metadata: Metadata) -> Self {
         let mut keys = metadata.extra;
-        keys.insert("name".to_owned(), metadata.name.into());
-        keys.insert("path".to_owned(), metadata.path.into());
-        let precision = metadata.precision.map_or(Value::Null, |precision| precision.as_str().into());
-        keys.insert("precision".to_owned(), precision);
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let precision = metadata.precision.map_or("null".to_owned(), |precision| json(precision.as_str()));
+        for (key, json) in [("precision", precision), ("path", json(&metadata.path)), ("name", json(&metadata.name))] {
+            keys.prepend(key, json);
+        }
         keys
     }
 }

@@ -143,6 +143,15 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Returns the letters of a tensor whose dimensions were moved: the new ones are the old ones at these places, each
+    /// of which comes once.
+    pub fn permuted(&self, axes: &[usize]) -> Option<Self> {
+        let letters = axes.iter().map(|axis| self.0.chars().nth(*axis)).collect::<Option<String>>()?;
+        if letters.len() == self.0.len() { letters.parse().ok() } else { None }
+    }
+}
+
 impl FromStr for Layout {
     type Err = LayoutError;
 
@@ -211,6 +220,10 @@ mod tests {
         let nchw: Layout = "nchw".parse().unwrap();
         assert_eq!(nchw.relabel(&[1, 3, 256, 256], &[1, 256, 256, 3]).unwrap().as_str(), "NHWC");
         assert_eq!(nchw.relabel(&[1, 3, 3, 4], &[1, 3, 4, 3]).unwrap().as_str(), "NCWH");
+        assert_eq!(nchw.permuted(&[0, 2, 3, 1]).unwrap().as_str(), "NHWC");
+        for wrong in [&[0, 1, 2][..], &[0, 0, 1, 2], &[1, 2, 3, 4]] {
+            assert_eq!(nchw.permuted(wrong), None);
+        }
         assert!(nchw.relabel(&[1, 3, 4, 5], &[1, 3, 4]).unwrap_err().to_string().contains("same as the old one"));
         assert!(nchw.relabel(&[1, 3, 4, 5], &[1, 3, 4, 6]).unwrap_err().to_string().contains("same elements"));
     }

@@ -1,13 +1,15 @@
 //! NN Archives as bytes.
 //!
-//! Written: a tar by the rules of [`tarball`](crate::tarball), xz in blocks of a fixed size, so that the same members
-//! make the same archive on any machine with any number of cores. Read: a tar in any usual compression, member by
-//! member, with the limits and rules for archives of strangers.
+//! Written: a tar by the rules of [`tarball`](crate::tarball), compressed with nothing but the members in it, so that the
+//! same members make the same archive on any machine with any number of cores. Read: a tar in any usual compression,
+//! member by member, with the limits and rules for archives of strangers.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 
+use bzip2::write::BzEncoder;
+use flate2::write::GzEncoder;
 use liblzma::stream::{Check, MtStreamBuilder};
 use liblzma::write::XzEncoder;
 use thiserror::Error;
@@ -17,7 +19,6 @@ use crate::entry::{Entry, EntryKind};
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
 use crate::intake::{Compression, IntakeError, Limits, tar};
-use crate::name::FileName;
 use crate::tarball::{FileMode, TarWriter};
 use crate::units::ByteSize;
 
@@ -27,36 +28,92 @@ pub const CONFIG_NAME: &str = "config.json";
 /// The member with versions and command lines.
 pub const BUILD_INFO_NAME: &str = "buildinfo.json";
 
+/// The member with quantisation encodings for SNPE, where somebody put one.
+pub const ENCODINGS_NAME: &str = "encodings.json";
+
 /// The xz preset. Weights hardly compress: on half floats preset 6 takes three times as long and saves 1 %.
 const PRESET: u32 = 0;
 
 /// The length of an xz block: many enough for all cores, long enough that the ends of blocks do not count.
 const BLOCK: u64 = 4 << 20;
 
+/// The level of the other compressions' own programs.
+const GZIP_LEVEL: u32 = 6;
+const ZSTANDARD_LEVEL: i32 = 3;
+
 /// The longest `config.json` that is read.
 const LONGEST_CONFIG: u64 = 64 << 20;
 
 /// How much an archive may hold when it is read: networks have at most a few gigabytes.
-const LIMITS: Limits = Limits { members: 10_000, member: ByteSize::new(16 << 30), total: ByteSize::new(32 << 30) };
+pub const LIMITS: Limits = Limits { members: 10_000, member: ByteSize::new(16 << 30), total: ByteSize::new(32 << 30) };
 
-/// A file that goes into an archive beside `config.json`.
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveForm {
+    /// `.tar.xz`, the usual one.
+    Xz,
+    /// `.tar.gz`.
+    Gzip,
+    /// `.tar.bz2`.
+    Bzip2,
+    /// `.tar.zst`.
+    Zstandard,
+    /// `.tar`.
+    Plain,
+}
+
+impl ArchiveForm {
+    /// All endings that tell the form, long ones first where one ends another.
+    const ENDINGS: [(&str, Self); 9] = [
+        (".tar.xz", Self::Xz),
+        (".tar.gz", Self::Gzip),
+        (".tar.bz2", Self::Bzip2),
+        (".tar.zst", Self::Zstandard),
+        (".tar", Self::Plain),
+        (".txz", Self::Xz),
+        (".tgz", Self::Gzip),
+        (".tbz2", Self::Bzip2),
+        (".tzst", Self::Zstandard),
+    ];
+
+    /// Splits a file name into the archive's own name and its form: `my.model.v2.tar.xz` is `my.model.v2`, xz. Returns
+    /// nothing if the name does not end like an archive's.
+    pub fn split(name: &str) -> Option<(&str, Self)> {
+        let lower = name.to_ascii_lowercase();
+        let (ending, form) = Self::ENDINGS.into_iter().find(|(ending, _)| lower.ends_with(ending))?;
+        let stem = name.get(..name.len() - ending.len())?;
+        if stem.is_empty() { None } else { Some((stem, form)) }
+    }
+}
+
+/// A file that goes into an archive beside its documents.
 pub struct Member<'a> {
-    /// Its name.
-    pub name: FileName,
+    /// Where it stands in the archive.
+    pub path: ImagePath,
     /// The length of `content`.
     pub size: ByteSize,
     /// Its bytes, to be read once, to the end.
     pub content: &'a mut dyn Read,
 }
 
+/// All that goes into an archive.
+pub struct Contents<'a, 'member> {
+    /// Its `config.json`.
+    pub document: &'a Document,
+    /// Its `buildinfo.json`.
+    pub build_info: Option<&'a [u8]>,
+    /// Its files, in the order in which they are written.
+    pub members: &'a mut [Member<'member>],
+}
+
 /// An archive that cannot be written or read.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
     /// Two members of one name, or one with the name of a document.
-    #[error("the NN Archive cannot have two members named `{name}`")]
+    #[error("the NN Archive cannot have two members named `{path}`")]
     Double {
         /// The name.
-        name: FileName,
+        path: ImagePath,
     },
     /// A model that is no member.
     #[error("the NN Archive's config.json names the model file `{path}`, which is no member")]
@@ -66,7 +123,10 @@ pub enum ArchiveError {
     },
     /// No `config.json`.
     #[error("NN Archive config not found: the archive has no member `{CONFIG_NAME}`")]
-    NoConfig,
+    NoConfig {
+        /// A member of that name in a folder.
+        deeper: Option<ImagePath>,
+    },
     /// A `config.json` that breaks the schema.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -87,9 +147,14 @@ pub enum ArchiveError {
 impl Hint for ArchiveError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoConfig => vec![format!("an NN Archive is a tar with `{CONFIG_NAME}` at its top")],
+            Self::NoConfig { deeper: None } => vec![format!("an NN Archive is a tar with `{CONFIG_NAME}` at its top")],
+            Self::NoConfig { deeper: Some(path) } => vec![format!(
+                "an NN Archive has `{CONFIG_NAME}` at its top; this one has `{path}`: pack what is in that folder, not \
+                 the folder"
+            )],
             Self::Document(error) => error.hints(),
-            _ => Vec::new(),
+            Self::Intake(error) => error.hints(),
+            Self::Double { .. } | Self::NoModel { .. } | Self::Transfer { .. } => Vec::new(),
         }
     }
 }
@@ -102,33 +167,27 @@ impl Hint for ArchiveError {
 /// A reader or the writer fails, a member is shorter or longer than announced, two members share a name, or the
 /// document names a model that is no member.
 pub fn write<W: Write>(
-    document: &Document,
-    build_info: Option<&[u8]>,
-    members: &mut [Member<'_>],
+    contents: Contents<'_, '_>,
+    form: ArchiveForm,
     threads: NonZeroU32,
     to: W,
 ) -> Result<W, ArchiveError> {
     let failed = |source| ArchiveError::Transfer { action: "write", source };
-    let mut names = BTreeSet::from([CONFIG_NAME, BUILD_INFO_NAME]);
+    let Contents { document, build_info, members } = contents;
+    let mut paths = BTreeSet::from([CONFIG_NAME, BUILD_INFO_NAME]);
     for member in members.iter() {
-        if !names.insert(member.name.as_str()) {
-            return Err(ArchiveError::Double { name: member.name.clone() });
+        if !paths.insert(member.path.as_str()) {
+            return Err(ArchiveError::Double { path: member.path.clone() });
         }
     }
-    let path = document.model.metadata.path.as_str();
-    if !members.iter().any(|member| member.name.as_str() == path) {
-        return Err(ArchiveError::NoModel { path: path.to_owned() });
+    for path in models(document) {
+        if !members.iter().any(|member| member.path.as_str() == path) {
+            return Err(ArchiveError::NoModel { path });
+        }
     }
-    let encoder = MtStreamBuilder::new()
-        .threads(threads.get().min(64))
-        .block_size(BLOCK)
-        .preset(PRESET)
-        .check(Check::Crc64)
-        .encoder()
-        .map_err(|error| failed(error.into()))?;
-    let mut tar = TarWriter::new(XzEncoder::new_stream(to, encoder));
+    let mut tar = TarWriter::new(Compressor::new(form, threads, to).map_err(failed)?);
     for member in members {
-        put(&mut tar, member.name.as_str(), member.size, member.content)?;
+        put(&mut tar, member.path.as_str(), member.size, member.content)?;
     }
     let config = document.render();
     for (name, bytes) in [(BUILD_INFO_NAME, build_info), (CONFIG_NAME, Some(config.as_bytes()))] {
@@ -136,7 +195,14 @@ pub fn write<W: Write>(
             put(&mut tar, name, ByteSize::new(bytes.len() as u64), &mut bytes)?;
         }
     }
-    tar.finish().and_then(XzEncoder::finish).map_err(failed)
+    tar.finish().and_then(Compressor::finish).map_err(failed)
+}
+
+/// Returns the paths of all models that a document names.
+fn models(document: &Document) -> Vec<String> {
+    let mut models = vec![document.model.metadata.path.clone()];
+    models.extend(document.postprocessors());
+    models
 }
 
 fn put<W: Write>(
@@ -150,15 +216,81 @@ fn put<W: Write>(
     tar.file(&path, FileMode::of(false), size, content).map_err(failed)
 }
 
+/// A compression in progress. None of them records a name, a time or a number of threads.
+enum Compressor<W: Write> {
+    Xz(XzEncoder<W>),
+    Gzip(GzEncoder<W>),
+    Bzip2(BzEncoder<W>),
+    Zstandard(zstd::stream::write::Encoder<'static, W>),
+    Plain(W),
+}
+
+impl<W: Write> Compressor<W> {
+    fn new(form: ArchiveForm, threads: NonZeroU32, to: W) -> io::Result<Self> {
+        Ok(match form {
+            ArchiveForm::Xz => {
+                let mut builder = MtStreamBuilder::new();
+                builder.threads(threads.get().min(64)).block_size(BLOCK).preset(PRESET).check(Check::Crc64);
+                Self::Xz(XzEncoder::new_stream(to, builder.encoder()?))
+            }
+            ArchiveForm::Gzip => Self::Gzip(GzEncoder::new(to, flate2::Compression::new(GZIP_LEVEL))),
+            ArchiveForm::Bzip2 => Self::Bzip2(BzEncoder::new(to, bzip2::Compression::best())),
+            ArchiveForm::Zstandard => Self::Zstandard(zstd::stream::write::Encoder::new(to, ZSTANDARD_LEVEL)?),
+            ArchiveForm::Plain => Self::Plain(to),
+        })
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Bzip2(encoder) => encoder.finish(),
+            Self::Zstandard(encoder) => encoder.finish(),
+            Self::Plain(to) => Ok(to),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Xz(encoder) => encoder.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+            Self::Bzip2(encoder) => encoder.write(bytes),
+            Self::Zstandard(encoder) => encoder.write(bytes),
+            Self::Plain(to) => to.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Xz(encoder) => encoder.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+            Self::Bzip2(encoder) => encoder.flush(),
+            Self::Zstandard(encoder) => encoder.flush(),
+            Self::Plain(to) => to.flush(),
+        }
+    }
+}
+
+/// Returns whether bytes that begin with `start`, of which there should be 512 if there are so many, are a tar in some
+/// compression, as far as that can be seen.
+pub fn looks_like_archive(start: &[u8]) -> bool {
+    /// Where headers of POSIX and GNU tars have their magic.
+    const MAGIC: std::ops::Range<usize> = 257..262;
+    Compression::of_bytes(start) != Compression::None || start.get(MAGIC) == Some(b"ustar")
+}
+
 /// Reads an archive and returns its `config.json`; every other file is handed to `take`, in the archive's order.
 ///
-/// Links and devices are refused, as are paths that leave the archive, doubles, and more than any archive holds.
+/// Links and devices are refused, as are paths that leave the archive, doubles, and more than `limits`.
 ///
 /// # Errors
 /// The bytes are no archive in a known compression, are damaged or refused, have no `config.json` or one that breaks
-/// the schema, lack the model that it names, or `take` fails.
+/// the schema, lack a model that it names, or `take` fails.
 pub fn read(
     mut archive: impl Read,
+    limits: Limits,
     take: &mut dyn FnMut(&ImagePath, ByteSize, &mut dyn Read) -> io::Result<()>,
 ) -> Result<Document, ArchiveError> {
     let failed = |source| ArchiveError::Transfer { action: "read", source };
@@ -167,8 +299,9 @@ pub fn read(
     let compression = Compression::of_bytes(&start);
     let plain = compression.reader(start.as_slice().chain(archive)).map_err(failed)?;
     let mut config = None;
-    let mut names = BTreeSet::new();
-    tar::read("the NN Archive", plain, LIMITS, |Entry { path, kind }| -> Result<(), ArchiveError> {
+    let mut deeper = None;
+    let mut paths = BTreeSet::new();
+    tar::read("the NN Archive", plain, limits, |Entry { path, kind }| -> Result<(), ArchiveError> {
         match kind {
             EntryKind::Directory => Ok(()),
             EntryKind::File { size, content, .. } if path.as_str() == CONFIG_NAME => {
@@ -182,8 +315,11 @@ pub fn read(
                 Ok(())
             }
             EntryKind::File { size, content, .. } => {
+                if path.file_name() == CONFIG_NAME {
+                    deeper.get_or_insert_with(|| path.clone());
+                }
                 take(&path, size, content).map_err(|source| IntakeError::Taking { path: path.clone(), source })?;
-                names.insert(path);
+                paths.insert(path);
                 Ok(())
             }
             EntryKind::Symlink { .. } | EntryKind::Hardlink { .. } => {
@@ -192,10 +328,13 @@ pub fn read(
             }
         }
     })?;
-    let document = Document::parse(&config.ok_or(ArchiveError::NoConfig)?)?;
-    let path = &document.model.metadata.path;
-    let is_member = path.parse::<ImagePath>().is_ok_and(|path| names.contains(&path));
-    if is_member { Ok(document) } else { Err(ArchiveError::NoModel { path: path.clone() }) }
+    let document = Document::parse(&config.ok_or(ArchiveError::NoConfig { deeper })?)?;
+    for path in models(&document) {
+        if !path.parse::<ImagePath>().is_ok_and(|path| paths.contains(&path)) {
+            return Err(ArchiveError::NoModel { path });
+        }
+    }
+    Ok(document)
 }
 
 #[cfg(test)]
@@ -215,15 +354,20 @@ mod tests {
     }
 
     fn packed(document: &Document, model: &[u8], threads: u32) -> Result<Vec<u8>, ArchiveError> {
+        packed_as(ArchiveForm::Xz, document, model, threads)
+    }
+
+    fn packed_as(form: ArchiveForm, document: &Document, model: &[u8], threads: u32) -> Result<Vec<u8>, ArchiveError> {
         let mut content = model;
         let size = ByteSize::new(model.len() as u64);
-        let mut members = [Member { name: "net.blob".parse().unwrap(), size, content: &mut content }];
-        write(document, Some(b"{}\n"), &mut members, NonZeroU32::new(threads).unwrap(), Vec::new())
+        let mut members = [Member { path: "net.blob".parse().unwrap(), size, content: &mut content }];
+        let contents = Contents { document, build_info: Some(b"{}\n"), members: &mut members };
+        write(contents, form, NonZeroU32::new(threads).unwrap(), Vec::new())
     }
 
     fn unpacked(bytes: &[u8]) -> Result<(Document, Vec<(String, u64)>), ArchiveError> {
         let mut members = Vec::new();
-        let document = read(bytes, &mut |path, size, content| {
+        let document = read(bytes, LIMITS, &mut |path, size, content| {
             io::copy(content, &mut io::sink())?;
             members.push((path.to_string(), size.bytes()));
             Ok(())
@@ -249,7 +393,29 @@ mod tests {
         assert_eq!(Digest::of(&bytes).to_string(), GOLDEN);
     }
 
-    const GOLDEN: &str = "sha256:8b957a207099174b2a561348e4a4ecae8a73c378cb321d717536f4516ae29366";
+    const GOLDEN: &str = "sha256:515b92b19f95628382c3b820ee1f776d434e0bcab2ae1f2cc47d7453fa2bb8ab";
+
+    #[test]
+    fn every_form_is_told_by_its_ending_and_reads_back() {
+        for (name, stem, form) in [
+            ("my.model.v2.tar.xz", "my.model.v2", ArchiveForm::Xz),
+            ("a.TAR.GZ", "a", ArchiveForm::Gzip),
+            ("a.tgz", "a", ArchiveForm::Gzip),
+            ("a b.tar.bz2", "a b", ArchiveForm::Bzip2),
+            ("a.tar.zst", "a", ArchiveForm::Zstandard),
+            ("é.tar", "é", ArchiveForm::Plain),
+        ] {
+            assert_eq!(ArchiveForm::split(name), Some((stem, form)));
+            let bytes = packed_as(form, &document(), b"model", 2).unwrap();
+            assert!(looks_like_archive(&bytes), "{name}");
+            let (back, members) = unpacked(&bytes).unwrap();
+            assert_eq!((back, members.len()), (document(), 2), "{name}");
+        }
+        for name in ["a.zip", ".tar.xz", "tar", "a.xz", ""] {
+            assert_eq!(ArchiveForm::split(name), None, "{name}");
+        }
+        assert!(!looks_like_archive(b"input_model: m.onnx\n"));
+    }
 
     #[test]
     fn archives_that_do_not_hold_together_are_refused() {
@@ -271,6 +437,10 @@ mod tests {
                 "the NN Archive's config.json names the model file `net.blob`, which is no member",
             ),
             (&[("config.json", "{}")], "the NN Archive's config.json is not of the schema"),
+            (
+                &[("net/config.json", config.as_str())],
+                "NN Archive config not found: the archive has no member `config.json`",
+            ),
             (&[("a", ""), ("a", "")], "the NN Archive cannot be read"),
         ] {
             assert_eq!(unpacked(&tar(members)).unwrap_err().to_string(), expected);

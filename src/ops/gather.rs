@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::config::archive::from_archive;
 use crate::config::files::FileRole;
 use crate::config::merge::{self, Override};
 use crate::config::read;
@@ -21,6 +23,7 @@ use crate::exchange::PreprocessingPlace;
 use crate::hint::{Hint, nearest};
 use crate::invocation::front_end::Need;
 use crate::name::{Target, ToolchainName};
+use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content};
 use crate::pipeline::operate::{self, OperateError, Rewritten};
 use crate::plan::convert::FoundFile;
@@ -45,6 +48,8 @@ pub struct Words<'a> {
     pub path: Option<&'a str>,
     /// The `KEY VALUE` pairs, one word each.
     pub overrides: &'a [String],
+    /// Where mean, scale and colours are applied.
+    pub preprocessing: PreprocessingPlace,
 }
 
 /// Where files are looked for.
@@ -54,6 +59,8 @@ pub struct Folders<'a> {
     pub working: &'a Path,
     /// The user's own folder, for `~`.
     pub home: Option<&'a Path>,
+    /// The folder for what goes with the conversion: the members of NN Archives.
+    pub temporary: &'a Path,
 }
 
 /// A configuration and its files.
@@ -65,6 +72,8 @@ pub struct Gathered {
     pub files: Vec<FoundFile>,
     /// What people should know.
     pub notes: Vec<Note>,
+    /// The NN Archive that the configuration came from; files in it are there as long as this is.
+    pub archive: Option<Arc<Opened>>,
     /// What the tools of OpenVINO 2021.4 surely refuse, by model.
     unsupported: Vec<(FileReference, Vec<Refusal>)>,
 }
@@ -117,11 +126,14 @@ pub enum GatherError {
         /// The URL.
         reference: FileReference,
     },
-    /// An NN Archive as input.
-    #[error("`{path}` is an NN Archive, and archives as input are not supported yet")]
+    /// An NN Archive that is none, or lacks something.
+    #[error("failed to read the NN Archive `{path}`")]
     Archive {
         /// The path as it was written.
         path: String,
+        /// What is wrong.
+        #[source]
+        source: SourceArchiveError,
     },
     /// The configuration is no text.
     #[error("`{path}` is no configuration: it is no UTF-8 text")]
@@ -172,7 +184,7 @@ impl Hint for GatherError {
                 hints
             }
             Self::Remote { .. } => vec!["download it, and name the local file".to_owned()],
-            Self::Archive { .. } => vec!["unpack it, and write a configuration that names its model".to_owned()],
+            Self::Archive { source, .. } => source.hints(),
             Self::NoText { .. } => vec!["name a YAML configuration or a model (.onnx, .xml)".to_owned()],
             Self::Disk(error) => error.hints(),
             Self::Model(error) => error.hints(),
@@ -197,24 +209,38 @@ impl Hint for GatherError {
 pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, GatherError> {
     let overrides = Override::pairs(words.overrides).map_err(GatherError::Words)?;
     let mut places = vec![folders.working.to_owned(), folders.working.join(SHARED)];
+    let mut archive = None;
+    let mut notes = Vec::new();
     let (document, all) = match words.path {
         None => (empty(), overrides),
         Some(path) => {
             let reference = FileReference::new(path);
             match Source::of(&reference, words.target)? {
                 Source::Model(pairs) => (empty(), pairs.into_iter().chain(overrides).collect()),
-                Source::Archive => return Err(GatherError::Archive { path: path.to_owned() }),
-                Source::Document | Source::Unclear => {
+                source => {
                     let file = find(&reference, &places, folders)?;
-                    if file.is_dir() {
-                        return Err(GatherError::Archive { path: path.to_owned() });
+                    let is_archive = match source {
+                        Source::Document => file.is_dir(),
+                        Source::Unclear => source_archive::is_archive(&file)?,
+                        Source::Archive | Source::Model(_) => true,
+                    };
+                    if is_archive {
+                        let failed = |source| GatherError::Archive { path: path.to_owned(), source };
+                        let opened = source_archive::open(&file, folders.temporary).map_err(failed)?;
+                        places.insert(0, opened.folder.clone());
+                        let encodings = opened.encodings.as_ref().filter(|_| words.target == Target::Rvc4);
+                        let (document, guesses) = from_archive(&opened.source.document, encodings)?;
+                        notes = guesses;
+                        archive = Some(Arc::new(opened));
+                        (document, overrides)
+                    } else {
+                        let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
+                            .map_err(|_| GatherError::NoText { path: path.to_owned() })?;
+                        if let Some(folder) = file.parent() {
+                            places.insert(0, folder.to_owned());
+                        }
+                        (yaml::parse(&text, path)?, overrides)
                     }
-                    let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
-                        .map_err(|_| GatherError::NoText { path: path.to_owned() })?;
-                    if let Some(folder) = file.parent() {
-                        places.insert(0, folder.to_owned());
-                    }
-                    (yaml::parse(&text, path)?, overrides)
                 }
             }
         }
@@ -236,7 +262,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     };
     let configuration = reading.config;
     let files = find_all(&configuration, &document, &places, folders)?;
-    check(configuration, files, reading.notes)
+    notes.extend(reading.notes);
+    let gathered = check(configuration, files, notes, words.preprocessing)?;
+    Ok(Gathered { archive, ..gathered })
 }
 
 /// Finds every file of a configuration, or tells of all that cannot be found, each with the place that names it.
@@ -280,6 +308,7 @@ fn check(
     configuration: ConversionConfig,
     mut files: Vec<FoundFile>,
     mut notes: Vec<Note>,
+    place: PreprocessingPlace,
 ) -> Result<Gathered, GatherError> {
     let mut paths = files.iter().map(|file| FileReference::new(file.path.to_string_lossy()));
     let found = configuration.with_files(&mut |_, file| paths.next().unwrap_or_else(|| file.clone()));
@@ -300,13 +329,13 @@ fn check(
     let mut unsupported = Vec::new();
     for (stage, written) in resolved.stages.iter().zip(&configuration.stages) {
         let Some(Content::Onnx(model)) = models.get(&stage.name).map(|model| &model.content) else { continue };
-        let rewritten = operate::rewrite(model, stage, PreprocessingPlace::Model)?;
+        let rewritten = operate::rewrite(model, stage, place)?;
         let refusals = refusals(&rewritten, &stage.settings.rvc2);
         if !refusals.is_empty() {
             unsupported.push((written.model.path.clone(), refusals));
         }
     }
-    Ok(Gathered { configuration, files, notes, unsupported })
+    Ok(Gathered { configuration, files, notes, archive: None, unsupported })
 }
 
 /// Lists what surely fails on every way that is open to a model.
@@ -367,7 +396,7 @@ mod tests {
     use super::*;
 
     fn words<'a>(path: Option<&'a str>, overrides: &'a [String]) -> Words<'a> {
-        Words { target: Target::Rvc2, path, overrides }
+        Words { target: Target::Rvc2, path, overrides, preprocessing: PreprocessingPlace::Model }
     }
 
     fn strings(words: &[&str]) -> Vec<String> {
@@ -377,7 +406,7 @@ mod tests {
     #[test]
     fn paths_are_tried_beside_the_configuration_then_here_then_in_the_shared_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders { working: folder.path(), home: None };
+        let folders = Folders { working: folder.path(), home: None, temporary: folder.path() };
         fs::create_dir_all(folder.path().join("configs dir")).unwrap();
         fs::create_dir_all(folder.path().join(SHARED)).unwrap();
         let config = folder.path().join("configs dir/é.yaml");
@@ -404,7 +433,7 @@ mod tests {
     #[test]
     fn what_cannot_be_found_is_named_with_a_guess() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders { working: folder.path(), home: None };
+        let folders = Folders { working: folder.path(), home: None, temporary: folder.path() };
         fs::write(folder.path().join("model.onnx"), "").unwrap();
         let error = gather(&words(Some("modle.onnx"), &[]), &folders).unwrap_err();
         assert_eq!(error.to_string(), "`modle.onnx` does not exist");

@@ -13,6 +13,8 @@ pub mod lock;
 pub mod obtain;
 pub mod prepare;
 pub mod ready;
+pub mod source_archive;
 pub mod store;
 mod tree;
 mod workplace;
+pub mod wrap;

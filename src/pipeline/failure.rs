@@ -34,12 +34,6 @@ pub enum PipelineError {
         /// The target.
         target: Target,
     },
-    /// An archive of several stages needs to say how they belong together.
-    #[error("an NN Archive cannot be made of {stages} stages: a configuration does not say how they belong together")]
-    StagesInArchive {
-        /// How many there are.
-        stages: usize,
-    },
     /// The output folder cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -77,7 +71,6 @@ impl Hint for PipelineError {
         match self {
             Self::OtherImage { order, .. } => vec![format!("run the image of {order}, or order what this image holds")],
             Self::Target { .. } => Vec::new(),
-            Self::StagesInArchive { .. } => vec!["use `--to native`".to_owned()],
             Self::Disk(error) => error.hints(),
             Self::Load(error) => error.hints(),
             Self::Operate(error) => error.hints(),
@@ -109,7 +102,7 @@ impl PipelineError {
         match self {
             Self::OtherImage { .. } | Self::Disk(_) | Self::Load(LoadError::Disk(_)) => FailureKind::Environment,
             Self::Operate(OperateError::Disk(_)) | Self::Pack(PackError::Disk(_)) => FailureKind::Environment,
-            Self::Target { .. } | Self::StagesInArchive { .. } => FailureKind::Usage,
+            Self::Target { .. } => FailureKind::Usage,
             Self::Load(_) => FailureKind::Project,
             Self::Operate(OperateError::Surgery(error)) => match **error {
                 SurgeryError::Pass { .. } => FailureKind::Project,

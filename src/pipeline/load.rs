@@ -189,7 +189,7 @@ pub fn resolved(
 }
 
 /// Returns what an ONNX model says about its tensors.
-fn onnx_facts(model: &Model) -> ModelFacts {
+pub fn onnx_facts(model: &Model) -> ModelFacts {
     let tensor = |value: &onnx::Value| TensorFacts {
         name: value.name.clone(),
         shape: value.shape().map(|shape| shape.0.iter().map(dimension).collect()),

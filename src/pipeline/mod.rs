@@ -7,13 +7,14 @@
 pub mod capacity;
 pub mod compile;
 mod failure;
-mod ir;
+pub mod ir;
 pub mod journal;
 pub mod load;
 pub mod operate;
 pub mod pack;
 pub mod proof;
 pub mod samples;
+mod stages;
 pub mod superblob;
 
 use std::collections::BTreeMap;
@@ -24,21 +25,22 @@ use self::journal::Journal;
 use self::load::LoadedModel;
 use self::operate::OperatedModel;
 use self::proof::{Claim, Subject};
-use crate::config::{FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName};
-use crate::digest::Digest;
+use self::stages::Produced;
+use crate::config::{
+    ConversionConfig, FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName,
+};
 use crate::disk;
-use crate::exchange::{Artifact, ArtifactKind, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
+use crate::exchange::{Artifact, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
+use crate::nn_archive::pack::BUILD_INFO_NAME;
 use crate::process::Bounds;
 use crate::progress::Progress;
-use crate::units::ByteSize;
 
 pub use self::failure::PipelineError;
 
 /// The folder for everything between model and result.
 const INTERMEDIATES: &str = "intermediate_outputs";
-const RESULT_LIMIT: ByteSize = ByteSize::new(64 << 30);
 
 /// Where and with what a conversion is done.
 pub struct Workshop<'run> {
@@ -109,23 +111,23 @@ fn convert(
     notes.iter().for_each(|note| journal.warn(note.to_string()));
 
     let single = config.stages.len() == 1;
-    let folder_of = |stage: &ResolvedStage| {
-        if single { workshop.output.clone() } else { workshop.output.join(stage.name.as_str()) }
-    };
-    let mut produced = Vec::new();
+    let mut produced = Vec::with_capacity(config.stages.len());
     for stage in &config.stages {
         // Every stage of the configuration was loaded.
         let Some(loaded) = models.get(&stage.name) else { continue };
-        produced.extend(one_stage(order, workshop, journal, Stage { stage, loaded, folder: &folder_of(stage) }, told)?);
+        let folder = if single { workshop.output.clone() } else { workshop.output.join(stage.name.as_str()) };
+        produced.push(one_stage(order, workshop, journal, Stage { stage, loaded, folder: &folder }, told)?);
     }
-    if let Some((main, document)) = produced.iter().find_map(|made| Some((made, made.document.as_ref()?))) {
-        let name = format!("{}.{}.tar.xz", crate::config::sanitised(&config.name), order.target);
-        let path = workshop.output.join(name);
-        journal.step("archive", || pack::archive(&path, &main.artifact, &main.archived_info, document))?;
+    let mut results = stages::Results::new(order, &config, produced, &workshop.output);
+    if !single {
+        results.record_stages(&models)?;
     }
-    let record = workshop.output.join("config.yaml");
-    disk::write(&record, repeatable(&config, &models, single).as_bytes())?;
-    artifacts(order, &workshop.output, &produced)
+    if order.form == OutputForm::NnArchive {
+        journal.step("archive", || results.pack())?;
+    }
+    let record = workshop.output.join(stages::CONFIGURATION);
+    disk::write(&record, repeatable(&config, &models, single).to_yaml().as_bytes())?;
+    results.artifacts()
 }
 
 /// Refuses early what would fail late.
@@ -137,10 +139,6 @@ fn accept(order: &Order, tools: &Tools) -> Result<(), PipelineError> {
     if image != order.toolchain() {
         return Err(PipelineError::OtherImage { image, order: order.toolchain() });
     }
-    let stages = order.configuration.stages.len();
-    if order.form == OutputForm::NnArchive && stages > 1 {
-        return Err(PipelineError::StagesInArchive { stages });
-    }
     Ok(())
 }
 
@@ -151,23 +149,13 @@ struct Stage<'run> {
     folder: &'run Path,
 }
 
-/// What one stage left in the output folder.
-struct Produced {
-    artifact: PathBuf,
-    kind: ArtifactKind,
-    /// The text of `buildinfo.json` for an archive.
-    archived_info: String,
-    build_info_path: PathBuf,
-    document: Option<crate::nn_archive::Document>,
-}
-
 fn one_stage(
     order: &Order,
     workshop: &Workshop<'_>,
     journal: &Journal<'_>,
     place: Stage<'_>,
     told: &mut Told,
-) -> Result<Option<Produced>, PipelineError> {
+) -> Result<Produced, PipelineError> {
     let Stage { stage, loaded, folder } = place;
     let intermediates = folder.join(INTERMEDIATES);
     disk::create_folder(&intermediates)?;
@@ -179,7 +167,8 @@ fn one_stage(
             superblob::put(&path, bytes)?;
         }
     }
-    let operated = journal.step("rewrite", || operate::operate(loaded, stage, order.preprocessing, &intermediates))?;
+    let preprocessing = order.preprocessing_of(&stage.name);
+    let operated = journal.step("rewrite", || operate::operate(loaded, stage, preprocessing, &intermediates))?;
     operated.warnings.iter().for_each(|warning| journal.warn(warning.clone()));
     for rewriting in &operated.rewritings {
         journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
@@ -201,19 +190,20 @@ fn one_stage(
     told.proofs.push(proof.clone());
     proof::judge(&proof).map_err(unproven)?;
     told.front_end = compiled.front_end.clone().or(told.front_end.take());
-    let document = match order.form {
-        OutputForm::Native => None,
-        OutputForm::NnArchive => Some(pack::describe(order, stage, &compiled)?),
+    let document = match stages::path_in_archive(order, &stage.name, &compiled.artifact)? {
+        None => None,
+        Some(path) => Some(pack::describe(order, stage, &compiled, &path)?),
     };
     let build_info = pack::BuildInfo::new(order, loaded, &compiled, &rewritings, journal.record());
-    let build_info_path = folder.join("buildinfo.json");
-    disk::write(&build_info_path, build_info.render(&proof).as_bytes())?;
     let archived_info = build_info.render(&proof.attestation());
+    let build_info = build_info.render(&proof);
+    disk::write(&folder.join(BUILD_INFO_NAME), build_info.as_bytes())?;
     if !stage.settings.keep_intermediate_outputs {
         disk::remove_all(&intermediates)?;
     }
     let CompiledModel { artifact, kind, .. } = compiled;
-    Ok(Some(Produced { artifact, kind, archived_info, build_info_path, document }))
+    let (stage, folder) = (stage.name.clone(), folder.to_owned());
+    Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document })
 }
 
 fn job<'run>(
@@ -257,7 +247,7 @@ fn in_words(value: &FrozenValue) -> String {
 }
 
 /// Returns the configuration that repeats the conversion, with the models' copies beside it.
-fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>, single: bool) -> String {
+fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>, single: bool) -> ConversionConfig {
     let mut config = config.clone();
     for stage in &mut config.stages {
         if let Some(model) = models.get(&stage.name) {
@@ -268,26 +258,5 @@ fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>
             }
         }
     }
-    config.to_yaml()
-}
-
-/// Lists the results with their digests, as they are on the disk; the log is still being written and left out.
-fn artifacts(order: &Order, output: &Path, produced: &[Produced]) -> Result<Vec<Artifact>, PipelineError> {
-    let mut found = Vec::new();
-    for made in produced {
-        found.push((made.artifact.clone(), made.kind));
-        found.push((made.build_info_path.clone(), ArtifactKind::BuildInfo));
-    }
-    found.push((output.join("config.yaml"), ArtifactKind::Configuration));
-    if order.form == OutputForm::NnArchive {
-        let archives = disk::list(output)?.into_iter().filter(|path| path.to_string_lossy().ends_with(".tar.xz"));
-        let archives: Vec<_> = archives.map(|path| (path, ArtifactKind::NnArchive)).collect();
-        found.splice(0..0, archives);
-    }
-    let described = found.into_iter().map(|(path, kind)| {
-        let bytes = disk::read(&path, RESULT_LIMIT)?;
-        let below = path.strip_prefix(output).unwrap_or(&path).to_string_lossy().into_owned();
-        Ok(Artifact { path: below, size: ByteSize::new(bytes.len() as u64), sha256: Digest::of(&bytes), kind })
-    });
-    described.collect()
+    config.to_config()
 }

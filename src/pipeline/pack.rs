@@ -1,6 +1,7 @@
 //! From a compiled model to what is handed over: `buildinfo.json`, `config.json`, the NN Archive.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::num::{NonZero, NonZeroU32};
 use std::path::Path;
 
@@ -10,22 +11,17 @@ use thiserror::Error;
 use super::compile::CompiledModel;
 use super::journal::Record;
 use super::load::LoadedModel;
-use crate::config::{Color, ResolvedInput, ResolvedOutput, ResolvedStage, WeightType};
-use crate::digest::Digest;
+use crate::config::archive::{self, CompiledFacts, CompiledTensor, DescribeError};
+use crate::config::{DataType, FileReference, ResolvedStage, WeightType};
+use crate::digest::{Digest, Hasher};
 use crate::disk::{self, DiskError};
-use crate::exchange::{FrontEndReport, Order, PreprocessingPlace, Rewriting};
+use crate::exchange::{FrontEndReport, Order, Rewriting};
 use crate::hint::Hint;
+use crate::image_path::{ImagePath, ImagePathError};
 use crate::myriad::{Element, Tensor};
-use crate::name::NameError;
-use crate::nn_archive::document::{ChannelPlace, ColorOrder, VERSION};
 use crate::nn_archive::pack::BUILD_INFO_NAME;
-use crate::nn_archive::{
-    self, ArchiveError, DaiType, DataType, Document, Input, InputType, Layout, LayoutError, Member, Metadata, Model,
-    Output, Preprocessing,
-};
+use crate::nn_archive::{self, ArchiveError, ArchiveForm, Contents, Document, Member};
 use crate::units::ByteSize;
-
-const ARCHIVE_LIMIT: ByteSize = ByteSize::new(16 << 30);
 
 /// Results that cannot be packed.
 #[derive(Debug, Error)]
@@ -33,26 +29,12 @@ pub enum PackError {
     /// The file system refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A layout does not fit a shape.
-    #[error("the layout of `{name}` does not fit the compiled model")]
-    Layout {
-        /// The input or output.
-        name: String,
-        /// Why not.
-        #[source]
-        source: LayoutError,
-    },
-    /// The compiled model lacks an input, or has one that was not there before.
-    #[error("the compiled model has the inputs {compiled:?}, but {ordered:?} were ordered")]
-    Inputs {
-        /// Inputs of the compiled model.
-        compiled: Vec<String>,
-        /// Inputs of the configuration.
-        ordered: Vec<String>,
-    },
+    /// The compiled model cannot be described.
+    #[error(transparent)]
+    Describe(#[from] DescribeError),
     /// A file name that cannot stand in an archive.
     #[error(transparent)]
-    Name(#[from] NameError),
+    Name(#[from] ImagePathError),
     /// The archive cannot be written or read back.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -70,7 +52,8 @@ impl Hint for PackError {
             Self::Disk(error) => error.hints(),
             Self::Archive(error) => error.hints(),
             Self::Name(error) => error.hints(),
-            Self::Layout { .. } | Self::Inputs { .. } | Self::Member { .. } => Vec::new(),
+            Self::Describe(error) => error.hints(),
+            Self::Member { .. } => Vec::new(),
         }
     }
 }
@@ -154,161 +137,147 @@ impl BuildInfo {
     }
 }
 
-/// Describes a compiled model for the NN Archive.
+/// Describes a compiled model for the NN Archive, in which its file is called `path`.
 ///
 /// # Errors
-/// Inputs or layouts of the compiled model do not fit the configuration.
-pub fn describe(order: &Order, stage: &ResolvedStage, compiled: &CompiledModel) -> Result<Document, PackError> {
-    let ordered: Vec<&ResolvedInput> = stage.inputs.iter().filter(|input| input.frozen_value.is_none()).collect();
-    let mut inputs = Vec::new();
-    for input in &ordered {
-        let Some(tensor) = compiled.blob.inputs.iter().find(|tensor| tensor.name == input.name) else { break };
-        inputs.push(described_input(input, tensor, order.preprocessing)?);
-    }
-    if inputs.len() != ordered.len() || inputs.len() != compiled.blob.inputs.len() {
-        return Err(PackError::Inputs {
-            compiled: compiled.blob.inputs.iter().map(|tensor| tensor.name.clone()).collect(),
-            ordered: ordered.iter().map(|input| input.name.clone()).collect(),
-        });
-    }
-    // In the configuration's order as far as the names are kept; readers on the device go by the blob's names.
-    let position = |tensor: &&Tensor| stage.outputs.iter().position(|output| output.name == tensor.name);
-    let mut tensors: Vec<&Tensor> = compiled.blob.outputs.iter().collect();
-    tensors.sort_by_key(|tensor| position(tensor).unwrap_or(usize::MAX));
-    let outputs = tensors
-        .into_iter()
-        .map(|tensor| described_output(stage.outputs.iter().find(|output| output.name == tensor.name), tensor));
-    let outputs = outputs.collect::<Result<Vec<Output>, PackError>>()?;
-
-    let text =
-        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
-    let metadata = Metadata {
-        name: text(compiled.artifact.file_stem()),
-        path: text(compiled.artifact.file_name()),
-        precision: Some(match stage.settings.rvc2.weights {
-            WeightType::Float16 => DataType::Float16,
-            WeightType::Float32 => DataType::Float32,
-        }),
-        extra: BTreeMap::new(),
+/// Inputs or types of the compiled model do not fit the configuration.
+pub fn describe(
+    order: &Order,
+    stage: &ResolvedStage,
+    compiled: &CompiledModel,
+    path: &ImagePath,
+) -> Result<Document, PackError> {
+    let facts = CompiledFacts {
+        name: FileReference::new(path.as_str()).stem().to_owned(),
+        path: path.to_string(),
+        precision: match stage.settings.rvc2.weights {
+            WeightType::Float16 => nn_archive::DataType::Float16,
+            WeightType::Float32 => nn_archive::DataType::Float32,
+        },
+        inputs: compiled.blob.inputs.iter().map(tensor).collect(),
+        outputs: compiled.blob.outputs.iter().map(tensor).collect(),
     };
-    let heads = order.source_archive.as_ref().and_then(|archive| archive.model.heads.clone());
-    Ok(Document { config_version: VERSION.to_owned(), model: Model { metadata, inputs, outputs, heads } })
+    let source = order.source_archive.as_ref().map(|source| &source.document);
+    Ok(archive::describe(stage, &facts, order.preprocessing_of(&stage.name), source)?)
 }
 
-fn described_input(input: &ResolvedInput, tensor: &Tensor, place: PreprocessingPlace) -> Result<Input, PackError> {
-    let shape = sizes(tensor);
-    let layout = relabelled(&input.name, &input.layout, &input.shape, &shape)?;
-    let dtype = data_type(tensor.element);
-    let raw = input.encoding.is_raw() || layout.position('C').is_none();
-    // What the model gets: its own colours if the device does the rest, else what the model was rewritten to take.
-    let color = match place {
-        PreprocessingPlace::Model => input.encoding.to,
-        PreprocessingPlace::Archive => input.encoding.from,
-    };
-    let neutral = |values: &Option<Vec<f64>>, value: f64| match place {
-        PreprocessingPlace::Model => values.as_ref().map(|values| vec![value; values.len()]),
-        PreprocessingPlace::Archive => values.clone(),
-    };
-    let preprocessing = if raw && place == PreprocessingPlace::Model {
-        Preprocessing::default()
-    } else {
-        Preprocessing {
-            mean: neutral(&input.mean_values, 0.0),
-            scale: neutral(&input.scale_values, 1.0),
-            reverse_channels: (!raw).then_some(color == Color::Rgb),
-            interleaved_to_planar: (!raw).then_some(layout.is_interleaved()),
-            dai_type: if raw { None } else { frame(color, dtype, &layout).map(|frame| frame.to_string()) },
-        }
-    };
-    let input_type = if raw { InputType::Raw } else { InputType::Image };
-    Ok(Input { name: input.name.clone(), dtype, input_type, shape, layout: Some(layout), preprocessing })
-}
-
-fn frame(color: Color, dtype: DataType, layout: &Layout) -> Option<DaiType> {
-    let place = if layout.is_interleaved() { ChannelPlace::Interleaved } else { ChannelPlace::Planar };
-    let half = dtype == DataType::Float16;
-    match (color, half) {
-        (Color::Rgb, true) => Some(DaiType::ColorF16(ColorOrder::Rgb, place)),
-        (Color::Rgb, false) => Some(DaiType::Color8(ColorOrder::Rgb, place)),
-        (Color::Bgr, true) => Some(DaiType::ColorF16(ColorOrder::Bgr, place)),
-        (Color::Bgr, false) => Some(DaiType::Color8(ColorOrder::Bgr, place)),
-        (Color::Gray, true) => Some(DaiType::GrayF16),
-        (Color::Gray, false) => Some(DaiType::Gray8),
-        (Color::None, _) => None,
+/// Returns what a blob says of a tensor.
+pub fn tensor(tensor: &Tensor) -> CompiledTensor {
+    CompiledTensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.iter().map(|size| u64::from(*size)).collect(),
+        axes: axes(tensor),
+        data_type: match tensor.element {
+            Element::F16 => DataType::Float16,
+            Element::U8 => DataType::Uint8,
+            Element::I32 => DataType::Int32,
+            Element::F32 => DataType::Float32,
+            Element::I8 => DataType::Int8,
+        },
     }
 }
 
-fn described_output(output: Option<&ResolvedOutput>, tensor: &Tensor) -> Result<Output, PackError> {
-    let shape = sizes(tensor);
-    let known = output.and_then(|output| Some((output.layout.as_ref()?, output.shape.as_ref()?)));
-    let layout = match known {
-        Some((layout, old)) => relabelled(&tensor.name, layout, old, &shape),
-        None => default_layout(&tensor.name, &shape),
-    }?;
-    Ok(Output { name: tensor.name.clone(), dtype: data_type(tensor.element), shape: Some(shape), layout: Some(layout) })
+/// Returns where the dimensions of a blob's tensor were before they were ordered for memory: a digit of the order counts
+/// dimensions from the innermost, which is 1.
+fn axes(tensor: &Tensor) -> Option<Vec<usize>> {
+    let rank = tensor.shape.len();
+    let digit = |place: usize| usize::try_from((tensor.order >> (4 * place)) & 0xf).ok();
+    (0..rank).rev().map(|place| rank.checked_sub(digit(place)?).filter(|axis| *axis < rank)).collect()
 }
 
-/// Returns the letters for `new` sizes: those of the old ones if they are the same sizes, else the usual ones.
-fn relabelled(name: &str, layout: &Layout, old: &[u64], new: &[u64]) -> Result<Layout, PackError> {
-    layout.relabel(old, new).or_else(|_| default_layout(name, new))
+/// A file on its way into an archive.
+pub struct Packed<'a> {
+    /// Where it stands in the archive.
+    pub path: ImagePath,
+    /// Where it is.
+    pub file: &'a Path,
 }
 
-fn default_layout(name: &str, shape: &[u64]) -> Result<Layout, PackError> {
-    Layout::default_for(shape).map_err(|source| PackError::Layout { name: name.to_owned(), source })
-}
-
-fn sizes(tensor: &Tensor) -> Vec<u64> {
-    tensor.shape.iter().map(|size| u64::from(*size)).collect()
-}
-
-const fn data_type(element: Element) -> DataType {
-    match element {
-        Element::F16 => DataType::Float16,
-        Element::U8 => DataType::Uint8,
-        Element::I32 => DataType::Int32,
-        Element::F32 => DataType::Float32,
-        Element::I8 => DataType::Int8,
-    }
-}
-
-/// Writes the NN Archive of a compiled model and reads it back.
+/// Writes an NN Archive and reads it back.
 ///
 /// # Errors
 /// The archive cannot be written, or is not read back as it was written.
-pub fn archive(path: &Path, model: &Path, build_info: &str, document: &Document) -> Result<(), PackError> {
-    let name = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let bytes = disk::read(model, ARCHIVE_LIMIT)?;
-    let size = ByteSize::new(bytes.len() as u64);
+pub fn archive(
+    path: &Path,
+    form: ArchiveForm,
+    files: &[Packed<'_>],
+    build_info: Option<&str>,
+    document: &Document,
+) -> Result<(), PackError> {
+    let mut contents = Vec::with_capacity(files.len());
+    for packed in files {
+        let file = disk::open(packed.file)?;
+        let size = file.metadata().map_err(|source| DiskError::new("read", packed.file, source))?.len();
+        contents.push((ByteSize::new(size), Hashed { inner: file, hasher: Hasher::default() }));
+    }
+    let members = std::iter::zip(files, &mut contents);
+    let mut members: Vec<Member<'_>> =
+        members.map(|(packed, (size, content))| Member { path: packed.path.clone(), size: *size, content }).collect();
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let threads = NonZeroU32::try_from(threads).unwrap_or(NonZeroU32::MIN);
-    let file = disk::NewFile::create(path)?;
-    let mut content = bytes.as_slice();
-    let mut members = [Member { name: name.parse()?, size, content: &mut content }];
-    nn_archive::write(document, Some(build_info.as_bytes()), &mut members, threads, file)?.commit()?;
-    check(
-        path,
-        &BTreeMap::from([(name.as_str(), bytes.as_slice()), (BUILD_INFO_NAME, build_info.as_bytes())]),
-        document,
-    )
+    let to = disk::NewFile::create(path)?;
+    let written = Contents { document, build_info: build_info.map(str::as_bytes), members: &mut members };
+    let written = nn_archive::write(written, form, threads, to)?;
+
+    let digests = contents.into_iter().map(|(_, content)| content.hasher.finish().1);
+    let mut expected: BTreeMap<String, Digest> =
+        std::iter::zip(files.iter().map(|packed| packed.path.to_string()), digests).collect();
+    expected.extend(build_info.map(|text| (BUILD_INFO_NAME.to_owned(), Digest::of(text.as_bytes()))));
+    written.commit()?;
+    check(path, expected, document)
 }
 
 /// Reads an archive back and compares it with what was put in.
-fn check(path: &Path, members: &BTreeMap<&str, &[u8]>, document: &Document) -> Result<(), PackError> {
-    let mut missing = members.clone();
+fn check(path: &Path, mut missing: BTreeMap<String, Digest>, document: &Document) -> Result<(), PackError> {
     let mut other = None;
-    let found = nn_archive::read(disk::open(path)?, &mut |name, _, content| {
-        let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes)?;
-        if missing.remove(name.as_str()) != Some(&bytes) {
+    let found = nn_archive::read(disk::open(path)?, nn_archive::LIMITS, &mut |name, _, content| {
+        let mut hashed = Hashed { inner: content, hasher: Hasher::default() };
+        io::copy(&mut hashed, &mut io::sink())?;
+        if missing.remove(name.as_str()) != Some(hashed.hasher.finish().1) {
             other = Some(name.to_string());
         }
         Ok(())
     })?;
     if found != *document {
-        other = Some("config.json".to_owned());
+        other = Some(nn_archive::pack::CONFIG_NAME.to_owned());
     }
-    match other.or_else(|| missing.into_keys().next().map(str::to_owned)) {
+    match other.or_else(|| missing.into_keys().next()) {
         Some(member) => Err(PackError::Member { member }),
         None => Ok(()),
+    }
+}
+
+/// A reader whose bytes are hashed as they pass.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_a_blob_tells_where_dimensions_were() {
+        for (order, shape, expected) in [
+            (0x4321, &[1, 3, 8, 9][..], Some(vec![0, 1, 2, 3])),
+            (0x4213, &[1, 8, 9, 3], Some(vec![0, 2, 3, 1])),
+            (0x21, &[1, 10], Some(vec![0, 1])),
+            (0x213, &[8, 9, 3], Some(vec![1, 2, 0])),
+            (0x1, &[5], Some(vec![0])),
+            (0, &[1, 2], None),
+            (0x95, &[1, 2], None),
+        ] {
+            let tensor = Tensor { name: String::new(), element: Element::U8, order, shape: shape.to_vec() };
+            assert_eq!(axes(&tensor), expected, "{order:#x}");
+        }
     }
 }

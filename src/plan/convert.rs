@@ -8,10 +8,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use thiserror::Error;
 
+use crate::config::archive::main_stage_of;
 use crate::config::files::FileRole;
 use crate::config::{ConversionConfig, FileReference, StageName, sanitised};
-use crate::exchange::{self, Order, OutputForm, PreprocessingPlace};
+use crate::exchange::{self, Order, OutputForm, Packing, PreprocessingPlace, SourceArchive};
+use crate::hint::{Hint, nearest};
 use crate::name::{FileName, NameError, Target, ToolchainName};
 
 /// Which image a conversion runs in.
@@ -69,6 +72,8 @@ pub struct ConversionRequest {
     pub configuration: ConversionConfig,
     /// Every file that the configuration names, found on the host, in the configuration's order.
     pub files: Vec<FoundFile>,
+    /// The NN Archive that the configuration came from.
+    pub source_archive: Option<SourceArchive>,
     /// What is written.
     pub form: OutputForm,
     /// Where mean, scale and colours are applied.
@@ -94,6 +99,98 @@ pub struct ConversionPlan {
     pub output: PathBuf,
     /// What the container is told.
     pub order: Order,
+}
+
+/// Something that no conversion can do.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// The place of the result has no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// `--main-stage` names no stage.
+    #[error("there is no stage `{asked}`: the stages are {}", known.join(", "))]
+    NoStage {
+        /// The name.
+        asked: StageName,
+        /// The names that are.
+        known: Vec<String>,
+    },
+    /// `--main-stage` names the second model of an NN Archive.
+    #[error("the main stage of the NN Archive is `{main}`, which its heads belong to, not `{asked}`")]
+    OtherMain {
+        /// The name.
+        asked: StageName,
+        /// The stage that the archive describes.
+        main: StageName,
+    },
+    /// Stages were added to those of an NN Archive.
+    #[error("an NN Archive holds at most two models, but there are {stages} stages")]
+    TooManyStages {
+        /// How many there are.
+        stages: usize,
+    },
+    /// Nothing would do what the model leaves undone.
+    #[error("`--archive-preprocess` leaves mean, scale and colours to the NN Archive, but none is written")]
+    NoArchive,
+}
+
+impl Hint for PlanError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Name(error) => error.hints(),
+            Self::NoStage { asked, known } => {
+                let near = nearest(asked.as_str(), known.iter().map(String::as_str));
+                near.map(|near| format!("did you mean `--main-stage {near}`?")).into_iter().collect()
+            }
+            Self::OtherMain { .. } => vec!["leave `--main-stage` away, or use `--to native`".to_owned()],
+            Self::TooManyStages { .. } => vec!["leave the further stages away, or use `--to native`".to_owned()],
+            Self::NoArchive => vec!["use `--to nn_archive`, or leave `--archive-preprocess` away".to_owned()],
+        }
+    }
+}
+
+/// Returns the stage with the main model: the one that was asked for, else the one that an NN Archive describes, else the
+/// first whose name says that it is a YOLO with segmentation, else the first.
+///
+/// # Errors
+/// What was asked for is no stage, or not the one that an NN Archive describes.
+pub fn main_stage(
+    configuration: &ConversionConfig,
+    source: Option<&SourceArchive>,
+    asked: Option<&StageName>,
+) -> Result<Option<StageName>, PlanError> {
+    let stages = &configuration.stages;
+    let described = source.map(|source| main_stage_of(&source.document));
+    let described = stages.iter().find(|stage| Some(stage.name.as_str()) == described.as_deref());
+    if let Some(asked) = asked {
+        if !stages.iter().any(|stage| stage.name == *asked) {
+            let known = stages.iter().map(|stage| stage.name.to_string()).collect();
+            return Err(PlanError::NoStage { asked: asked.clone(), known });
+        }
+        return match described {
+            Some(main) if main.name != *asked => {
+                Err(PlanError::OtherMain { asked: asked.clone(), main: main.name.clone() })
+            }
+            _ => Ok(Some(asked.clone())),
+        };
+    }
+    let segments = |name: &str| ["yolo", "seg"].iter().all(|part| name.to_ascii_lowercase().contains(part));
+    let found =
+        described.or_else(|| stages.iter().find(|stage| segments(stage.name.as_str()))).or_else(|| stages.first());
+    Ok(found.map(|stage| stage.name.clone()))
+}
+
+/// Refuses what would fail only after everything has been converted.
+fn check_order(order: &Order) -> Result<(), PlanError> {
+    let stages = order.configuration.stages.len();
+    let feeds = |source: &SourceArchive| !source.document.postprocessors().is_empty();
+    if order.form == OutputForm::Native && order.preprocessing == PreprocessingPlace::Archive {
+        return Err(PlanError::NoArchive);
+    }
+    if order.packing() == Packing::Each && stages > 2 && order.source_archive.as_ref().is_some_and(feeds) {
+        return Err(PlanError::TooManyStages { stages });
+    }
+    Ok(())
 }
 
 /// Chooses the image.
@@ -132,12 +229,13 @@ pub fn output_name(configuration: &ConversionConfig, target: Target, now: &str) 
 /// Plans a conversion.
 ///
 /// # Errors
-/// The place of the result has no name.
-pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, NameError> {
+/// The place of the result has no name, the main stage is none, or stages and NN Archive do not fit together.
+pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
     let engine = match (&request.image, request.engine) {
         (ImageChoice::Named(_), _) => EngineChoice::Docker,
         (ImageChoice::Locked, chosen) => chosen.unwrap_or(EngineChoice::Embedded),
     };
+    let main_stage = main_stage(&request.configuration, request.source_archive.as_ref(), request.main_stage.as_ref())?;
     let (mounts, targets) = place_files(&request.files);
     let mut next = targets.into_iter();
     // Files come in the order in which they were found.
@@ -149,12 +247,13 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, NameError> {
         tool_version: request.toolchain.version.clone(),
         image: None,
         configuration,
-        source_archive: None,
-        main_stage: request.main_stage,
+        source_archive: request.source_archive,
+        main_stage,
         form: request.form,
         preprocessing: request.preprocessing,
         output_folder: folder.parse::<FileName>()?,
     };
+    check_order(&order)?;
     Ok(ConversionPlan {
         toolchain: request.toolchain.to_string(),
         image: request.image,
@@ -168,8 +267,8 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, NameError> {
 /// Plans a conversion by the tools around this process: files are read where they are.
 ///
 /// # Errors
-/// The place of the result has no name.
-pub fn plan_in_image(request: ConversionRequest) -> Result<ConversionPlan, NameError> {
+/// The same as those of [`plan`].
+pub fn plan_in_image(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
     let mut paths: Vec<FileReference> =
         request.files.iter().map(|file| FileReference::new(file.path.to_string_lossy())).collect();
     paths.reverse();
@@ -223,9 +322,16 @@ impl fmt::Display for ConversionPlan {
         for stage in &self.order.configuration.stages {
             writeln!(formatter, "stage      {} from {}", stage.name, stage.model.path)?;
         }
-        let form = match self.order.form {
-            OutputForm::Native => "the compiled model",
-            OutputForm::NnArchive => "the compiled model and its NN Archive",
+        if let (Some(main), [_, _, ..]) = (&self.order.main_stage, self.order.configuration.stages.as_slice()) {
+            writeln!(formatter, "main       {main}")?;
+        }
+        let several = self.order.configuration.stages.len() > 1;
+        let form = match self.order.packing() {
+            Packing::Nothing if several => "the compiled models",
+            Packing::Nothing => "the compiled model",
+            Packing::Each if several => "the compiled models and an NN Archive for each",
+            Packing::Each => "the compiled model and its NN Archive",
+            Packing::Together { .. } => "the compiled models and the NN Archive of both",
         };
         write!(formatter, "output     {}: {form}", self.output.display())
     }
@@ -257,6 +363,75 @@ mod tests {
             (Some("c:mine"), &rvc4, named(&["c:mine"])),
         ] {
             assert_eq!(choose_image(name, toolchain), choice, "{name:?}");
+        }
+    }
+
+    fn staged(names: &[&str]) -> ConversionConfig {
+        let stages: Vec<String> = names.iter().map(|name| format!("  {name}: {{input_model: {name}.onnx}}")).collect();
+        let tree = crate::config::yaml::parse(&format!("stages:\n{}\n", stages.join("\n")), "f.yaml").unwrap();
+        crate::config::read::read(&tree).unwrap().config
+    }
+
+    fn archive(name: &str, heads: &str) -> SourceArchive {
+        let json = format!(
+            r#"{{"config_version": "1.0", "model": {{"metadata": {{"name": "{name}", "path": "m.onnx"}},
+            "inputs": [], "outputs": [], "heads": {heads}}}}}"#
+        );
+        let document = crate::nn_archive::Document::parse(json.as_bytes()).unwrap();
+        SourceArchive { name: "file".parse().unwrap(), document }
+    }
+
+    #[test]
+    fn the_main_stage_is_found() {
+        for (names, asked, described, found) in [
+            (&["one"][..], None, None, Ok("one")),
+            (&["b", "a"], None, None, Ok("b")),
+            (&["face", "yolov5n-seg", "yolov8-seg"], None, None, Ok("yolov5n-seg")),
+            (&["face", "yolov8n-seg"], Some("face"), None, Ok("face")),
+            (&["det", "post"], None, Some("post"), Ok("post")),
+            (&["det", "post"], Some("fost"), None, Err("there is no stage `fost`: the stages are det, post")),
+            (
+                &["det", "post"],
+                Some("post"),
+                Some("det"),
+                Err("the main stage of the NN Archive is `det`, which its heads belong to, not `post`"),
+            ),
+        ] {
+            let asked: Option<StageName> = asked.map(|name: &str| name.parse().unwrap());
+            let source = described.map(|name| archive(name, "null"));
+            let main = main_stage(&staged(names), source.as_ref(), asked.as_ref());
+            let main = main.map(|main| main.unwrap().to_string()).map_err(|error| error.to_string());
+            assert_eq!(main, found.map(str::to_owned).map_err(str::to_owned), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_fail_at_the_end_is_refused_at_the_beginning() {
+        let request = |names: &[&str], source_archive, form, preprocessing| ConversionRequest {
+            toolchain: toolchain(Target::Rvc2, "2021.4.2"),
+            image: ImageChoice::Locked,
+            engine: None,
+            configuration: staged(names),
+            files: Vec::new(),
+            source_archive,
+            form,
+            preprocessing,
+            main_stage: None,
+            place: "output/r".into(),
+        };
+        use OutputForm::{Native, NnArchive};
+        use PreprocessingPlace::{Archive, Model};
+        let feeding = || Some(archive("a", r#"[{"parser": "P", "metadata": {"postprocessor_path": "b.onnx"}}]"#));
+        let refused = |request| plan(request).unwrap_err();
+        assert_eq!(refused(request(&["a"], None, Native, Archive)), PlanError::NoArchive);
+        let three = &["a", "b", "c"];
+        assert_eq!(refused(request(three, feeding(), NnArchive, Model)), PlanError::TooManyStages { stages: 3 });
+        for fine in [
+            request(three, None, NnArchive, Archive),
+            request(three, feeding(), Native, Model),
+            request(&["a", "b"], feeding(), NnArchive, Archive),
+        ] {
+            assert_eq!(plan(fine).unwrap().order.main_stage.unwrap().as_str(), "a");
         }
     }
 

@@ -6,6 +6,7 @@ mod value;
 mod verification;
 
 use self::value::{Fields, Reader};
+use super::links;
 use super::tree::{Entry, Tree, Value};
 use super::{
     ConversionConfig, FileReference, ModelKind, ModelSource, Note, Optimization, Origin, Problem, Problems, Simplifier,
@@ -147,24 +148,8 @@ impl Reader {
                 result.push(stage);
             }
         }
-        self.links(&result);
+        self.problems.extend(links::wrong_stages(&result));
         (result.len() == entries.len()).then_some(result)
-    }
-
-    /// Checks that calibration links name stages that come earlier.
-    fn links(&mut self, stages: &[Stage]) {
-        for (index, stage) in stages.iter().enumerate() {
-            let settings = stage.inputs.iter().map(|entry| &entry.settings).chain([&stage.defaults]);
-            for settings in settings {
-                let Some(keys) = settings.calibration.given() else { continue };
-                let (Some(link), Some(origin)) = (&keys.stage, settings.calibration.origin()) else { continue };
-                if !stages.iter().take(index).any(|earlier| earlier.name == *link) {
-                    let rule =
-                        format!("calibration of stage `{}` links to `{link}`, which is no earlier stage", stage.name);
-                    self.rule(origin, rule);
-                }
-            }
-        }
     }
 
     /// Reads the name of a stage.
