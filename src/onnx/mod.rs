@@ -5,12 +5,16 @@
 //! opened. What should be changed, and why, is decided elsewhere. Follows the ONNX IR specification
 //! (versions 3 to 13) over the types in [`proto`].
 
+mod array;
+mod attributes;
 mod bind;
 mod check;
 mod element;
 mod external;
 mod facts;
+mod geometry;
 mod graph;
+pub mod kernels;
 mod patch;
 pub mod proto;
 mod save;
@@ -26,6 +30,8 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
+pub use self::array::Array;
+pub use self::attributes::Attributes;
 pub use self::bind::{BindError, bind_shapes, dynamic_inputs};
 pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};

@@ -146,7 +146,7 @@ fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
 }
 
-fn integers_attribute(name: &str, values: Vec<i64>) -> AttributeProto {
+pub(super) fn integers_attribute(name: &str, values: Vec<i64>) -> AttributeProto {
     AttributeProto { ints: values, ..attribute(name, AttributeType::Ints) }
 }
 

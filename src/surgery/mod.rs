@@ -8,8 +8,10 @@ mod build;
 mod dead_code;
 #[cfg(test)]
 mod evaluate;
+mod fold;
 mod hard_sigmoid;
 mod initializer_inputs;
+mod no_ops;
 mod onnx_domain;
 mod preprocessing;
 pub mod support;
@@ -18,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::dead_code::DeadCode;
+pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
+pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 
