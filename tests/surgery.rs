@@ -7,3 +7,9 @@
 mod corpus;
 #[path = "surgery/pairs.rs"]
 mod pairs;
+#[path = "surgery/control.rs"]
+mod control;
+#[path = "surgery/networks.rs"]
+mod networks;
+#[path = "support/onnx_builder.rs"]
+mod builder;

@@ -36,7 +36,7 @@ pub use self::bind::{BindError, bind_shapes, dynamic_inputs};
 pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};
 pub use self::facts::Facts;
-pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
+pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, rename_reads, subgraphs};
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};

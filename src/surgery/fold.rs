@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::inline;
 use super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::{Array, Facts, FreshNames, Model, Patch, Reads, kernels};
@@ -53,7 +54,7 @@ impl Pass for FoldConstants {
                     let constant = names.make(&format!("{name}/constant"));
                     patch.added_initializers.push(array.to_tensor(&constant));
                     let label = names.make(&format!("{name}/Identity"));
-                    outputs.entry(place).or_insert_with(Vec::new).push(identity(label, constant, name));
+                    outputs.entry(place).or_insert_with(Vec::new).push(inline::node("Identity", label, &[&constant], &[name]));
                 } else if reads.readers(name).iter().any(is_kept) {
                     patch.added_initializers.push(array.to_tensor(name));
                 }
@@ -66,16 +67,6 @@ impl Pass for FoldConstants {
 
 fn gives_output(node: &NodeProto, reads: &Reads<'_>) -> bool {
     node.output.iter().any(|name| reads.is_output(name))
-}
-
-fn identity(name: String, input: String, output: &str) -> NodeProto {
-    NodeProto {
-        op_type: Some("Identity".to_owned()),
-        name: Some(name),
-        input: vec![input],
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
-    }
 }
 
 struct Folding<'model> {
