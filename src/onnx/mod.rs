@@ -19,6 +19,7 @@ mod patch;
 pub mod proto;
 mod save;
 mod select;
+mod state;
 mod tensor;
 mod types;
 mod value;
@@ -40,6 +41,7 @@ pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, 
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};
+pub use self::state::restate_shapes;
 pub use self::tensor::{TensorError, element_count, floats, integers, read_floats, read_integers};
 pub use self::types::element_types;
 pub use self::value::{Dimension, Shape, Value, ValueKind};
