@@ -94,7 +94,7 @@ fn visit_graph_reads<'a>(graph: &'a GraphProto, mut visit: &mut dyn FnMut(&'a st
 }
 
 /// Replaces what a node reads, itself or in nested graphs, wherever `renamed` knows a new name.
-pub(super) fn rename_reads(node: &mut NodeProto, renamed: &BTreeMap<String, String>) {
+pub fn rename_reads(node: &mut NodeProto, renamed: &BTreeMap<String, String>) {
     for input in &mut node.input {
         if let Some(new) = renamed.get(input) {
             input.clone_from(new);

@@ -5,16 +5,21 @@
 //! in as bytes that somebody else has read. What should be changed, and why, is decided elsewhere. Follows the ONNX IR specification
 //! (versions 3 to 13) over the types in [`proto`].
 
+mod array;
+mod attributes;
 mod bind;
 mod check;
 mod element;
 mod external;
 mod facts;
+mod geometry;
 mod graph;
+pub mod kernels;
 mod patch;
 pub mod proto;
 mod save;
 mod select;
+mod state;
 mod tensor;
 mod types;
 mod value;
@@ -26,14 +31,17 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
+pub use self::array::Array;
+pub use self::attributes::Attributes;
 pub use self::bind::{BindError, bind_shapes, dynamic_inputs};
 pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};
 pub use self::facts::Facts;
-pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
+pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, rename_reads, subgraphs};
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};
+pub use self::state::restate_shapes;
 pub use self::tensor::{TensorError, element_count, floats, integers, read_floats, read_integers};
 pub use self::types::element_types;
 pub use self::value::{Dimension, Shape, Value, ValueKind};

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use thiserror::Error;
 
-use super::graph::{initializer_names, node_label, rename_reads};
-use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use super::graph::{canonical_domain, initializer_names, node_label, rename_reads};
+use super::proto::{GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 use super::{Model, NodeLabel, OnnxError, check};
 
 /// The first version of the model format in which an initializer need not be an input.
@@ -31,6 +31,12 @@ pub struct Patch {
     pub rewired: BTreeMap<String, String>,
     /// Types and shapes of values that inserted nodes compute.
     pub added_values: Vec<ValueInfoProto>,
+    /// Operator sets to import, by domain, with their versions.
+    pub added_domains: BTreeMap<String, i64>,
+    /// Domains that are no longer imported. ONNX's own is the empty text.
+    pub removed_domains: BTreeSet<String>,
+    /// Functions to remove, by place.
+    pub removed_functions: BTreeSet<usize>,
 }
 
 /// A change that does not fit the model.
@@ -95,6 +101,13 @@ impl Patch {
         if needs_free_initializers && model.ir_version() < FREE_INITIALIZERS {
             model.proto.ir_version = Some(FREE_INITIALIZERS);
         }
+        model.proto.opset_import.retain(|import| !self.removed_domains.contains(canonical_domain(import.domain())));
+        let added = self.added_domains.into_iter();
+        model.proto.opset_import.extend(
+            added.map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }),
+        );
+        let mut functions = 0..;
+        model.proto.functions.retain(|_| functions.next().is_none_or(|place| !self.removed_functions.contains(&place)));
         let graph = &mut model.graph;
         let old = std::mem::take(&mut graph.node);
         let end = old.len();

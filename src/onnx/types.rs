@@ -23,7 +23,7 @@ pub fn element_types(model: &Model) -> HashMap<&str, ElementType> {
     for node in &graph.node {
         for (place, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
             if !known.contains_key(output.as_str())
-                && let Some(element) = result(node, place, &known)
+                && let Some(element) = result_type(node, place, &|name| known.get(name).copied())
             {
                 known.insert(output, element);
             }
@@ -32,12 +32,16 @@ pub fn element_types(model: &Model) -> HashMap<&str, ElementType> {
     known
 }
 
-/// The type of result number `place` of a node.
-fn result(node: &NodeProto, place: usize, known: &HashMap<&str, ElementType>) -> Option<ElementType> {
+/// The type of result number `place` of a node; `known` tells those of other values.
+pub(super) fn result_type(
+    node: &NodeProto,
+    place: usize,
+    known: &dyn Fn(&str) -> Option<ElementType>,
+) -> Option<ElementType> {
     if !is_onnx_domain(node.domain()) {
         return None;
     }
-    let input = |place: usize| node.input.get(place).and_then(|input| known.get(input.as_str()).copied());
+    let input = |place: usize| node.input.get(place).and_then(|input| known(input));
     let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
     let tensor = |tensor: &TensorProto| ElementType::from_code(tensor.data_type());
     let coded = |attribute: &AttributeProto| attribute.i.and_then(|code| i32::try_from(code).ok());
@@ -61,12 +65,13 @@ fn result(node: &NodeProto, place: usize, known: &HashMap<&str, ElementType>) ->
         ("EyeLike" | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli", _) => stated("dtype").or_else(|| input(0)),
         ("RandomNormal" | "RandomUniform", _) => stated("dtype").or(Some(ElementType::Float32)),
         ("Multinomial", _) => stated("dtype").or(Some(ElementType::Int32)),
-        ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
+        ("Shape" | "Size" | "SequenceLength" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
         | ("TopK" | "MaxPool", 1)
         | ("Unique", 1..) => Some(ElementType::Int64),
         ("Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual", _)
         | ("And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf", _)
-        | ("Dropout", 1) => Some(ElementType::Boolean),
+        | ("Dropout", 1)
+        | ("OptionalHasElement" | "RegexFullMatch", _) => Some(ElementType::Boolean),
         ("Where" | "CastLike" | "DequantizeLinear", _) => input(1),
         ("OneHot", _) => input(2),
         ("QuantizeLinear", _) => match node.input.get(2).filter(|zero_point| !zero_point.is_empty()) {
@@ -78,15 +83,19 @@ fn result(node: &NodeProto, place: usize, known: &HashMap<&str, ElementType>) ->
         ("DynamicQuantizeLinear", _) => Some(ElementType::Uint8),
         ("ConvInteger" | "MatMulInteger", _) => Some(ElementType::Int32),
         ("QLinearConv" | "QLinearMatMul", _) => input(7),
-        ("HannWindow" | "HammingWindow" | "BlackmanWindow", _) => {
+        ("BatchNormalization", 1 | 3) => input(3),
+        ("BatchNormalization", 2 | 4) => input(4),
+        // Statistics have the type in which they are calculated.
+        ("LayerNormalization", 1 | 2) => stated("stash_type").or(Some(ElementType::Float32)),
+        ("TfIdfVectorizer", _) => Some(ElementType::Float32),
+        ("HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix", _) => {
             stated("output_datatype").or(Some(ElementType::Float32))
         }
         // Control flow and what is not made of tensors say their types themselves, or not at all.
-        ("If" | "Loop" | "Scan" | "Optional" | "OptionalGetElement" | "OptionalHasElement", _)
+        ("If" | "Loop" | "Scan" | "Optional" | "OptionalGetElement", _)
         | ("SequenceAt" | "SequenceConstruct" | "SequenceEmpty" | "SequenceErase" | "SequenceInsert", _)
-        | ("SequenceLength" | "SequenceMap" | "SplitToSequence" | "ConcatFromSequence", _)
-        | ("StringNormalizer" | "TfIdfVectorizer" | "StringConcat" | "StringSplit" | "RegexFullMatch", _)
-        | ("ImageDecoder" | "MelWeightMatrix" | "BitCast", _) => None,
+        | ("SequenceMap" | "SplitToSequence" | "ConcatFromSequence", _)
+        | ("StringNormalizer" | "StringConcat" | "StringSplit" | "ImageDecoder" | "BitCast", _) => None,
         // Everything else computes what it is given first.
         _ => input(0),
     }

@@ -15,8 +15,8 @@ use crate::hint::Hint;
 use crate::invocation::front_end::Need;
 use crate::onnx::{self, BindError, Model, SaveError, SelectError};
 use crate::surgery::{
-    self, DeadCode, FreeInitializers, InputPreprocessing, LowerHardSigmoid, Operation, Pass, PlainDomain, Preprocess,
-    SurgeryError,
+    self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing,
+    LowerHardSigmoid, Operation, Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
 };
 
 /// A model that is ready for the vendor's tools.
@@ -203,9 +203,16 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         // The device does it, as the archive says.
         PreprocessingPlace::Archive => BTreeMap::new(),
     });
-    let passes: [&dyn Pass; 5] = [&FreeInitializers, &PlainDomain, &preprocess, &LowerHardSigmoid, &DeadCode];
+    // First what hides the network from everything that follows: functions, branches, loops, computed constants.
+    let plain: [&dyn Pass; 6] =
+        [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
+    let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
+    let lowered: [&dyn Pass; 4] = [&preprocess, &LowerHardSigmoid, &DeadCode, &UnusedDomains];
+    let passes = [&plain, simpler, &lowered].concat();
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
+    let (model, restated) = onnx::restate_shapes(model);
+    changed |= restated;
     Ok(Rewritten { model, operations, need, changed })
 }
 

@@ -8,8 +8,11 @@ mod build;
 mod dead_code;
 #[cfg(test)]
 mod evaluate;
+mod fold;
 mod hard_sigmoid;
 mod initializer_inputs;
+mod inline;
+mod no_ops;
 mod onnx_domain;
 mod preprocessing;
 pub mod support;
@@ -18,8 +21,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::dead_code::DeadCode;
+pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
+pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
+pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 
@@ -78,6 +84,28 @@ pub enum PassError {
         /// Why not.
         #[source]
         source: TensorError,
+    },
+    /// A function calls itself, directly or by way of others.
+    #[error("the function `{function}` of the model calls itself, so it never ends")]
+    RecursiveFunction {
+        /// The function, with its domain.
+        function: String,
+    },
+    /// Functions call functions too deeply.
+    #[error("calls of functions of the model nest more than {limit} levels deep, down to `{function}`")]
+    DeepFunctions {
+        /// The function at which it became too much, with its domain.
+        function: String,
+        /// The most levels.
+        limit: usize,
+    },
+    /// A loop or function is too long to be written out.
+    #[error("{node} would become more than {limit} nodes")]
+    TooManyNodes {
+        /// The node.
+        node: NodeLabel,
+        /// The most nodes.
+        limit: usize,
     },
     /// What should be done to an input cannot be done.
     #[error(transparent)]

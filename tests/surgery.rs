@@ -1,0 +1,15 @@
+//! Inference, constant folding and rewriting, judged by others: by what the node tests of the onnx package record, and by
+//! ONNX Runtime, which runs networks before and after.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+#[path = "surgery/corpus.rs"]
+mod corpus;
+#[path = "surgery/pairs.rs"]
+mod pairs;
+#[path = "surgery/control.rs"]
+mod control;
+#[path = "surgery/networks.rs"]
+mod networks;
+#[path = "support/onnx_builder.rs"]
+mod builder;
