@@ -1,6 +1,7 @@
 //! From the order to models in memory and a configuration with everything decided.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -158,8 +159,8 @@ fn external_files(model: &Model, path: &Path) -> Result<BTreeMap<String, Bytes>,
         if data.whereabouts == Whereabouts::Outside || !real(&file)?.starts_with(real(folder)?) {
             return Err(LoadError::Outside { tensor: data.tensor, location: data.location });
         }
-        if !files.contains_key(&data.location) {
-            files.insert(data.location, disk::map(&file, WEIGHTS_LIMIT)?);
+        if let Entry::Vacant(vacant) = files.entry(data.location) {
+            vacant.insert(disk::map(&file, WEIGHTS_LIMIT)?);
         }
     }
     Ok(files)
