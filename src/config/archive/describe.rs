@@ -111,7 +111,7 @@ pub fn describe(
         precision: Some(compiled.precision),
         extra: source.map(|source| source.model.metadata.extra.clone()).unwrap_or_default(),
     };
-    let heads = source.and_then(|source| source.model.heads.clone());
+    let heads = source.map_or_else(|| Some(Vec::new()), |source| source.model.heads.clone());
     let config_version = nn_archive::document::VERSION.to_owned();
     Ok(Document { config_version, model: Model { metadata, inputs, outputs, heads } })
 }
@@ -141,7 +141,9 @@ fn described_input(
     let interleaved = layout.as_ref().is_some_and(Layout::is_interleaved);
     let preprocessing = if raw {
         let kept = source.filter(|source| source.input_type == InputType::Raw).map(|source| &source.preprocessing);
-        Preprocessing { mean, scale, dai_type: foreign.clone(), ..kept.cloned().unwrap_or_default() }
+        let resize_mode = source.filter(|_| foreign.is_some()).and_then(|source| source.preprocessing.resize_mode);
+        let kept = kept.cloned().unwrap_or_default();
+        Preprocessing { mean, scale, dai_type: foreign.clone(), resize_mode, ..kept }
     } else {
         Preprocessing {
             mean,
@@ -149,6 +151,7 @@ fn described_input(
             reverse_channels: Some(fed == Color::Rgb),
             interleaved_to_planar: Some(interleaved),
             dai_type: dai_type(fed, tensor.data_type, interleaved).map(|dai_type| dai_type.to_string()),
+            resize_mode: source.and_then(|source| source.preprocessing.resize_mode),
         }
     };
     Ok(Input {
