@@ -260,6 +260,11 @@ fn two_models_of_an_archive_go_on_together() {
     ] {
         assert!(output.join(name).exists(), "{name}");
     }
+    // Overrides reach each stage by its name.
+    let plan = plan(folder.path(), &["--path", &archive, "stages.post.inputs.0.name", "out", "shape", "[1,4,16,16]"]);
+    let stages = &plan["order"]["configuration"]["document"]["stages"];
+    assert_eq!(stages["post"]["inputs"][0]["name"], "out", "{stages}");
+
     let other = ["convert", "rvc2", "--path", &archive, "--main-stage", "post"];
     let text = fail(program(folder.path(), &folder.path().join("store")).args(other), 2);
     assert!(text.contains("the main stage of the NN Archive is `my net`"), "{text}");
@@ -365,6 +370,10 @@ fn models_are_wrapped_with_all_their_files() {
     let read = self::read(&here.join("ir.tar.gz"));
     assert_eq!((members(&read), &made["config"]), (vec!["net.xml", "net.bin", CONFIG], &read["config"]));
     assert_eq!(read["checked"]["model"]["inputs"][0]["shape"], json!([1, 3, 16, 16]));
+
+    let from_ir = convert(here, "c", &["--path", "ir.tar.gz", "name", "chosen"]);
+    let made = ["net.blob", "net.xml", "net.bin", "chosen.rvc2.tar.xz"].map(|name| from_ir.join(name));
+    assert!(made.iter().all(|path| path.exists()) && fs::read(&made[0]).unwrap() == fs::read(&blob).unwrap());
 
     fs::create_dir(here.join("folder")).unwrap();
     wrap(here, &[blob.to_str().unwrap(), "--save-path", "folder"]);
