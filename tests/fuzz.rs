@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "fuzz/archives.rs"]
+mod archives;
 #[path = "fuzz/harness.rs"]
 mod harness;
 #[path = "support/onnx_builder.rs"]
@@ -16,17 +18,12 @@ mod onnx_builder;
 mod tiny_blob;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::num::NonZeroU32;
 
 use harness::{Allowance, fuzz};
 use modelconverter::config::merge::{self, Override};
 use modelconverter::config::{read, yaml};
-use modelconverter::myriad::{self, Blob, Superblob};
-use modelconverter::nn_archive::{self, Document, Member};
 use modelconverter::onnx::{self, Facts, Model};
 use modelconverter::surgery::{self, DeadCode, FreeInitializers, LowerHardSigmoid, Pass, PlainDomain, support};
-use modelconverter::units::{ByteSize, ShaveCount};
 use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, sizes};
 
 /// Models with everything that a reader may trip over: nested graphs, all kinds of attributes and of data.
@@ -115,64 +112,4 @@ fn overrides() {
             .and_then(|tree| read::read(&tree))
             .is_ok()
     });
-}
-
-const CONFIG_JSON: &str = r#"{"config_version": "1.0", "model": {"metadata": {"name": "m", "path": "m.blob"},
-    "inputs": [{"name": "x", "dtype": "uint8", "input_type": "image", "shape": [1, 3, 4, 5], "layout": "NCHW",
-        "preprocessing": {"mean": [0, 0, 0], "scale": [1, 1, 1], "dai_type": "BGR888p"}}],
-    "outputs": [{"name": "y", "dtype": "float16", "shape": [1, 2], "layout": "NC"}],
-    "heads": [{"parser": "P", "outputs": ["y"], "metadata": {"classes": ["a"], "n_classes": 1}}]}}"#;
-
-/// Archives in several compressions, and one without.
-fn archives() -> Vec<Vec<u8>> {
-    let document = Document::parse(CONFIG_JSON.as_bytes()).unwrap();
-    let blob = tiny_blob::blob(8);
-    let mut content = blob.as_slice();
-    let size = ByteSize::new(blob.len() as u64);
-    let mut members = [Member { name: "m.blob".parse().unwrap(), size, content: &mut content }];
-    let threads = NonZeroU32::MIN;
-    let xz = nn_archive::pack::write(&document, Some(b"{}"), &mut members, threads, Vec::new()).unwrap();
-    let mut plain = Vec::new();
-    liblzma::read::XzDecoder::new(xz.as_slice()).read_to_end(&mut plain).unwrap();
-    // The zeros at the end would get most of the changes.
-    let end = plain.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512) + 1024;
-    plain.truncate(end);
-    vec![plain, xz]
-}
-
-#[test]
-fn nn_archives() {
-    let words = ["ustar", "../", "/", "path=", "config.json", "\"heads\"", "null", "1e999", "\0\0\0\0"];
-    fuzz("nn_archive", &archives(), &words, Allowance { base: 80 << 20, factor: 200 }, |bytes| {
-        let mut take = |_: &_, _, content: &mut dyn Read| io::copy(content, &mut io::sink()).map(|_| ());
-        nn_archive::pack::read(bytes, &mut take).is_ok()
-    });
-}
-
-#[test]
-fn documents_of_nn_archives() {
-    let words = ["null", "\"extra\": 1,", "[", "{", "NCHW", "1e999", "-1", "\\ud800", "float16", "image", "RGB888i"];
-    let corpus = [CONFIG_JSON.as_bytes().to_vec()];
-    fuzz("nn_archive_config", &corpus, &words, Allowance { base: 4 << 20, factor: 200 }, |bytes| {
-        Document::parse(bytes).is_ok()
-    });
-}
-
-#[test]
-fn superblobs_and_blobs() {
-    let base = tiny_blob::blob(8);
-    let patches: BTreeMap<ShaveCount, Vec<u8>> = ShaveCount::all()
-        .filter(|shaves| *shaves != ShaveCount::EIGHT)
-        .map(|shaves| (shaves, myriad::difference::Differ::new(&base).patch(&tiny_blob::blob(shaves.get().into()))))
-        .collect();
-    let corpus = [myriad::superblob::write(&base, &patches).unwrap()];
-    fuzz("superblob", &corpus, &["BSDIFF40", "BZh9"], Allowance { base: 80 << 20, factor: 100 }, |bytes| {
-        let Ok(superblob) = Superblob::parse(bytes) else { return false };
-        // The first, the last and the base: the others are read by the same code.
-        for shaves in ShaveCount::all().filter(|shaves| matches!(shaves.get(), 1 | 8 | 16)) {
-            let _ = superblob.blob(shaves).map(|blob| Blob::parse(&blob).is_ok());
-        }
-        true
-    });
-    fuzz("blob", &[base], &[], Allowance { base: 4 << 20, factor: 100 }, |bytes| Blob::parse(bytes).is_ok());
 }

@@ -7,7 +7,9 @@ use clap::Args;
 use super::Status;
 use super::context::Context;
 use crate::config::FileReference;
+use crate::disk::DiskError;
 use crate::ops::wrap::{self, Place, WrapError};
+use crate::pipeline::pack::PackError;
 use crate::ui::{Failure, Kind};
 
 /// Wrap an existing model in an NN Archive
@@ -51,7 +53,9 @@ pub(super) fn run(args: ArchiveArgs, context: &mut Context) -> Result<Status, Fa
 const fn kind(error: &WrapError) -> Kind {
     match error {
         WrapError::Remote { .. } | WrapError::NoFolder { .. } => Kind::Usage,
-        WrapError::Disk(crate::disk::DiskError::Missing { .. }) => Kind::Project,
+        WrapError::Disk(DiskError::Missing { .. }) | WrapError::Pack(PackError::Disk(DiskError::Missing { .. })) => {
+            Kind::Project
+        }
         WrapError::Disk(_) | WrapError::Pack(_) => Kind::Environment,
         _ => Kind::Project,
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -26,17 +26,34 @@ impl Carried {
 
     /// Puts a text under `key`, in its old place if it has one, else last.
     pub fn put_text(&mut self, key: &str, text: &str) {
-        let value = serde_json::Value::from(text).to_string();
+        self.put(key, serde_json::Value::from(text).to_string());
+    }
+
+    /// Puts JSON without white space under `key`, in its old place if it has one, else last.
+    pub(super) fn put(&mut self, key: &str, json: String) {
         match self.0.iter_mut().find(|(known, _)| known == key) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((key.to_owned(), value)),
+            Some((_, old)) => *old = json,
+            None => self.0.push((key.to_owned(), json)),
         }
     }
 
-    /// Takes the JSON under `key` away and returns it.
-    pub(super) fn take(&mut self, key: &str) -> Option<String> {
-        let position = self.0.iter().position(|(known, _)| known == key)?;
-        Some(self.0.remove(position).1)
+    /// Returns whether there is a value under `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == key)
+    }
+
+    /// Reads the value under `key`.
+    ///
+    /// # Errors
+    /// There is none, or it is something else than wanted; the text names the key.
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Result<T, String> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == key).ok_or(format!("`{key}` is missing"))?;
+        serde_json::from_str(value).map_err(|error| format!("`{key}`: {error}"))
+    }
+
+    /// Takes the value under `key` away.
+    pub(super) fn remove(&mut self, key: &str) {
+        self.0.retain(|(known, _)| known != key);
     }
 
     /// Puts `key` and JSON in front of all others.

@@ -37,8 +37,8 @@ pub struct Model {
     pub inputs: Vec<Input>,
     /// What comes out, in the model's order.
     pub outputs: Vec<Output>,
-    /// How outputs are decoded on the host or the device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How outputs are decoded on the host or the device. Always written: the schema wants the key, if only with null.
+    #[serde(default)]
     pub heads: Option<Vec<Head>>,
 }
 
@@ -68,8 +68,8 @@ pub struct Input {
     pub input_type: InputType,
     /// Its dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// The letters of its dimensions.
-    #[serde(default)]
+    /// The letters of its dimensions; where nothing is said, those that the shape suggests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
     /// What the device does to a frame before the model sees it.
     pub preprocessing: Preprocessing,
@@ -104,6 +104,21 @@ pub struct Preprocessing {
     /// The frame type of DepthAI that the model wants.
     #[serde(default)]
     pub dai_type: Option<String>,
+    /// How frames of another size become the input's. Not written where nobody says it: older readers refuse the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize_mode: Option<ResizeMode>,
+}
+
+/// How frames of another size become an input's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ResizeMode {
+    /// The middle is cut out.
+    Crop,
+    /// Width and height are stretched each by itself.
+    Stretch,
+    /// The whole is fitted in, and the rest filled.
+    Letterbox,
 }
 
 /// One output of a model.
@@ -122,22 +137,11 @@ pub struct Output {
     pub layout: Option<Layout>,
 }
 
-/// How outputs are decoded.
+/// How outputs are decoded: a decoder's name, what it needs to know, and keys that the schema does not have. All of it is
+/// carried through unread but for the model that it may name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Head {
-    /// The head's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The decoder.
-    pub parser: String,
-    /// The outputs it takes, or all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outputs: Option<Vec<String>>,
-    /// What the decoder needs to know, carried through unread.
-    #[serde(default)]
-    pub metadata: Carried,
-}
+#[serde(try_from = "Carried", into = "Carried")]
+pub struct Head(Carried);
 
 /// The types of elements that the schema knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -273,14 +277,46 @@ impl Document {
 impl Head {
     /// Returns the path in the archive of the model that this head feeds its results to.
     pub fn postprocessor(&self) -> Option<String> {
-        self.metadata.text(POSTPROCESSOR)
+        self.metadata().text(POSTPROCESSOR)
     }
 
     /// Gives the model that this head feeds its results to another path.
     pub fn move_postprocessor(&mut self, path: &str) {
-        if self.postprocessor().is_some() {
-            self.metadata.put_text(POSTPROCESSOR, path);
+        let mut metadata = self.metadata();
+        if metadata.text(POSTPROCESSOR).is_some() {
+            metadata.put_text(POSTPROCESSOR, path);
+            self.0.put("metadata", serde_json::to_string(&metadata).unwrap_or_default());
         }
+    }
+
+    fn metadata(&self) -> Carried {
+        // A head has been checked to have an object there.
+        self.0.read("metadata").unwrap_or_default()
+    }
+}
+
+impl TryFrom<Carried> for Head {
+    type Error = String;
+
+    fn try_from(keys: Carried) -> Result<Self, String> {
+        let wrong = |error| format!("model.heads: {error}");
+        keys.read::<String>("parser").map_err(wrong)?;
+        keys.read::<Carried>("metadata").map_err(wrong)?;
+        for (key, is_right) in [
+            ("name", keys.read::<Option<String>>("name").is_ok()),
+            ("outputs", keys.read::<Option<Vec<String>>>("outputs").is_ok()),
+        ] {
+            if keys.has(key) && !is_right {
+                return Err(format!("model.heads: `{key}` is not what the schema says"));
+            }
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl From<Head> for Carried {
+    fn from(head: Head) -> Self {
+        head.0
     }
 }
 
@@ -288,16 +324,12 @@ impl TryFrom<Carried> for Metadata {
     type Error = String;
 
     fn try_from(mut keys: Carried) -> Result<Self, String> {
-        let mut text = |key: &str| match keys.take(key) {
-            Some(json) => serde_json::from_str::<String>(&json)
-                .map_err(|_| format!("model.metadata.{key} must be a text, found {json}")),
-            None => Err(format!("model.metadata.{key} is missing")),
-        };
-        let (name, path) = (text("name")?, text("path")?);
-        let precision = match keys.take("precision") {
-            None => None,
-            Some(json) => serde_json::from_str(&json).map_err(|error| format!("model.metadata.precision: {error}"))?,
-        };
+        let wrong = |error| format!("model.metadata: {error}");
+        let name = keys.read::<String>("name").map_err(wrong)?;
+        let path = keys.read::<String>("path").map_err(wrong)?;
+        let precision =
+            if keys.has("precision") { keys.read::<Option<DataType>>("precision").map_err(wrong)? } else { None };
+        ["name", "path", "precision"].into_iter().for_each(|key| keys.remove(key));
         Ok(Self { name, path, precision, extra: keys })
     }
 }
@@ -306,10 +338,10 @@ impl From<Metadata> for Carried {
     fn from(metadata: Metadata) -> Self {
         let mut keys = metadata.extra;
         let json = |text: &str| serde_json::Value::from(text).to_string();
-        let precision = metadata.precision.map_or("null".to_owned(), |precision| json(precision.as_str()));
-        for (key, json) in [("precision", precision), ("path", json(&metadata.path)), ("name", json(&metadata.name))] {
-            keys.prepend(key, json);
-        }
+        let precision = metadata.precision.map(|precision| ("precision", json(precision.as_str())));
+        // The schema has no null here: who says nothing means float32.
+        let known = precision.into_iter().chain([("path", json(&metadata.path)), ("name", json(&metadata.name))]);
+        known.for_each(|(key, json)| keys.prepend(key, json));
         keys
     }
 }

@@ -165,7 +165,7 @@ impl Place {
     /// # Errors
     /// The folder does not exist, or the path is no local one.
     pub fn of(save_path: Option<&str>, model: &Path, working: &Path) -> Result<Self, WrapError> {
-        let reference = FileReference::new(save_path.unwrap_or("."));
+        let reference = FileReference::new(save_path.unwrap_or_default());
         if reference.is_remote() {
             return Err(WrapError::Remote { reference });
         }

@@ -177,7 +177,7 @@ fn one_stage(
 
     let rewritings = operated.rewritings.clone();
     let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
-    let subject = Subject { stage, loaded, preprocessing: order.preprocessing, folder: &intermediates };
+    let subject = Subject { stage, loaded, preprocessing, folder: &intermediates };
     let claim = Claim::new(subject, &operated, &workshop.tools).map_err(unproven)?;
     let job = job(stage, loaded, operated, folder, &intermediates);
     let (compiled, transcript) = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));

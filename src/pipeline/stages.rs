@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::load::LoadedModel;
 use super::pack::{self, PackError, Packed};
 use super::{PipelineError, repeatable};
+use crate::config::archive::main_stage_of;
 use crate::config::{ResolvedConfig, Setting, StageName, sanitised};
 use crate::digest::Digest;
 use crate::disk;
@@ -143,12 +144,10 @@ impl<'run> Results<'run> {
     /// An archive cannot be written or is not read back as it was written.
     pub(super) fn pack(&mut self) -> Result<(), PackError> {
         let target = self.order.target;
-        let name = match &self.order.source_archive {
-            Some(source) if self.config.stages.len() == 1 || self.order.packing() != Packing::Each => {
-                source.name.to_string()
-            }
-            _ => sanitised(&self.config.name),
-        };
+        // An archive's results keep the name of its file, unless the user chose another.
+        let source = self.order.source_archive.as_ref();
+        let source = source.filter(|source| self.config.name == main_stage_of(&source.document));
+        let name = source.map_or_else(|| sanitised(&self.config.name), |source| source.name.to_string());
         if let Packing::Together { main, second } = self.order.packing() {
             let made = |name: &StageName| self.stages.iter().find(|made| made.stage == *name);
             // An order with this packing has both stages.

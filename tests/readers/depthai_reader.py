@@ -42,17 +42,33 @@ def archive_facts(path):
                 "name": tensor.name,
                 "shape": list(tensor.shape),
                 "layout": tensor.layout,
+                "type": str(tensor.inputType).rsplit(".", 1)[-1],
+                "dtype": str(tensor.dtype).rsplit(".", 1)[-1],
                 "dai_type": tensor.preprocessing.daiType,
+                "reverse_channels": tensor.preprocessing.reverseChannels,
                 "mean": tensor.preprocessing.mean,
                 "scale": tensor.preprocessing.scale,
             }
             for tensor in config.model.inputs
         ],
+        "precision": str(config.model.metadata.precision).rsplit(".", 1)[-1],
+        "kind": str(archive.getModelType()).rsplit(".", 1)[-1],
+        "heads": [
+            {
+                "parser": head.parser,
+                "outputs": head.outputs,
+                "conf_threshold": head.metadata.confThreshold,
+                "classes": head.metadata.classes,
+                "postprocessor_path": head.metadata.postprocessorPath,
+                "extra": head.metadata.extraParams,
+            }
+            for head in config.model.heads or []
+        ],
         "outputs": [{"name": tensor.name, "shape": tensor.shape, "layout": tensor.layout} for tensor in config.model.outputs],
     }
     if archive.getModelType() == dai.ModelType.SUPERBLOB:
         facts["superblob"] = superblob_facts(archive.getSuperBlob())
-    else:
+    elif archive.getModelType() == dai.ModelType.BLOB:
         facts["blob"] = blob_facts(archive.getBlob())
     return facts
 

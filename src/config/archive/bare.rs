@@ -49,6 +49,12 @@ pub enum BareError {
         /// The input.
         name: String,
     },
+    /// An input without dimensions, for which the schema has no shape.
+    #[error("input `{name}` is a single number without dimensions, which NN Archives do not know")]
+    Scalar {
+        /// The input.
+        name: String,
+    },
     /// A tensor whose type is not known.
     #[error("the model does not say the type of `{name}`")]
     NoType {
@@ -80,6 +86,7 @@ impl Hint for BareError {
             Self::NoShape { .. } | Self::NoType { .. } => {
                 vec!["export the model with the shapes and types of its inputs and outputs".to_owned()]
             }
+            Self::Scalar { .. } => vec!["give the input one dimension of size 1 in the model".to_owned()],
             Self::Type { .. } | Self::Layout { .. } => Vec::new(),
         }
     }
@@ -131,6 +138,9 @@ impl BareTensor {
 
     fn input(&self) -> Result<Input, BareError> {
         let shape = self.shape.clone().ok_or_else(|| BareError::NoShape { name: self.name.clone() })?;
+        if shape.is_empty() {
+            return Err(BareError::Scalar { name: self.name.clone() });
+        }
         let layout = self.letters(&shape)?;
         let channels = layout.position('C').and_then(|position| shape.get(position));
         let is_picture = layout.is_picture() && matches!(channels, Some(1 | 3));
@@ -195,7 +205,6 @@ mod tests {
             (&[None, Some(1), Some(8), Some(9)], "NCHW", InputType::Image),
             (&[Some(1), Some(8), Some(16), Some(16)], "NCHW", InputType::Raw),
             (&[Some(1)], "N", InputType::Raw),
-            (&[], "", InputType::Raw),
             (&[Some(1), Some(10)], "NC", InputType::Raw),
         ] {
             let document = describe_bare(&model(vec![tensor("x", shape, float)], Vec::new())).unwrap();
@@ -229,10 +238,11 @@ mod tests {
     #[test]
     fn what_cannot_be_described_is_named() {
         let refused = |input| describe_bare(&model(vec![input], Vec::new())).unwrap_err();
-        assert_eq!(refused(tensor("x", &[], None)), BareError::NoType { name: "x".to_owned() });
+        assert_eq!(refused(tensor("x", &[Some(1)], None)), BareError::NoType { name: "x".to_owned() });
         let bfloat = DataType::Bfloat16;
-        assert!(matches!(refused(tensor("x", &[], Some(bfloat))), BareError::Type { .. }));
+        assert!(matches!(refused(tensor("x", &[Some(1)], Some(bfloat))), BareError::Type { .. }));
         let float = Some(DataType::Float32);
+        assert_eq!(refused(tensor("x", &[], float)), BareError::Scalar { name: "x".to_owned() });
         let unknown = BareTensor { shape: None, ..tensor("x", &[], float) };
         assert_eq!(refused(unknown), BareError::NoShape { name: "x".to_owned() });
         assert!(matches!(refused(tensor("x", &[Some(2); 27], float)), BareError::Layout { .. }));

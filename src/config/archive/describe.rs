@@ -111,7 +111,7 @@ pub fn describe(
         precision: Some(compiled.precision),
         extra: source.map(|source| source.model.metadata.extra.clone()).unwrap_or_default(),
     };
-    let heads = source.and_then(|source| source.model.heads.clone());
+    let heads = source.map_or_else(|| Some(Vec::new()), |source| source.model.heads.clone());
     let config_version = nn_archive::document::VERSION.to_owned();
     Ok(Document { config_version, model: Model { metadata, inputs, outputs, heads } })
 }
@@ -139,17 +139,26 @@ fn described_input(
     let (mean, scale) = (values(&input.mean_values, 0.0), values(&input.scale_values, 1.0));
     let fed = fed(input.encoding, place);
     let interleaved = layout.as_ref().is_some_and(Layout::is_interleaved);
-    let preprocessing = if raw {
-        let kept = source.filter(|source| source.input_type == InputType::Raw).map(|source| &source.preprocessing);
-        Preprocessing { mean, scale, dai_type: foreign.clone(), ..kept.cloned().unwrap_or_default() }
-    } else {
-        Preprocessing {
+    let said = source.map(|source| source.preprocessing.clone()).unwrap_or_default();
+    let was_raw = source.is_some_and(|source| source.input_type == InputType::Raw);
+    let preprocessing = match &foreign {
+        None if !raw => Preprocessing {
             mean,
             scale,
             reverse_channels: Some(fed == Color::Rgb),
             interleaved_to_planar: Some(interleaved),
             dai_type: dai_type(fed, tensor.data_type, interleaved).map(|dai_type| dai_type.to_string()),
-        }
+            resize_mode: said.resize_mode,
+        },
+        None if was_raw => Preprocessing { mean, scale, ..said },
+        None => Preprocessing { mean, scale, ..Preprocessing::default() },
+        Some(dai_type) => Preprocessing {
+            mean,
+            scale,
+            dai_type: Some(dai_type.clone()),
+            resize_mode: said.resize_mode,
+            ..Preprocessing::default()
+        },
     };
     Ok(Input {
         name: tensor.name.clone(),
