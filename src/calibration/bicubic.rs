@@ -5,6 +5,7 @@
 //! whole numbers, so the order of additions and the width of a processor's registers change nothing.
 
 use super::picture::{Picture, Size};
+use super::wide::wide;
 
 /// Bits after the point of a weight: of 32, eight are the sample's and two are left for what overshoots.
 const POINT: u32 = 32 - 8 - 2;
@@ -31,20 +32,9 @@ pub fn between(picture: &Picture, size: Size) -> Option<usize> {
     size.width.checked_mul(picture.size().height)?.checked_mul(picture.channels().count())
 }
 
-fn both_passes(picture: &Picture, size: Size) -> Vec<u8> {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        return unsafe { both_passes_with_avx2(picture, size) };
-    }
-    passes(picture, size)
-}
-
-/// The same instructions, eight at a time.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn both_passes_with_avx2(picture: &Picture, size: Size) -> Vec<u8> {
-    passes(picture, size)
+wide! {
+    /// Both passes; each is left out where that side stays as it is.
+    fn both_passes(picture: &Picture, size: Size) -> Vec<u8> = passes;
 }
 
 #[inline(always)]

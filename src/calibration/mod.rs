@@ -20,10 +20,12 @@ pub mod decode;
 pub mod element;
 pub mod feed;
 pub mod fit;
+pub mod jpeg;
 pub mod npy;
 pub mod picture;
 pub mod plan;
 pub mod random;
+mod wide;
 
 pub use decode::DecodeError;
 pub use element::{Element, Tensor};
