@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use modelconverter::calibration::feed::FeedOptions;
-use modelconverter::calibration::{DecodeError, Feed, NpyError, Size, Tensor, decode, npy};
-use modelconverter::config::{Color, DataType, Named, ResizeMethod};
-use modelconverter::pipeline::samples::{self, SampleError};
+use modelconverter::calibration::random::Seed;
+use modelconverter::calibration::{CalibrationPlan, DecodeError, Element, Feed, NpyError, Size, Tensor, decode, npy};
+use modelconverter::config::{
+    Calibration, Color, DataType, Encoding, FileReference, Named, ResizeMethod, ResolvedInput,
+};
+use modelconverter::nn_archive::Layout;
+use modelconverter::pipeline::samples::{self, CalibrationSet, Sample, SampleError};
 use proptest::prelude::*;
 use serde_json::Value;
 use support::{fail, folder, peer, program, root, succeed};
@@ -345,6 +349,83 @@ proptest! {
             prop_assert_eq!(picture.samples().len(), width * height * picture.channels().count());
         }
         let _ = npy::read(&bytes);
+    }
+}
+
+/// An input of a resolved configuration.
+fn input(name: &str, shape: &[u64], data_type: DataType, calibration: Calibration) -> ResolvedInput {
+    let color = if shape.get(1) == Some(&3) { Encoding::RGB_TO_BGR } else { Encoding::same(Color::None) };
+    ResolvedInput {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        layout: Layout::default_for(shape).unwrap(),
+        data_type,
+        encoding: color,
+        mean_values: None,
+        scale_values: None,
+        calibration,
+        frozen_value: None,
+    }
+}
+
+fn images(path: &Path) -> Calibration {
+    let path = FileReference::new(path.to_str().unwrap());
+    Calibration::Images { path, max_images: Some(3), resize_method: ResizeMethod::Pad }
+}
+
+fn random(data_type: DataType) -> Calibration {
+    let (mean, standard_deviation) = (127.5, 35.0);
+    Calibration::Random { max_images: 20, min_value: 0.0, max_value: 255.0, mean, standard_deviation, data_type }
+}
+
+#[test]
+fn samples_of_several_inputs_are_paired_and_the_same_again() {
+    let folder = folder();
+    let scratch = folder.path().join("scratch");
+    let (left, right) = (folder.path().join("pic tures"), folder.path().join("ärrays"));
+    for path in [&left, &right] {
+        fs::create_dir(path).unwrap();
+    }
+    pictures(folder.path());
+    for (number, name) in ["good.png", "good.jpg", "progressive.jpg", "good.gif"].iter().enumerate() {
+        fs::copy(folder.path().join(name), left.join(format!("{number} {name}"))).unwrap();
+        fs::write(right.join(format!("{number}.raw")), [number as u8; 10]).unwrap();
+    }
+    let inputs = [
+        input("picture", &[1, 3, 24, 32], DataType::Float32, images(&left)),
+        input("vector", &[1, 10], DataType::Uint8, images(&right)),
+        input("channels", &[1, 8, 16, 16], DataType::Float16, random(DataType::Float32)),
+        input("tokens", &[2, 1, 3, 1, 5], DataType::Int64, random(DataType::Int32)),
+        input("scalar", &[], DataType::Float32, random(DataType::Uint8)),
+    ];
+    let run = || {
+        let listings = samples::listings(&inputs, &scratch).unwrap();
+        let set = CalibrationSet::new(CalibrationPlan::new(&inputs, &listings, Seed(7)).unwrap());
+        set.samples().unwrap().map(Result::unwrap).collect::<Vec<Sample>>()
+    };
+    let all = run();
+    assert_eq!(all, run());
+    assert_eq!(all.len(), 3);
+    for (number, sample) in all.iter().enumerate() {
+        assert_eq!(sample.number, number);
+        assert_eq!(sample.tensors["vector"].bytes, [number as u8; 10]);
+        for input in &inputs {
+            let tensor = &sample.tensors[&input.name];
+            assert_eq!((&tensor.shape, Some(tensor.element)), (&input.shape, Element::of(input.data_type)));
+            let count: u64 = tensor.shape.iter().product();
+            assert_eq!(tensor.bytes.len(), count as usize * tensor.element.size());
+        }
+        let noise = &sample.tensors["channels"];
+        assert!(noise.element.values(&noise.bytes).all(|value| (0.0..=255.0).contains(&value)));
+    }
+    assert_ne!(all[0].tensors["channels"], all[1].tensors["channels"]);
+
+    fs::remove_file(right.join("3.raw")).unwrap();
+    fs::remove_file(right.join("2.raw")).unwrap();
+    let listings = samples::listings(&inputs, &scratch).unwrap();
+    let error = CalibrationPlan::new(&inputs, &listings, Seed(7)).unwrap_err().to_string();
+    for part in ["`vector` has 2 samples in", "ärrays", "`picture` has 3 in", "pic tures"] {
+        assert!(error.contains(part), "{error}");
     }
 }
 
