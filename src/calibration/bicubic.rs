@@ -5,6 +5,7 @@
 //! whole numbers, so the order of additions and the width of a processor's registers change nothing.
 
 use super::picture::{Picture, Size};
+use super::wide::wide;
 
 /// Bits after the point of a weight: of 32, eight are the sample's and two are left for what overshoots.
 const POINT: u32 = 32 - 8 - 2;
@@ -12,8 +13,8 @@ const POINT: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (POINT - 1);
 /// How far the filter reaches to each side, in pixels of the coarser picture.
 const REACH: f64 = 2.0;
-/// Rows that go through the first pass together: as many sums as a register of 256 bits holds.
-const TOGETHER: usize = 8;
+/// Rows that go through the first pass together: enough for long runs of the same arithmetic, few enough for the cache.
+const TOGETHER: usize = 32;
 
 /// Returns the picture in another size, each channel by itself. `size` has at least one pixel.
 pub fn resize(picture: Picture, size: Size) -> Picture {
@@ -31,20 +32,9 @@ pub fn between(picture: &Picture, size: Size) -> Option<usize> {
     size.width.checked_mul(picture.size().height)?.checked_mul(picture.channels().count())
 }
 
-fn both_passes(picture: &Picture, size: Size) -> Vec<u8> {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        return unsafe { both_passes_with_avx2(picture, size) };
-    }
-    passes(picture, size)
-}
-
-/// The same instructions, eight at a time.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn both_passes_with_avx2(picture: &Picture, size: Size) -> Vec<u8> {
-    passes(picture, size)
+wide! {
+    /// Both passes; each is left out where that side stays as it is.
+    fn both_passes(picture: &Picture, size: Size) -> Vec<u8> = passes;
 }
 
 #[inline(always)]
@@ -65,7 +55,9 @@ fn passes(picture: &Picture, size: Size) -> Vec<u8> {
     if from.height == size.height {
         return between;
     }
-    along_columns(&between, size.width * channels, &Filter::new(from.height, size.height))
+    let mut result = Vec::with_capacity(size.width * channels * size.height);
+    along_columns(&between, size.width * channels, &Filter::new(from.height, size.height), &mut result);
+    result
 }
 
 /// The weights of each output pixel in one direction.
@@ -134,33 +126,32 @@ fn rounded(sum: i32) -> u8 {
     (sum >> POINT).clamp(0, 255) as u8
 }
 
-/// Takes a few rows at a time, turned so that their samples of one column and channel stand side by side.
+/// Turns a few rows at a time, so that the pixels of a column stand side by side, and filters along the other direction.
 #[inline(always)]
 fn along_rows<const CHANNELS: usize>(samples: &[u8], from: Size, width: usize, filter: &Filter) -> Vec<u8> {
     let (stride, new_stride) = (from.width * CHANNELS, width * CHANNELS);
     let mut result = vec![0; new_stride * from.height];
-    let mut turned = vec![[[0_u8; TOGETHER]; CHANNELS]; from.width];
+    let mut turned = Vec::new();
+    let mut filtered = Vec::new();
     let rows = samples.chunks(stride * TOGETHER).zip(result.chunks_mut(new_stride * TOGETHER));
     for (rows, new_rows) in rows {
-        for (lane, row) in rows.chunks_exact(stride).enumerate().take(TOGETHER) {
-            for (column, pixel) in turned.iter_mut().zip(row.as_chunks::<CHANNELS>().0) {
-                for (lanes, sample) in column.iter_mut().zip(pixel) {
-                    lanes[lane] = *sample;
+        let column = rows.len() / from.width;
+        turned.resize(rows.len(), 0);
+        let mut pixels: Vec<_> = rows.chunks_exact(stride).map(|row| row.as_chunks::<CHANNELS>().0.iter()).collect();
+        for turned in turned.chunks_exact_mut(column) {
+            for (to, row) in turned.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&mut pixels) {
+                if let Some(pixel) = row.next() {
+                    *to = *pixel;
                 }
             }
         }
-        for (column, (first, weights)) in filter.pixels().enumerate() {
-            let mut sums = [[HALF; TOGETHER]; CHANNELS];
-            for (pixel, weight) in turned.iter().skip(first).zip(weights) {
-                for (sums, lanes) in sums.iter_mut().zip(pixel) {
-                    for (sum, sample) in sums.iter_mut().zip(lanes) {
-                        *sum += i32::from(*sample) * weight;
-                    }
-                }
-            }
-            for (lane, new_row) in new_rows.chunks_exact_mut(new_stride).enumerate().take(TOGETHER) {
-                for (sample, sums) in new_row.iter_mut().skip(column * CHANNELS).zip(&sums) {
-                    *sample = rounded(sums[lane]);
+        filtered.clear();
+        along_columns(&turned, column, filter, &mut filtered);
+        for (place, row) in new_rows.chunks_exact_mut(new_stride).enumerate() {
+            let pixels = filtered.get(place * CHANNELS..).unwrap_or_default().chunks(column);
+            for (to, pixel) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(pixels) {
+                if let Some(pixel) = pixel.first_chunk() {
+                    *to = *pixel;
                 }
             }
         }
@@ -168,20 +159,33 @@ fn along_rows<const CHANNELS: usize>(samples: &[u8], from: Size, width: usize, f
     result
 }
 
+/// Appends the rows that the filter makes of rows of `stride` samples.
 #[inline(always)]
-fn along_columns(samples: &[u8], stride: usize, filter: &Filter) -> Vec<u8> {
-    let mut result = Vec::with_capacity(stride * filter.windows.len());
+fn along_columns(samples: &[u8], stride: usize, filter: &Filter, result: &mut Vec<u8>) {
     let mut sums = vec![HALF; stride];
     for (first, weights) in filter.pixels() {
         sums.fill(HALF);
-        for (row, weight) in samples.chunks_exact(stride).skip(first).zip(weights) {
+        let mut rows = samples.chunks_exact(stride).skip(first);
+        let (fours, rest) = weights.as_chunks::<4>();
+        for [a, b, c, d] in fours {
+            // Four rows at a time, as each sum is loaded and stored once for all of them.
+            let [Some(row), Some(second), Some(third), Some(fourth)] =
+                [rows.next(), rows.next(), rows.next(), rows.next()]
+            else {
+                break;
+            };
+            let samples = row.iter().zip(second).zip(third).zip(fourth);
+            for (sum, (((first, second), third), fourth)) in sums.iter_mut().zip(samples) {
+                *sum += i32::from(*first) * a + i32::from(*second) * b + i32::from(*third) * c + i32::from(*fourth) * d;
+            }
+        }
+        for (row, weight) in rows.zip(rest) {
             for (sum, sample) in sums.iter_mut().zip(row) {
                 *sum += i32::from(*sample) * weight;
             }
         }
         result.extend(sums.iter().map(|sum| rounded(*sum)));
     }
-    result
 }
 
 #[cfg(test)]

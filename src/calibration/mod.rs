@@ -1,6 +1,6 @@
 //! Calibration data: from the bytes of sample files to the tensors that a network is fed.
 //!
-//! Owns decoding of pictures ([`decode`]), their way to an input's size ([`fit`], [`bicubic`]), layout, colours and type
+//! Owns decoding of pictures ([`decode`], [`jpeg`]), their way to an input's size ([`fit`], [`bicubic`]), layout, colours and type
 //! ([`feed`]), NumPy's files ([`npy`]), random samples ([`random`]), and which files belong together ([`plan`]). Samples
 //! are not normalised: mean and scale are part of the network. Must not touch files; `pipeline::samples` does.
 //!
@@ -9,6 +9,7 @@
 //! every machine:
 //! - A picture is taken as it is stored; a note in it that it should be turned (EXIF orientation) is not followed, as the
 //!   reference does not follow it.
+//! - Decoders have the pixels of Pillow, which is libjpeg's for JPEG and libwebp's for WebP.
 //! - Colours come before the size: first RGB or gray, then the new size, then the order of channels.
 //! - Samples of 16 bits become 8 bits by their upper byte. Transparency is dropped, not blended.
 //! - The bicubic filter is Pillow's, in fixed point: first along the rows, then along the columns. Pillow up to 12 has the
@@ -20,10 +21,12 @@ pub mod decode;
 pub mod element;
 pub mod feed;
 pub mod fit;
+pub mod jpeg;
 pub mod npy;
 pub mod picture;
 pub mod plan;
 pub mod random;
+mod wide;
 
 pub use decode::DecodeError;
 pub use element::{Element, Tensor};

@@ -3,12 +3,28 @@
 use std::fmt;
 
 /// Width and height in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Columns.
     pub width: usize,
     /// Rows.
     pub height: usize,
+}
+
+impl Size {
+    /// The largest picture that is read: no camera makes one, and its samples still fit in the memory of small machines.
+    pub const MOST_PIXELS: usize = 1 << 27;
+    /// The longest side that is read, which is JPEG's.
+    pub const LONGEST_SIDE: usize = 65_535;
+
+    /// Returns whether a picture of this size is read.
+    pub const fn is_readable(self) -> bool {
+        self.width > 0
+            && self.height > 0
+            && self.width <= Self::LONGEST_SIDE
+            && self.height <= Self::LONGEST_SIDE
+            && self.width.saturating_mul(self.height) <= Self::MOST_PIXELS
+    }
 }
 
 impl fmt::Display for Size {
