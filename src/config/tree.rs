@@ -86,6 +86,16 @@ impl Tree {
         }
     }
 
+    /// Returns how many values there are, this one and those inside.
+    pub fn size(&self) -> usize {
+        let inside = match &self.value {
+            Value::List(items) => items.iter().map(Self::size).sum(),
+            Value::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
+            _ => 0,
+        };
+        1 + inside
+    }
+
     /// Returns the tree without origins. Numbers that JSON cannot write become null.
     pub fn to_json(&self) -> Json {
         match &self.value {

@@ -103,9 +103,10 @@ impl Patch {
         }
         model.proto.opset_import.retain(|import| !self.removed_domains.contains(canonical_domain(import.domain())));
         let added = self.added_domains.into_iter();
-        model.proto.opset_import.extend(
-            added.map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }),
-        );
+        model
+            .proto
+            .opset_import
+            .extend(added.map(|(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) }));
         let mut functions = 0..;
         model.proto.functions.retain(|_| functions.next().is_none_or(|place| !self.removed_functions.contains(&place)));
         let graph = &mut model.graph;

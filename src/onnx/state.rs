@@ -40,7 +40,8 @@ fn state(info: &mut ValueInfoProto, shape: &Shape, element: Option<i32>) {
     let value = typed.value.get_or_insert_with(|| TypeValue::Tensor(TensorTypeProto::default()));
     if let TypeValue::Tensor(tensor) = value {
         let size = |size: i64| DimensionProto { value: Some(DimensionValue::Size(size)), denotation: None };
-        tensor.shape = Some(TensorShapeProto { dim: shape.known().unwrap_or_default().into_iter().map(size).collect() });
+        tensor.shape =
+            Some(TensorShapeProto { dim: shape.known().unwrap_or_default().into_iter().map(size).collect() });
         tensor.elem_type = tensor.elem_type.filter(|code| *code != 0).or(element);
     }
 }

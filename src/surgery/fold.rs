@@ -54,7 +54,12 @@ impl Pass for FoldConstants {
                     let constant = names.make(&format!("{name}/constant"));
                     patch.added_initializers.push(array.to_tensor(&constant));
                     let label = names.make(&format!("{name}/Identity"));
-                    outputs.entry(place).or_insert_with(Vec::new).push(inline::node("Identity", label, &[&constant], &[name]));
+                    outputs.entry(place).or_insert_with(Vec::new).push(inline::node(
+                        "Identity",
+                        label,
+                        &[&constant],
+                        &[name],
+                    ));
                 } else if reads.readers(name).iter().any(is_kept) {
                     patch.added_initializers.push(array.to_tensor(name));
                 }

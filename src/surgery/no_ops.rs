@@ -220,7 +220,8 @@ impl<'model> Work<'model> {
         };
         let inner = self.reshapes.get(source.as_str()).filter(|_| self.reads.readers(&source).len() == 1).cloned();
         self.reshapes.insert(output, inner.clone().unwrap_or_else(|| source.clone()));
-        let computed = node.op_type() == "Reshape" && node.input.get(1).is_some_and(|name| self.facts.array(name).is_none());
+        let computed =
+            node.op_type() == "Reshape" && node.input.get(1).is_some_and(|name| self.facts.array(name).is_none());
         if (inner.is_none() && !computed) || self.model.opset() < RESHAPE_TARGET_AS_INPUT {
             return;
         }

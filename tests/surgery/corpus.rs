@@ -156,7 +156,8 @@ fn computed(model: &Model) -> HashMap<String, Array> {
     let mut known: HashMap<String, Array> = HashMap::new();
     known.extend(graph.initializer.iter().filter_map(|it| Some((it.name().to_owned(), Array::of(it)?))));
     for node in &graph.node {
-        let inputs = node.input.iter().map(|name| if name.is_empty() { Some(None) } else { known.get(name).cloned().map(Some) });
+        let inputs =
+            node.input.iter().map(|name| if name.is_empty() { Some(None) } else { known.get(name).cloned().map(Some) });
         let Some(inputs) = inputs.collect::<Option<Vec<_>>>() else { continue };
         if let Some(results) = kernels::evaluate(node, model.opset(), &inputs, LIMIT) {
             known.extend(node.output.iter().cloned().zip(results));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use modelconverter::onnx::proto::TensorProto;
 use modelconverter::onnx::Model;
+use modelconverter::onnx::proto::TensorProto;
 
 use crate::corpus::cases;
 use crate::pairs::{PASSES, Pair, judged, rewritten};

@@ -1,7 +1,8 @@
 //! Single values of a document, read with all problems collected.
 
+use super::Said;
 use crate::config::problem::near;
-use crate::config::tree::{Tree, Value};
+use crate::config::tree::{Entry, Tree, Value};
 use crate::config::{Fault, Named, Note, Origin, Problem};
 
 /// Collects problems and notes while a document is read.
@@ -9,6 +10,7 @@ use crate::config::{Fault, Named, Note, Origin, Problem};
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Note>,
+    pub(super) said: Said,
 }
 
 /// The keys of one mapping.
@@ -21,6 +23,14 @@ impl<'t> Fields<'t> {
     /// Returns the keys of a tree, whatever they are.
     pub(super) const fn of(tree: &'t Tree) -> Self {
         Self { tree }
+    }
+
+    /// Returns all keys with their values.
+    pub(super) fn entries(self) -> &'t [Entry] {
+        match &self.tree.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
     }
 
     /// Returns the value of `key`.
@@ -81,7 +91,9 @@ impl Reader {
                 self.problem(&entry.origin, fault);
             }
         }
-        Some(Fields { tree })
+        let fields = Fields { tree };
+        self.said.take(fields, place);
+        Some(fields)
     }
 
     /// Reads a list.

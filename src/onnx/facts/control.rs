@@ -88,7 +88,11 @@ fn repeated<'model>(node: &'model NodeProto, opset: i64, scope: &Scope<'_, 'mode
     };
     let known = |fact: &Fact<'model>, front: Option<&Dimension>| Fact {
         element: fact.element,
-        shape: fact.shape.as_ref().filter(|_| stable).map(|shape| Shape([front.into_iter().cloned().collect(), shape.0.clone()].concat())),
+        shape: fact
+            .shape
+            .as_ref()
+            .filter(|_| stable)
+            .map(|shape| Shape([front.into_iter().cloned().collect(), shape.0.clone()].concat())),
         contents: Contents::Unknown,
     };
     let states = states.iter().map(|fact| known(fact, None));
@@ -100,9 +104,8 @@ fn is_passed_on(body: &GraphProto) -> bool {
     let (Some(input), Some(output)) = (body.input.get(1), body.output.first()) else {
         return false;
     };
-    let is_copy = |node: &NodeProto| {
-        node.op_type() == "Identity" && node.input.first().map(String::as_str) == Some(input.name())
-    };
+    let is_copy =
+        |node: &NodeProto| node.op_type() == "Identity" && node.input.first().map(String::as_str) == Some(input.name());
     let producer = body.node.iter().find(|node| node.output.iter().any(|name| name == output.name()));
     producer.map_or(input.name() == output.name(), is_copy)
 }

@@ -268,7 +268,8 @@ fn with_entries<'model>(mut fact: Fact<'model>, entries: Option<Vec<Entry>>) -> 
     let Some(entries) = entries.filter(fits) else {
         return fact;
     };
-    let sizes = if fact.shape.as_ref().is_some_and(|shape| shape.rank() == 0) { Vec::new() } else { vec![entries.len()] };
+    let sizes =
+        if fact.shape.as_ref().is_some_and(|shape| shape.rank() == 0) { Vec::new() } else { vec![entries.len()] };
     let known: Option<Vec<i128>> = entries.iter().map(|entry| entry.known().map(i128::from)).collect();
     let array = known.zip(fact.element).and_then(|(known, element)| Array::of_whole(element, sizes, &known));
     fact.contents = array.map_or(Contents::Entries(entries), Contents::Array);

@@ -201,11 +201,7 @@ fn pair(task: &Task<'_>, operator: &str, left: &Array, right: &Array) -> Option<
 }
 
 /// The functions of two integers of one type. Truth values know logic only.
-fn whole_function(
-    task: &Task<'_>,
-    operator: &str,
-    element: ElementType,
-) -> Option<fn(i128, i128) -> Option<i128>> {
+fn whole_function(task: &Task<'_>, operator: &str, element: ElementType) -> Option<fn(i128, i128) -> Option<i128>> {
     if element == ElementType::Boolean {
         return Some(match operator {
             "And" => |left, right| Some(left & right),
@@ -271,7 +267,12 @@ impl Operands<'_> {
 fn several(task: &Task<'_>) -> Option<Array> {
     let mut result = task.input(0)?.clone();
     for input in task.inputs.iter().skip(1) {
-        result = pair(task, if task.node.op_type() == "Mean" { "Sum" } else { task.node.op_type() }, &result, input.as_ref()?)?;
+        result = pair(
+            task,
+            if task.node.op_type() == "Mean" { "Sum" } else { task.node.op_type() },
+            &result,
+            input.as_ref()?,
+        )?;
     }
     Some(result)
 }

@@ -120,7 +120,8 @@ pub(super) fn converted(input: &Array, element: ElementType) -> Option<Array> {
         }
         Numbers::Whole(values) if element.is_float() => {
             // Directly: by way of binary64, 64-bit integers would be rounded twice.
-            let float = |value: i128| if element == ElementType::Float64 { value as f64 } else { f64::from(value as f32) };
+            let float =
+                |value: i128| if element == ElementType::Float64 { value as f64 } else { f64::from(value as f32) };
             Array::of_floats(element, sizes, &values.into_iter().map(float).collect::<Vec<_>>())
         }
         Numbers::Whole(values) => Array::of_whole(element, sizes, &values),

@@ -44,9 +44,8 @@ fn product(task: &Task<'_>, left: &Array, right: &Array) -> Option<Array> {
             Array::of_floats(left.element(), sizes, &values)
         }
         (Numbers::Whole(one), Numbers::Whole(other)) => {
-            let values = shape.multiply(&one, &other, places, |sum, left, right| {
-                sum.wrapping_add(left.wrapping_mul(right))
-            })?;
+            let values =
+                shape.multiply(&one, &other, places, |sum, left, right| sum.wrapping_add(left.wrapping_mul(right)))?;
             Array::of_whole(left.element(), sizes, &values)
         }
         _ => None,

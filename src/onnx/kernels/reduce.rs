@@ -99,7 +99,9 @@ fn whole_reduction(operator: &str, boolean: bool) -> Option<fn(&[i128]) -> Optio
         "ReduceProd" => |values| Some(values.iter().fold(1, |product: i128, it| product.wrapping_mul(*it))),
         "ReduceMean" => |values| values.iter().sum::<i128>().checked_div(values.len() as i128),
         "ReduceL1" => |values| Some(values.iter().map(|it| it.abs()).sum()),
-        "ReduceSumSquare" => |values| Some(values.iter().fold(0, |sum: i128, it| sum.wrapping_add(it.wrapping_mul(*it)))),
+        "ReduceSumSquare" => {
+            |values| Some(values.iter().fold(0, |sum: i128, it| sum.wrapping_add(it.wrapping_mul(*it))))
+        }
         _ => return None,
     })
 }
@@ -126,7 +128,13 @@ pub(super) fn arg(task: &Task<'_>) -> Option<Array> {
         (greatest, last): (bool, bool),
     ) -> Option<Vec<i64>> {
         let better = |new: T, old: T| {
-            if new == old { last } else if greatest { new > old } else { new < old }
+            if new == old {
+                last
+            } else if greatest {
+                new > old
+            } else {
+                new < old
+            }
         };
         groups.iter().map(|group| best(values, group, better)).collect()
     }

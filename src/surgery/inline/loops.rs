@@ -145,7 +145,9 @@ impl Rounds<'_, '_> {
         };
         let mut number = 0;
         while (number as i64) < trips && goes_on != 0 {
-            let Some(count) = self.scalar(&format!("{number}/iteration"), Array::integers(Vec::new(), &[number as i64])) else {
+            let Some(count) =
+                self.scalar(&format!("{number}/iteration"), Array::integers(Vec::new(), &[number as i64]))
+            else {
                 return Ok(None);
             };
             // Every round adds a constant at least, so that even an empty body ends.
@@ -179,7 +181,8 @@ impl Rounds<'_, '_> {
         let (Some(state_count), true) = (states, self.opset >= PLAIN_SCAN) else {
             return Ok(None);
         };
-        let listed = |name: &str, place: usize| attributes.ints(name).and_then(|list| list.get(place)).copied().unwrap_or(0);
+        let listed =
+            |name: &str, place: usize| attributes.ints(name).and_then(|list| list.get(place)).copied().unwrap_or(0);
         let sequences: Vec<&String> = self.node.input.iter().skip(state_count).collect();
         let mut axes = Vec::new();
         let mut length = None;
@@ -253,7 +256,9 @@ impl Rounds<'_, '_> {
             self.transplant.alias(state, output);
         }
         let outputs = self.node.output.iter().skip(states.len());
-        for ((parts, output), axis) in scans.into_iter().zip(outputs).zip(axes).filter(|((_, output), _)| !output.is_empty()) {
+        for ((parts, output), axis) in
+            scans.into_iter().zip(outputs).zip(axes).filter(|((_, output), _)| !output.is_empty())
+        {
             if parts.is_empty() {
                 let sizes = self.facts.sizes(output)?.into_iter().map(|size| usize::try_from(size).ok());
                 let none = Array::new(self.facts.element(output)?, sizes.collect::<Option<_>>()?, Vec::new().into())?;

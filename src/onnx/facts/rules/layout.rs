@@ -39,7 +39,9 @@ fn reshape(call: &Call<'_, '_>) -> Option<Dims> {
     };
     let copies = !call.attributes.flag("allowzero");
     let Some(input) = call.dims(0) else {
-        let dims = target.iter().map(|entry| if copies && *entry == Entry::Known(0) { Dimension::Unknown } else { entry.dimension() });
+        let dims = target
+            .iter()
+            .map(|entry| if copies && *entry == Entry::Known(0) { Dimension::Unknown } else { entry.dimension() });
         return Some(dims.collect());
     };
     // What one unknown size must be follows from the rest: sizes of the same name cancel out.
@@ -240,9 +242,10 @@ fn blocks(call: &Call<'_, '_>, grows: bool) -> Option<Dims> {
     };
     let block = call.attributes.int("blocksize").filter(|block| *block > 0)?;
     let area = block.checked_mul(block)?;
-    let (more, less) = (|size: &Dimension, by: i64| map(size, |it| it.checked_mul(by)), |size: &Dimension, by: i64| {
-        map(size, |it| (it % by == 0).then_some(it / by))
-    });
+    let (more, less) = (
+        |size: &Dimension, by: i64| map(size, |it| it.checked_mul(by)),
+        |size: &Dimension, by: i64| map(size, |it| (it % by == 0).then_some(it / by)),
+    );
     Some(match grows {
         true => vec![batch.clone(), less(channels, area), more(height, block), more(width, block)],
         false => vec![batch.clone(), more(channels, area), less(height, block), less(width, block)],

@@ -38,16 +38,73 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "And" | "Or" | "Xor" | "Equal" | "Less" | "LessOrEqual"
         | "Greater" | "GreaterOrEqual" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Where" | "Max"
         | "Min" | "Sum" | "Mean" | "StringConcat" => together(call)?,
-        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "Bernoulli" | "BitwiseNot" | "Cast"
-        | "CastLike" | "Ceil" | "Celu" | "Clip" | "Cos" | "Cosh" | "CumSum" | "DequantizeLinear" | "Elu" | "Erf"
-        | "Exp" | "EyeLike" | "Floor" | "Gelu" | "HardSigmoid" | "HardSwish" | "Hardmax" | "Identity" | "IsInf"
-        | "IsNaN" | "LRN" | "LeakyRelu" | "Log" | "LogSoftmax" | "LpNormalization" | "MeanVarianceNormalization"
-        | "Mish" | "Neg" | "Not" | "PRelu" | "QuantizeLinear" | "RandomNormalLike" | "RandomUniformLike"
-        | "Reciprocal" | "Relu" | "ReverseSequence" | "Round" | "Scatter" | "ScatterElements" | "ScatterND" | "Selu"
-        | "Shrink" | "Sigmoid" | "Sign" | "Sin" | "Sinh" | "Softmax" | "Softplus" | "Softsign" | "Sqrt" | "Tan"
-        | "Tanh" | "ThresholdedRelu" | "Trilu" | "RegexFullMatch" | "InstanceNormalization" | "GroupNormalization" => {
-            call.dims(0)?.to_vec()
-        }
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "Bernoulli"
+        | "BitwiseNot"
+        | "Cast"
+        | "CastLike"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "CumSum"
+        | "DequantizeLinear"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "EyeLike"
+        | "Floor"
+        | "Gelu"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Hardmax"
+        | "Identity"
+        | "IsInf"
+        | "IsNaN"
+        | "LRN"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "LpNormalization"
+        | "MeanVarianceNormalization"
+        | "Mish"
+        | "Neg"
+        | "Not"
+        | "PRelu"
+        | "QuantizeLinear"
+        | "RandomNormalLike"
+        | "RandomUniformLike"
+        | "Reciprocal"
+        | "Relu"
+        | "ReverseSequence"
+        | "Round"
+        | "Scatter"
+        | "ScatterElements"
+        | "ScatterND"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu"
+        | "Trilu"
+        | "RegexFullMatch"
+        | "InstanceNormalization"
+        | "GroupNormalization" => call.dims(0)?.to_vec(),
         "GatherElements" => call.dims(1)?.to_vec(),
         "Size" | "SequenceLength" | "OptionalHasElement" => Dims::new(),
         "Shape" => vec![Dimension::Known(call.shape_range(call.rank(0)?).len() as i64)],
@@ -58,12 +115,16 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
                 "value_ints" => vec![Dimension::Known(attribute.ints.len() as i64)],
                 "value_floats" => vec![Dimension::Known(attribute.floats.len() as i64)],
                 "value_strings" => vec![Dimension::Known(attribute.strings.len() as i64)],
-                "sparse_value" => attribute.sparse_tensor.as_ref()?.dims.iter().map(|&it| Dimension::Known(it)).collect(),
+                "sparse_value" => {
+                    attribute.sparse_tensor.as_ref()?.dims.iter().map(|&it| Dimension::Known(it)).collect()
+                }
                 _ => return None,
             }
         }
         "ConstantOfShape" => sizes_of(&call.entries(0)?),
-        "RandomNormal" | "RandomUniform" => call.attributes.ints("shape")?.iter().map(|&it| Dimension::Known(it)).collect(),
+        "RandomNormal" | "RandomUniform" => {
+            call.attributes.ints("shape")?.iter().map(|&it| Dimension::Known(it)).collect()
+        }
         "Range" => vec![range(call).unwrap_or(Dimension::Unknown)],
         "MatMul" | "MatMulInteger" => product(call.dims(0)?, call.dims(1)?)?,
         "QLinearMatMul" => product(call.dims(0)?, call.dims(3)?)?,
@@ -90,7 +151,9 @@ fn sizes_of(entries: &[Entry]) -> Dims {
 /// Calculates with a known size.
 fn map(dimension: &Dimension, function: impl Fn(i64) -> Option<i64>) -> Dimension {
     match dimension {
-        Dimension::Known(size) => function(*size).filter(|size| *size >= 0).map_or(Dimension::Unknown, Dimension::Known),
+        Dimension::Known(size) => {
+            function(*size).filter(|size| *size >= 0).map_or(Dimension::Unknown, Dimension::Known)
+        }
         _ => Dimension::Unknown,
     }
 }

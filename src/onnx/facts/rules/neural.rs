@@ -63,7 +63,9 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         "Col2Im" => {
             let (dims, image, block) = (call.dims(0)?, call.entries(1)?, call.entries(2)?);
             let area = known(&count(&sizes_of(&block))).filter(|area| *area > 0);
-            let channels = area.map_or(Dimension::Unknown, |area| map(dims.get(1).unwrap_or(&Dimension::Unknown), |it| Some(it / area)));
+            let channels = area.map_or(Dimension::Unknown, |area| {
+                map(dims.get(1).unwrap_or(&Dimension::Unknown), |it| Some(it / area))
+            });
             one([vec![dims.first()?.clone(), channels], sizes_of(&image)].concat())
         }
         "NonMaxSuppression" => one(vec![Dimension::Unknown, Dimension::Known(3)]),
