@@ -138,9 +138,15 @@ pub(super) fn shape() -> Value {
     json!({"type": "array", "prefixItems": [integer(-1, keys::MOST)], "items": integer(1, keys::MOST)})
 }
 
-/// Letters.
+/// Letters, each once in whatever case.
 pub(super) fn layout() -> Value {
-    json!({"type": "string", "pattern": "^[A-Za-z]*$"})
+    let once: String = ('A'..='Z')
+        .map(|letter| {
+            let either = format!("[{letter}{}]", letter.to_ascii_lowercase());
+            format!("(?!.*{either}.*{either})")
+        })
+        .collect();
+    json!({"type": "string", "pattern": format!("^{once}[A-Za-z]*$")})
 }
 
 /// A name; some exporters have numbers for names.
@@ -217,9 +223,24 @@ pub(super) fn encodings() -> Value {
 
 /// Tensors with their encodings: by name, or a list of entries that have names.
 pub(super) fn encoding_group() -> Value {
-    let entry = json!({"type": "object"});
+    let one_or_each =
+        |item: Value| json!({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}, {"type": "null"}]});
+    let bits = json!({"enum": [4, 8, 16, 32, null]});
+    let symmetric = or_null(boolean());
+    let number = one_or_each(json!({"type": "number"}));
+    let entry = json!({
+        "type": "object",
+        "properties": {
+            "bitwidth": bits, "bw": bits,
+            "is_symmetric": symmetric, "is_sym": symmetric,
+            "dtype": {"anyOf": [{"type": "string", "pattern": "^([Ii][Nn][Tt]|[Ff][Ll][Oo][Aa][Tt])$"}, {"type": "null"}]},
+            "min": number, "max": number, "scale": number,
+            "offset": one_or_each(json!({"type": "integer"})),
+        },
+    });
+    let named = json!({"allOf": [entry, {"required": ["name"], "properties": {"name": text()}}]});
     json!({"anyOf": [
-        {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        {"type": "array", "items": named},
         {"type": "object", "additionalProperties": {"anyOf": [entry, {"type": "array", "items": entry}]}},
     ]})
 }

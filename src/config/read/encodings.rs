@@ -136,8 +136,8 @@ impl Reader {
     }
 
     fn bitwidth(&mut self, tree: &Tree, key: &str) -> Option<u8> {
-        match tree.value {
-            Value::Integer(bits @ (4 | 8 | 16 | 32)) => u8::try_from(bits).ok(),
+        match tree.value.as_integer() {
+            Some(bits @ (4 | 8 | 16 | 32)) => u8::try_from(bits).ok(),
             _ => {
                 self.wrong_type(tree, key, "4, 8, 16 or 32");
                 None

@@ -137,8 +137,9 @@ impl Reader {
                 });
                 // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
                 let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
-                let stage = self.stage(fields, "", key.as_ref());
-                vec![stage?]
+                let stages = vec![self.stage(fields, "", key.as_ref())?];
+                self.links(&stages);
+                stages
             }
             Some(stages) => self.stages(tree, stages)?,
         };

@@ -229,9 +229,8 @@ impl Reader {
         self.flag(block, "disable_compilation", &mut options.disable_compilation);
         self.arguments(block, "alls", &mut options.alls);
         if let Some(tree) = block.fields.get("optimization_level") {
-            match tree.value {
-                Value::Integer(-100) => options.optimization_level = -100,
-                Value::Integer(level @ 0..=4) => options.optimization_level = i8::try_from(level).unwrap_or_default(),
+            match tree.value.as_integer() {
+                Some(level @ (-100 | 0..=4)) => options.optimization_level = i8::try_from(level).unwrap_or_default(),
                 _ => self.wrong_type(tree, &block.at("optimization_level"), "-100 or an integer from 0 to 4"),
             }
         }

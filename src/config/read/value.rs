@@ -148,13 +148,7 @@ impl Reader {
             (_, most) if most >= i64::from(i32::MAX) => format!("an integer of at least {least}"),
             _ => format!("an integer from {least} to {most}"),
         };
-        let value = match &tree.value {
-            Value::Integer(value) => Some(*value),
-            // A float without fraction is what some tools write for an integer. The cast is exact in this range.
-            Value::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Some(*value as i64),
-            _ => None,
-        };
-        let value = value.filter(|value| (least..=most).contains(value));
+        let value = tree.value.as_integer().filter(|value| (least..=most).contains(value));
         if value.is_none() {
             self.wrong_type(tree, key, expected());
         }
