@@ -6,10 +6,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "config/fuzz.rs"]
+mod fuzz;
 #[path = "config/keys.rs"]
 mod keys;
 #[path = "config/overrides.rs"]
 mod overrides;
+#[path = "config/random.rs"]
+mod random;
 #[path = "config/schema.rs"]
 mod schema;
 mod support;
