@@ -6,6 +6,18 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "config/fuzz.rs"]
+mod fuzz;
+#[path = "config/keys.rs"]
+mod keys;
+#[path = "config/overrides.rs"]
+mod overrides;
+#[path = "config/random.rs"]
+mod random;
+#[path = "config/schema.rs"]
+mod schema;
+mod support;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +28,29 @@ use modelconverter::config::{
 };
 use modelconverter::hint::Hint;
 use proptest::prelude::*;
+
+/// Resolves a configuration of the plain model.
+fn try_resolved(yaml: &str, words: &[String]) -> Result<Outcome, Problems> {
+    let case = Case {
+        name: "f".to_owned(),
+        yaml: yaml.to_owned(),
+        overrides: words.to_vec(),
+        facts: facts(PLAIN),
+        expected: PathBuf::new(),
+    };
+    case.run(yaml, words)
+}
+
+/// The same, as JSON.
+fn resolved_json(yaml: &str, words: &[String]) -> Result<serde_json::Value, Problems> {
+    try_resolved(yaml, words).map(|outcome| outcome.json())
+}
+
+/// Returns the value at an address such as `inputs.0.shape`.
+fn at<'j>(json: &'j serde_json::Value, address: &str) -> &'j serde_json::Value {
+    let pointer = format!("/{}", address.replace('.', "/"));
+    json.pointer(&pointer).unwrap_or(&serde_json::Value::Null)
+}
 
 /// The model of cases that bring none.
 const PLAIN: &str = "input images float32 1,3,224,224\noutput output float32 1,10\n";
@@ -28,10 +63,17 @@ struct Case {
     expected: PathBuf,
 }
 
+#[derive(Debug)]
 struct Outcome {
     config: ConversionConfig,
     resolved: String,
     notes: Vec<Note>,
+}
+
+impl Outcome {
+    fn json(&self) -> serde_json::Value {
+        yaml::parse(&self.resolved, "resolved.yaml").unwrap().to_json()
+    }
 }
 
 impl Case {

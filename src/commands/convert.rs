@@ -109,7 +109,13 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
     let working = context.working_folder()?;
-    let gathered = gather(&args, &working, context)?;
+    let words = Words {
+        target: args.target,
+        path: args.path.as_deref(),
+        overrides: &args.overrides,
+        preprocessing: args.preprocessing(),
+    };
+    let gathered = gather(&words, &working, context)?;
     // Its files are there until the conversion ends.
     let _archive = gathered.archive.clone();
     for note in &gathered.notes {
@@ -154,17 +160,12 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
     Ok(Status::Success)
 }
 
-fn gather(args: &ConvertArgs, working: &Path, context: &Context) -> Result<Gathered, Failure> {
-    let words = Words {
-        target: args.target,
-        path: args.path.as_deref(),
-        overrides: &args.overrides,
-        preprocessing: args.preprocessing(),
-    };
+/// Makes a configuration of words.
+pub(super) fn gather(words: &Words<'_>, working: &Path, context: &Context) -> Result<Gathered, Failure> {
     let home = context.variable("HOME").map(PathBuf::from);
     let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
     let folders = Folders { working, home: home.as_deref(), temporary };
-    ops::gather::gather(&words, &folders).map_err(|error| {
+    ops::gather::gather(words, &folders).map_err(|error| {
         let kind = match error {
             GatherError::Words(_) => Kind::Usage,
             _ => Kind::Project,

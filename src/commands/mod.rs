@@ -6,6 +6,7 @@
 mod archive;
 mod calibration;
 mod completions;
+mod config;
 mod context;
 mod convert;
 mod exit;
@@ -80,6 +81,7 @@ enum Command {
     Image(image::ImageArgs),
     Toolchain(toolchain::ToolchainArgs),
     Lock(lock::LockArgs),
+    Config(config::ConfigArgs),
     Calibration(calibration::CalibrationArgs),
     Store(store::StoreArgs),
     Completions(completions::CompletionsArgs),
@@ -137,6 +139,7 @@ fn dispatch(command: Command, context: &mut Context) -> Result<Status, Failure> 
         Command::Image(args) => image::run(args, context),
         Command::Toolchain(args) => toolchain::run(args, context),
         Command::Lock(args) => lock::run(args, context),
+        Command::Config(args) => config::run(args, context),
         Command::Calibration(args) => calibration::run(args, context),
         Command::Store(args) => store::run(args, context),
         Command::Completions(args) => completions::run(args, context),

@@ -121,6 +121,13 @@ impl Stage {
     }
 }
 
+/// Returns the keys of a stage beyond its model, inputs and outputs, each with its value.
+pub(super) fn settings(settings: &StageSettings) -> Tree {
+    let mut document = Document::default();
+    put_settings(&mut document, settings);
+    Tree::made(document.value())
+}
+
 fn put_settings(document: &mut Document, settings: &StageSettings) {
     document.put("keep_intermediate_outputs", Value::Boolean(settings.keep_intermediate_outputs));
     document.put("onnx_simplification", settings.onnx_simplification.map_or(Value::Boolean(false), named));
@@ -224,7 +231,7 @@ fn rvc4(options: &Rvc4Options) -> Value {
     document.put("htp_socs", list(&options.htp_socs, |soc| Tree::made(named(*soc))));
     let encodings = |encodings: &EncodingsSource| match encodings {
         EncodingsSource::File(file) => text(file.as_str()),
-        EncodingsSource::Inline(json) => Tree::from_json(json, &Origin::Made).value,
+        EncodingsSource::Inline(encodings) => encodings.to_tree().value,
     };
     document.put("encodings", optional(&options.encodings, encodings));
     document.put("strict_quantization_overrides", Value::Boolean(options.strict_quantization_overrides));
@@ -381,7 +388,7 @@ fn shape(shape: &[u64]) -> Value {
 }
 
 /// Whole numbers lose nothing as integers and read better.
-fn number(value: f64) -> Value {
+pub(super) fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 1e15 { Value::Integer(value as i64) } else { Value::Float(value) }
 }
 

@@ -104,15 +104,17 @@ mod tests {
 
     #[test]
     fn files_are_found_and_replaced_wherever_they_stand() {
-        let yaml = "input_model: m/a b.xml\n\
-                    calibration: {path: pictures}\n\
-                    inputs:\n  - {name: x, calibration: {stage: s, script: run.py}}\n\
-                    rvc2: {mo_args: [--transformations_config, t.json, --input, x], compile_tool_args: [-c=conf, -c]}\n\
-                    rvc4: {encodings: e.json}\n";
+        let yaml = "stages:\n  s: {input_model: n.onnx}\n  t:\n\
+                    \x20   input_model: m/a b.xml\n\
+                    \x20   calibration: {path: pictures}\n\
+                    \x20   inputs: [{name: x, calibration: {stage: s, script: run.py}}]\n\
+                    \x20   rvc2: {mo_args: [--transformations_config, t.json, --input, x], compile_tool_args: [-c=conf, -c]}\n\
+                    \x20   rvc4: {encodings: e.json}\n";
         let tree = crate::config::yaml::parse(yaml, "f.yaml").unwrap();
         let config = crate::config::read::read(&tree).unwrap().config;
         let files: Vec<String> = config.files().iter().map(|(role, file)| format!("{role:?} {file}")).collect();
         let expected = [
+            "Model n.onnx",
             "Model m/a b.xml",
             "Weights m/a b.bin",
             "CalibrationData pictures",
@@ -127,6 +129,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "/inputs/n.onnx",
                 "/inputs/a b.xml",
                 "/inputs/a b.bin",
                 "/inputs/pictures",

@@ -53,6 +53,12 @@ fn parse(text: &str, origin: &Origin) -> Option<Value> {
     parser.rest.is_empty().then_some(Value::List(items))
 }
 
+/// A number without its sign.
+enum Number {
+    Whole(i128),
+    Float(f64),
+}
+
 struct Parser<'t> {
     rest: &'t str,
     origin: &'t Origin,
@@ -61,7 +67,16 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     fn space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r', '\u{c}']);
+        // A line ends an expression that is not in brackets.
+        let spaces: &[char] = if self.depth > 0 { &[' ', '\t', '\u{c}', '\n', '\r'] } else { &[' ', '\t', '\u{c}'] };
+        loop {
+            self.rest = self.rest.trim_start_matches(spaces);
+            if !self.rest.starts_with('#') {
+                return;
+            }
+            // A comment goes to the end of its line.
+            self.rest = self.rest.find('\n').and_then(|end| self.rest.get(end..)).unwrap_or_default();
+        }
     }
 
     fn take(&mut self, letter: char) -> bool {
@@ -85,10 +100,7 @@ impl<'t> Parser<'t> {
             '[' => self.nested(Self::list),
             '(' => self.nested(Self::parenthesised),
             '{' => self.nested(Self::braced),
-            '\'' | '"' => self.strings(),
-            'r' | 'R' | 'u' | 'U' if self.rest.get(1..).is_some_and(|rest| rest.starts_with(['\'', '"'])) => {
-                self.strings()
-            }
+            _ if self.at_string() => self.strings(),
             '0'..='9' | '.' | '+' | '-' => self.signed(),
             letter if letter.is_ascii_alphabetic() => self.word(),
             _ => None,
@@ -191,16 +203,21 @@ impl<'t> Parser<'t> {
             _ => (false, self.rest),
         };
         self.rest = rest;
-        self.space();
-        let number = self.number()?;
-        Some(match number {
-            Value::Integer(value) if negative => Value::Integer(value.checked_neg()?),
-            Value::Float(value) if negative => Value::Float(-value),
-            number => number,
-        })
+        let mut open = 0;
+        while self.take('(') {
+            open += 1;
+        }
+        let number = match self.number()? {
+            Number::Whole(value) => {
+                let value = if negative { -value } else { value };
+                i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer)
+            }
+            Number::Float(value) => Value::Float(if negative { -value } else { value }),
+        };
+        (0..open).all(|_| self.take(')')).then_some(number)
     }
 
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Option<Number> {
         let bytes = self.rest.as_bytes();
         let mut end = 0;
         while let Some(byte) = bytes.get(end) {
@@ -215,12 +232,17 @@ impl<'t> Parser<'t> {
         }
         let (written, rest) = self.rest.split_at(end);
         self.rest = rest;
-        // Underscores stand between digits only.
-        let misplaced = written.starts_with('_')
-            || written.ends_with('_')
-            || written.contains("__")
-            || written.contains("_.")
-            || written.contains("._");
+        // Underscores stand between digits only, or behind the prefix of a radix.
+        let prefixed = matches!(written.as_bytes(), [b'0', b'x' | b'X' | b'o' | b'O' | b'b' | b'B', ..]);
+        let digit = |byte: Option<&u8>, at: usize| {
+            byte.is_some_and(|byte| byte.is_ascii_digit() || prefixed && (byte.is_ascii_hexdigit() || at == 1))
+        };
+        let misplaced = written.bytes().enumerate().any(|(at, byte)| {
+            let bytes = written.as_bytes();
+            let before = at.checked_sub(1);
+            byte == b'_'
+                && !(before.is_some_and(|before| digit(bytes.get(before), before)) && digit(bytes.get(at + 1), at + 1))
+        });
         if written.is_empty() || misplaced {
             return None;
         }
@@ -231,7 +253,7 @@ impl<'t> Parser<'t> {
                 if digits.starts_with(['+', '-']) {
                     return None;
                 }
-                return i64::from_str_radix(digits, radix).ok().map(Value::Integer);
+                return i128::from_str_radix(digits, radix).ok().map(Number::Whole);
             }
         }
         if digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -240,14 +262,19 @@ impl<'t> Parser<'t> {
                 return None;
             }
             return Some(
-                digits.parse().map_or_else(|_| Value::Float(digits.parse().unwrap_or(f64::INFINITY)), Value::Integer),
+                digits.parse().map_or_else(|_| Number::Float(digits.parse().unwrap_or(f64::INFINITY)), Number::Whole),
             );
         }
         // Words such as `inf` do not come here: a number begins with a digit or a dot.
         if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
             return None;
         }
-        digits.parse().ok().map(Value::Float)
+        digits.parse().ok().map(Number::Float)
+    }
+
+    fn at_string(&self) -> bool {
+        let unprefixed = self.rest.strip_prefix(['r', 'R', 'u', 'U']).unwrap_or(self.rest);
+        unprefixed.starts_with(['\'', '"'])
     }
 
     /// One string literal or several in a row, which Python joins.
@@ -255,7 +282,7 @@ impl<'t> Parser<'t> {
         let mut text = self.string()?;
         loop {
             self.space();
-            if !self.rest.starts_with(['\'', '"']) {
+            if !self.at_string() {
                 return Some(Value::Text(text));
             }
             text.push_str(&self.string()?);
@@ -264,7 +291,7 @@ impl<'t> Parser<'t> {
 
     fn string(&mut self) -> Option<String> {
         let raw = self.rest.starts_with(['r', 'R']);
-        let body = self.rest.trim_start_matches(['r', 'R', 'u', 'U']);
+        let body = self.rest.strip_prefix(['r', 'R', 'u', 'U']).unwrap_or(self.rest);
         let quote = body.chars().next()?;
         let triple = if quote == '"' { "\"\"\"" } else { "'''" };
         let close: &str = if body.starts_with(triple) { triple } else { triple.get(..1)? };
@@ -319,6 +346,8 @@ fn escape<'t>(rest: &'t str, text: &mut String) -> Option<&'t str> {
             text.push(letter);
             return Some(rest);
         }
+        // A letter by its name in Unicode; without a table of those, the text is no literal.
+        'N' => return None,
         '0'..='7' => {
             let digits = rest.bytes().take(3).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
             let (digits, rest) = rest.split_at(digits);

@@ -9,14 +9,18 @@
 pub mod archive;
 pub mod data_type;
 pub mod emit;
+pub mod encodings;
+pub mod explain;
 pub mod files;
 pub mod input;
+pub mod keys;
 mod links;
 pub mod literal;
 pub mod merge;
 pub mod problem;
 pub mod read;
 pub mod resolve;
+pub mod schema;
 pub mod source;
 pub mod targets;
 pub mod tree;

@@ -103,6 +103,17 @@ impl Problem {
         Self { origin: origin.clone(), fault: Fault::Rule { rule: rule.into(), advice: None } }
     }
 
+    /// Returns whether both are about the same value of a file, which stands in several places of the configuration.
+    fn is_same_mistake(&self, other: &Self) -> bool {
+        let same_fault = match (&self.fault, &other.fault) {
+            (Fault::UnknownKey { key, .. }, Fault::UnknownKey { key: other, .. }) => key == other,
+            (Fault::Type { expected, .. }, Fault::Type { expected: other, .. }) => expected == other,
+            (Fault::Choice { expected, .. }, Fault::Choice { expected: other, .. }) => expected == other,
+            _ => false,
+        };
+        same_fault && self.origin == other.origin && matches!(self.origin, Origin::File { .. })
+    }
+
     /// Returns the problem of a broken rule about which something can be said.
     pub fn advised(origin: &Origin, rule: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { origin: origin.clone(), fault: Fault::Rule { rule: rule.into(), advice: Some(advice.into()) } }
@@ -122,7 +133,8 @@ impl Problems {
     /// Returns the problems, ordered by place, or nothing if there are none.
     pub fn of(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by(|left, right| left.origin.cmp(&right.origin));
-        problems.dedup();
+        // A value that several stages share is wrong once.
+        problems.dedup_by(|next, first| next == first || next.is_same_mistake(first));
         if problems.is_empty() { None } else { Some(Self(problems)) }
     }
 

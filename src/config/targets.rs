@@ -2,9 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use serde_json::Value;
-
 use super::FileReference;
+use super::encodings::Encodings;
 use crate::units::ShaveCount;
 
 /// The block `rvc2`.
@@ -114,7 +113,7 @@ pub enum EncodingsSource {
     /// A JSON file.
     File(FileReference),
     /// A mapping with `activation_encodings` and `param_encodings`, in the configuration itself.
-    Inline(Value),
+    Inline(Encodings),
 }
 
 /// The block `hailo`.

@@ -55,6 +55,16 @@ impl Value {
         }
     }
 
+    /// Returns the integer that the value is.
+    pub fn as_integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            // A float without fraction is what some tools write for an integer. The cast is exact in this range.
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Some(*value as i64),
+            _ => None,
+        }
+    }
+
     /// Returns the value for people: short ones as they are, others by their kind.
     pub fn describe(&self) -> String {
         match self {
@@ -84,6 +94,16 @@ impl Tree {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             _ => None,
         }
+    }
+
+    /// Returns how many values there are, this one and those inside.
+    pub fn size(&self) -> usize {
+        let inside = match &self.value {
+            Value::List(items) => items.iter().map(Self::size).sum(),
+            Value::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
+            _ => 0,
+        };
+        1 + inside
     }
 
     /// Returns the tree without origins. Numbers that JSON cannot write become null.

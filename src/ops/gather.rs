@@ -12,7 +12,8 @@ use thiserror::Error;
 use crate::config::archive::from_archive;
 use crate::config::files::FileRole;
 use crate::config::merge::{self, Override};
-use crate::config::read;
+use crate::config::read::{self, Said};
+use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
@@ -38,6 +39,9 @@ const MODEL_KEYS: [&str; 2] = ["input_model", "input_bin"];
 
 /// No configuration is longer; whatever is longer is something else.
 const CONFIGURATION_LIMIT: ByteSize = ByteSize::new(16 << 20);
+
+/// The encodings of a network with a million channels fit.
+const ENCODINGS_LIMIT: ByteSize = ByteSize::new(64 << 20);
 
 /// What a person typed.
 #[derive(Clone, Debug)]
@@ -72,6 +76,10 @@ pub struct Gathered {
     pub files: Vec<FoundFile>,
     /// What people should know.
     pub notes: Vec<Note>,
+    /// The configuration with everything decided, and the files where they were found.
+    pub resolution: Resolution,
+    /// Where its values were said.
+    pub said: Said,
     /// The NN Archive that the configuration came from; files in it are there as long as this is.
     pub archive: Option<Arc<Opened>>,
     /// What the tools of OpenVINO 2021.4 surely refuse, by model.
@@ -263,7 +271,8 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     let configuration = reading.config;
     let files = find_all(&configuration, &document, &places, folders)?;
     notes.extend(reading.notes);
-    let gathered = check(configuration, files, notes, words.preprocessing)?;
+    check_encodings(&files)?;
+    let gathered = check(configuration, files, notes, reading.said, words.preprocessing)?;
     Ok(Gathered { archive, ..gathered })
 }
 
@@ -302,12 +311,23 @@ fn origin(document: &Tree, text: &str) -> Option<Origin> {
     }
 }
 
+/// Reads the quantisation encodings that the configuration names.
+fn check_encodings(files: &[FoundFile]) -> Result<(), GatherError> {
+    for file in files.iter().filter(|file| file.role == FileRole::Encodings) {
+        let no_text = |_| GatherError::NoText { path: file.reference.to_string() };
+        let text = String::from_utf8(disk::read(&file.path, ENCODINGS_LIMIT)?).map_err(no_text)?;
+        read::encodings(&yaml::parse(&text, file.reference.as_str())?)?;
+    }
+    Ok(())
+}
+
 /// Reads the models and resolves the configuration as the container will, so that whatever is wrong is said before an
 /// image is made; and adds to each model the files that must stand beside it.
 fn check(
     configuration: ConversionConfig,
     mut files: Vec<FoundFile>,
     mut notes: Vec<Note>,
+    said: Said,
     place: PreprocessingPlace,
 ) -> Result<Gathered, GatherError> {
     let mut paths = files.iter().map(|file| FileReference::new(file.path.to_string_lossy()));
@@ -324,10 +344,10 @@ fn check(
         let beside = model.beside.iter().map(|(path, _)| (path.to_string_lossy().into_owned(), folder.join(path)));
         file.companions = beside.collect();
     }
-    let (resolved, more) = load::resolved(&found, &models)?;
-    notes.extend(more);
+    let resolution = load::resolved(&found, &models)?;
+    notes.extend(resolution.notes.iter().cloned());
     let mut unsupported = Vec::new();
-    for (stage, written) in resolved.stages.iter().zip(&configuration.stages) {
+    for (stage, written) in resolution.config.stages.iter().zip(&configuration.stages) {
         let Some(Content::Onnx(model)) = models.get(&stage.name).map(|model| &model.content) else { continue };
         let rewritten = operate::rewrite(model, stage, place)?;
         let refusals = refusals(&rewritten, &stage.settings.rvc2);
@@ -335,7 +355,7 @@ fn check(
             unsupported.push((written.model.path.clone(), refusals));
         }
     }
-    Ok(Gathered { configuration, files, notes, archive: None, unsupported })
+    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, unsupported })
 }
 
 /// Lists what surely fails on every way that is open to a model.

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::ir::{self, IrError};
-use crate::config::resolve::resolve;
+use crate::config::resolve::{Resolution, resolve};
 use crate::config::{
-    ConversionConfig, DataType, Dimension, ModelFacts, ModelKind, Note, Problems, ResolvedConfig, Stage, StageName,
-    TensorFacts, sanitised,
+    ConversionConfig, DataType, Dimension, ModelFacts, ModelKind, Problems, Stage, StageName, TensorFacts, sanitised,
 };
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
@@ -170,10 +169,7 @@ fn external_files(model: &Model, path: &Path) -> Result<BTreeMap<String, Bytes>,
 ///
 /// # Errors
 /// Configuration and models do not fit together.
-pub fn resolved(
-    config: &ConversionConfig,
-    models: &BTreeMap<StageName, LoadedModel>,
-) -> Result<(ResolvedConfig, Vec<Note>), LoadError> {
+pub fn resolved(config: &ConversionConfig, models: &BTreeMap<StageName, LoadedModel>) -> Result<Resolution, LoadError> {
     let mut facts = BTreeMap::new();
     for stage in &config.stages {
         if let Some(model) = models.get(&stage.name) {
@@ -185,8 +181,7 @@ pub fn resolved(
             facts.insert(stage.name.clone(), of_stage);
         }
     }
-    let resolution = resolve(config, &|name| facts.get(name).cloned())?;
-    Ok((resolution.config, resolution.notes))
+    Ok(resolve(config, &|name| facts.get(name).cloned())?)
 }
 
 /// Returns what an ONNX model says about its tensors.

@@ -27,7 +27,8 @@ use self::operate::OperatedModel;
 use self::proof::{Claim, Subject};
 use self::stages::Produced;
 use crate::config::{
-    ConversionConfig, FileReference, FrozenValue, Number, ResolvedConfig, ResolvedInput, ResolvedStage, StageName,
+    ConversionConfig, FileReference, FrozenValue, Number, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
+    StageName,
 };
 use crate::disk;
 use crate::exchange::{Artifact, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
@@ -107,7 +108,7 @@ fn convert(
         let load = |stage: &crate::config::Stage| Ok((stage.name.clone(), load::load(stage)?));
         order.configuration.stages.iter().map(load).collect::<Result<BTreeMap<StageName, LoadedModel>, PipelineError>>()
     })?;
-    let (config, notes) = load::resolved(&order.configuration, &models)?;
+    let Resolution { config, notes, .. } = load::resolved(&order.configuration, &models)?;
     notes.iter().for_each(|note| journal.warn(note.to_string()));
 
     let single = config.stages.len() == 1;

@@ -1,7 +1,9 @@
 //! The keys of inputs and outputs.
 
-use super::INPUT_KEYS;
+use std::collections::BTreeSet;
+
 use super::value::{Fields, Reader};
+use crate::config::keys;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
     CalibrationKeys, ChannelValues, Color, Encoding, FileReference, FrozenValue, InputEntry, InputSettings, Number,
@@ -12,16 +14,19 @@ use crate::nn_archive::Layout;
 impl Reader {
     /// Reads the keys that may stand with one input or globally.
     pub(super) fn input_settings(&mut self, fields: Fields<'_>, place: &str) -> InputSettings {
-        let [shape, layout, data_type, encoding, mean, scale, calibration] =
-            INPUT_KEYS.map(|key| format!("{place}{key}"));
+        let at = |key: &str| format!("{place}{key}");
         InputSettings {
-            shape: setting(fields.get("shape"), |tree| self.shape(tree, &shape)),
-            layout: setting(fields.get("layout"), |tree| self.layout(tree, &layout)),
-            data_type: setting(fields.get("data_type"), |tree| self.data_type(tree, &data_type)),
-            encoding: setting(fields.get("encoding"), |tree| self.encoding(tree, &encoding)),
-            mean_values: setting(fields.get("mean_values"), |tree| self.channel_values(tree, &mean, Role::Mean)),
-            scale_values: setting(fields.get("scale_values"), |tree| self.channel_values(tree, &scale, Role::Scale)),
-            calibration: setting(fields.get("calibration"), |tree| self.calibration(tree, &calibration)),
+            shape: setting(fields.get("shape"), |tree| self.shape(tree, &at("shape"))),
+            layout: setting(fields.get("layout"), |tree| self.layout(tree, &at("layout"))),
+            data_type: setting(fields.get("data_type"), |tree| self.data_type(tree, &at("data_type"))),
+            encoding: setting(fields.get("encoding"), |tree| self.encoding(tree, &at("encoding"))),
+            mean_values: setting(fields.get("mean_values"), |tree| {
+                self.channel_values(tree, &at("mean_values"), Role::Mean)
+            }),
+            scale_values: setting(fields.get("scale_values"), |tree| {
+                self.channel_values(tree, &at("scale_values"), Role::Scale)
+            }),
+            calibration: setting(fields.get("calibration"), |tree| self.calibration(tree, &at("calibration"))),
         }
     }
 
@@ -29,8 +34,8 @@ impl Reader {
     pub(super) fn inputs(&mut self, fields: Fields<'_>, place: &str) -> Option<Vec<InputEntry>> {
         let Some(tree) = fields.some("inputs") else { return Some(Vec::new()) };
         let key = format!("{place}inputs");
-        let mut known = INPUT_KEYS.to_vec();
-        known.extend(["name", "frozen_value", "freeze_value"]);
+        let known = keys::names(keys::INPUT);
+        let mut names = BTreeSet::new();
         let items = self.list(tree, &key)?;
         let mut entries: Vec<InputEntry> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -39,7 +44,7 @@ impl Reader {
             let settings = self.input_settings(fields, &format!("{place}."));
             let frozen_value = self.frozen_value(fields, &place);
             let Some(name) = self.tensor_name(fields, &place, "input") else { continue };
-            if entries.iter().any(|entry| entry.name == name) {
+            if !names.insert(name.clone()) {
                 self.rule(fields.origin(), format!("`{key}` names the input `{name}` twice"));
             }
             entries.push(InputEntry { name, origin: fields.origin().clone(), settings, frozen_value });
@@ -51,11 +56,13 @@ impl Reader {
     pub(super) fn outputs(&mut self, fields: Fields<'_>, place: &str) -> Option<Vec<OutputEntry>> {
         let Some(tree) = fields.some("outputs") else { return Some(Vec::new()) };
         let key = format!("{place}outputs");
+        let known = keys::names(keys::OUTPUT);
+        let mut names = BTreeSet::new();
         let items = self.list(tree, &key)?;
         let mut entries: Vec<OutputEntry> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let place = format!("{key}.{index}");
-            let Some(fields) = self.mapping(item, &place, &["name", "shape", "layout", "data_type"]) else { continue };
+            let Some(fields) = self.mapping(item, &place, &known) else { continue };
             let shape = fields.some("shape").and_then(|tree| self.shape(tree, &format!("{place}.shape")));
             let layout = fields.some("layout").and_then(|tree| self.layout(tree, &format!("{place}.layout")));
             let data_type =
@@ -66,7 +73,7 @@ impl Reader {
                 self.rule(fields.origin(), format!("the length of `{place}.layout` must match `{place}.shape`"));
             }
             let Some(name) = self.tensor_name(fields, &place, "output") else { continue };
-            if entries.iter().any(|entry| entry.name == name) {
+            if !names.insert(name.clone()) {
                 self.rule(fields.origin(), format!("`{key}` names the output `{name}` twice"));
             }
             entries.push(OutputEntry { name, origin: fields.origin().clone(), shape, layout, data_type });
@@ -120,12 +127,15 @@ impl Reader {
         let encoding = match &tree.value {
             Value::Text(_) => Encoding::same(self.named(tree, key)?),
             Value::Map(_) => {
-                let fields = self.mapping(tree, key, &["from", "to", "from_"])?;
+                let fields = self.mapping(tree, key, &keys::names(keys::COLORS))?;
                 // The reference writes `from_` into its own records and then cannot read them.
                 let from = fields.some("from").or(fields.some("from_"));
                 let from = from.map_or(Some(Color::Rgb), |tree| self.named(tree, &format!("{key}.from")))?;
                 let to = fields.some("to").map_or(Some(Color::Bgr), |tree| self.named(tree, &format!("{key}.to")))?;
                 if let Some(tree) = fields.get("from_") {
+                    if fields.some("from").is_none() {
+                        self.said.set(format!("{key}.from"), &tree.origin);
+                    }
                     self.note(&tree.origin, format!("`{key}.from_` is deprecated: write `from`"));
                 }
                 Encoding { from, to }
@@ -183,6 +193,7 @@ impl Reader {
         let old = fields.get("freeze_value");
         if let Some(old) = old {
             self.note(&old.origin, "`freeze_value` is deprecated: write `frozen_value`");
+            self.said.set(format!("{place}.frozen_value"), &old.origin);
             if fields.get("frozen_value").is_some() {
                 self.rule(
                     &old.origin,
@@ -218,20 +229,7 @@ impl Reader {
             self.wrong_type(tree, key, "`random` or a mapping");
             return None;
         };
-        let known = [
-            "path",
-            "max_images",
-            "resize_method",
-            "min_value",
-            "max_value",
-            "mean",
-            "std",
-            "data_type",
-            "stage",
-            "output",
-            "script",
-        ];
-        let fields = self.mapping(tree, key, &known)?;
+        let fields = self.mapping(tree, key, &keys::names(keys::CALIBRATION_DATA))?;
         let at = |name: &str| format!("{key}.{name}");
         let texts = ["path", "stage", "output", "script"]
             .map(|name| fields.some(name).and_then(|tree| self.text(tree, &at(name))));

@@ -1,16 +1,20 @@
 //! A tree becomes a [`ConversionConfig`]: every key checked, all problems collected, old spellings noted.
 
+mod encodings;
 mod input;
 mod target;
 mod value;
 mod verification;
 
+use std::collections::BTreeMap;
+
+pub use self::encodings::encodings;
 use self::value::{Fields, Reader};
 use super::links;
-use super::tree::{Entry, Tree, Value};
+use super::tree::{Tree, Value};
 use super::{
     ConversionConfig, FileReference, ModelKind, ModelSource, Note, Optimization, Origin, Problem, Problems, Simplifier,
-    Stage, StageName, StageSettings,
+    Stage, StageName, StageSettings, keys,
 };
 
 /// A configuration, and what people should know about it.
@@ -20,44 +24,76 @@ pub struct Reading {
     pub config: ConversionConfig,
     /// Deprecated spellings and values that have no effect.
     pub notes: Vec<Note>,
+    /// Where its values were said.
+    pub said: Said,
 }
 
-/// The keys of a stage that hold for all its inputs.
-const INPUT_KEYS: [&str; 7] =
-    ["shape", "layout", "data_type", "encoding", "mean_values", "scale_values", "calibration"];
+/// Where the values of a configuration were said: by key (`stages.a.rvc2.superblob`), as the configuration addresses
+/// them after old spellings were replaced.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said(BTreeMap<String, Origin>);
 
-/// The keys of a stage.
-const STAGE_KEYS: [&str; 29] = [
-    "input_model",
-    "input_bin",
-    "input_file_type",
-    "inputs",
-    "outputs",
-    "shape",
-    "layout",
-    "data_type",
-    "encoding",
-    "mean_values",
-    "scale_values",
-    "calibration",
-    "keep_intermediate_outputs",
-    "onnx_simplification",
-    "onnx_optimizations",
-    "output_remote_url",
-    "intermediate_outputs_remote_url",
-    "put_file_plugin",
-    "disable_calibration",
-    "yolo_input_shape",
-    "disable_onnx_simplification",
-    "disable_onnx_optimizations",
-    "disable_onnx_optimization",
-    "verification",
-    "rvc2",
-    "rvc3",
-    "rvc4",
-    "hailo",
-    "name",
-];
+impl Said {
+    /// Returns where `key` was said, itself or as part of a whole.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        let mut key = key;
+        loop {
+            if let Some(origin) = self.0.get(key) {
+                return Some(origin);
+            }
+            key = key.rsplit_once('.')?.0;
+        }
+    }
+
+    /// Returns where an item of the list `key` was said, if elsewhere than the list.
+    pub fn item(&self, key: &str, index: usize) -> Option<&Origin> {
+        self.0.get(&format!("{key}.{index}"))
+    }
+
+    /// Takes the values of a mapping in whose place is `place`. Mappings inside are taken when they are read.
+    fn take(&mut self, fields: Fields<'_>, place: &str) {
+        for entry in fields.entries() {
+            let whole = match &entry.value.value {
+                Value::Map(_) => false,
+                Value::List(items) => !items.iter().any(|item| matches!(item.value, Value::Map(_))),
+                _ => true,
+            };
+            if whole {
+                let dot = if place.is_empty() || place.ends_with('.') { "" } else { "." };
+                let key = format!("{place}{dot}{}", entry.key);
+                self.take_items(&key, &entry.value);
+                self.set(key, &entry.value.origin);
+            }
+        }
+    }
+
+    /// Items of a list that were said elsewhere than the list.
+    fn take_items(&mut self, key: &str, list: &Tree) {
+        let Value::List(items) = &list.value else { return };
+        for (index, item) in items.iter().enumerate() {
+            let same = match (&item.origin, &list.origin) {
+                (Origin::File { .. }, Origin::File { .. }) => true,
+                (item, list) => item == list,
+            };
+            if !same {
+                self.set(format!("{key}.{index}"), &item.origin);
+            }
+        }
+    }
+
+    /// Says that `key` has its value from `origin`.
+    fn set(&mut self, key: String, origin: &Origin) {
+        self.0.insert(key, origin.clone());
+    }
+
+    /// Says that nobody said `key`.
+    fn unset(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+}
+
+/// How many values stages may share, each counted for every stage that gets it.
+const MOST_SHARED: usize = 1 << 20;
 
 /// Reads a document.
 ///
@@ -71,7 +107,7 @@ pub fn read(tree: &Tree) -> Result<Reading, Problems> {
         (None, Some(config)) => {
             let mut notes = reader.notes;
             notes.dedup();
-            Ok(Reading { config, notes })
+            Ok(Reading { config, notes, said: reader.said })
         }
         // A reader without a result has said why; this is for a reader that forgot.
         (None, None) => Err(Problems::one(Problem::rule(&tree.origin, "the configuration cannot be read"))),
@@ -89,8 +125,7 @@ impl Reader {
             return None;
         }
         let stages = tree.get("stages").filter(|stages| stages.value != Value::Null);
-        let mut known = vec!["rich_logging", "stages"];
-        known.extend(STAGE_KEYS);
+        let known: Vec<&'static str> = [keys::DOCUMENT, keys::STAGE].into_iter().flat_map(keys::names).collect();
         let fields = self.mapping(tree, "", &known)?;
         let name = fields.some("name").and_then(|tree| self.text(tree, "name"));
         let rich_logging = fields.get("rich_logging").map_or(Some(true), |tree| self.boolean(tree, "rich_logging"));
@@ -102,8 +137,9 @@ impl Reader {
                 });
                 // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
                 let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
-                let stage = self.stage(fields, "", key.as_ref());
-                vec![stage?]
+                let stages = vec![self.stage(fields, "", key.as_ref())?];
+                self.links(&stages);
+                stages
             }
             Some(stages) => self.stages(tree, stages)?,
         };
@@ -120,14 +156,23 @@ impl Reader {
             self.rule(&stages.origin, "`stages` must have at least one stage");
             return None;
         }
-        let shared: Vec<&Entry> = match &document.value {
-            Value::Map(shared) => shared
-                .iter()
-                .filter(|entry| !["name", "rich_logging", "stages"].contains(&entry.key.as_str()))
-                .collect(),
-            _ => Vec::new(),
-        };
-        let known: Vec<&'static str> = STAGE_KEYS.into_iter().filter(|key| *key != "name").collect();
+        let own_keys = keys::names(keys::DOCUMENT);
+        let shared = Tree::new(
+            Value::Map(
+                Fields::of(document)
+                    .entries()
+                    .iter()
+                    .filter(|entry| !own_keys.contains(&entry.key.as_str()))
+                    .cloned()
+                    .collect(),
+            ),
+            document.origin.clone(),
+        );
+        if shared.size().saturating_mul(entries.len()) > MOST_SHARED {
+            self.rule(&stages.origin, format!("`stages` has {} stages, too many for all they share", entries.len()));
+            return None;
+        }
+        let known = keys::names(keys::STAGE);
         let mut result = Vec::with_capacity(entries.len());
         for entry in entries {
             let place = format!("stages.{}", entry.key);
@@ -137,12 +182,13 @@ impl Reader {
             // Top-level keys reach every stage that lacks them, whole.
             let mut whole = entry.value.clone();
             if let Value::Map(own) = &mut whole.value {
-                for shared in &shared {
+                for shared in Fields::of(&shared).entries() {
                     if !own.iter().any(|entry| entry.key == shared.key) {
-                        own.push((*shared).clone());
+                        own.push(shared.clone());
                     }
                 }
             }
+            self.said.take(Fields::of(&whole), &place);
             let key = self.stage_name(&entry.origin, &entry.key);
             if let Some(stage) = self.stage(Fields::of(&whole), &format!("{place}."), key.as_ref()) {
                 result.push(stage);
@@ -168,7 +214,7 @@ impl Reader {
         let inputs = self.inputs(fields, place);
         let outputs = self.outputs(fields, place);
         if let Some(tree) = fields.get("yolo_input_shape") {
-            self.note(&tree.origin, "`yolo_input_shape` has no effect: PyTorch models are not converted");
+            self.yolo_input_shape(tree, &format!("{place}yolo_input_shape"));
         }
         Some(Stage { name: name?.clone(), model: model?, settings, defaults, inputs: inputs?, outputs: outputs? })
     }
@@ -215,6 +261,7 @@ impl Reader {
             (_, None) => None,
         };
         if let Some(tree) = fields.some("input_file_type") {
+            // What no target converts is refused by the suffix already.
             let known = ["ONNX", "IR", "TFLITE", "DLC", "HAR", "PYTORCH"];
             match &tree.value {
                 Value::Text(text) if text == super::Named::as_str(kind) => {}
@@ -277,8 +324,7 @@ impl Reader {
             Value::Text(text) if ["none", "no", "off"].contains(&text.as_str()) => Vec::new(),
             Value::Text(text) if text == "all" => Optimization::ALL.to_vec(),
             Value::Map(_) => {
-                let known: Vec<&'static str> = Optimization::ALL.iter().map(|variant| variant.as_str()).collect();
-                let Some(fields) = self.mapping(tree, key, &known) else { return Vec::new() };
+                let Some(fields) = self.mapping(tree, key, &keys::choices::<Optimization>()) else { return Vec::new() };
                 let mut chosen = Vec::new();
                 for optimization in Optimization::ALL {
                     let name = optimization.as_str();
@@ -295,6 +341,28 @@ impl Reader {
         }
     }
 
+    /// Checks what only models in PyTorch's format would use.
+    fn yolo_input_shape(&mut self, tree: &Tree, key: &str) {
+        let size = |text: &str| text.parse::<i64>().is_ok_and(|size| (1..=keys::MOST).contains(&size));
+        let valid = match &tree.value {
+            Value::Null => true,
+            Value::Integer(size) => (1..=keys::MOST).contains(size),
+            Value::Text(text) => matches!(text.split_whitespace().count(), 1 | 2) && text.split_whitespace().all(size),
+            Value::List(items) => {
+                matches!(items.len(), 1 | 2)
+                    && items
+                        .iter()
+                        .all(|item| matches!(item.value, Value::Integer(size) if (1..=keys::MOST).contains(&size)))
+            }
+            _ => false,
+        };
+        if valid {
+            self.note(&tree.origin, "`yolo_input_shape` has no effect: PyTorch models are not converted");
+        } else {
+            self.wrong_type(tree, key, "a size such as [640, 480], `640 480` or `640`");
+        }
+    }
+
     /// Reads a boolean of old and returns whether it turns off what `new: value` turns off now.
     fn disabled(&mut self, fields: Fields<'_>, place: &str, old: &str, new: &str, value: &str) -> bool {
         let Some(tree) = fields.get(old) else { return false };
@@ -302,6 +370,9 @@ impl Reader {
         self.note(&tree.origin, format!("`{old}` is deprecated: write `{new}: {value}`"));
         if off && fields.get(new).is_some() {
             self.rule(&tree.origin, format!("cannot specify both `{place}{old}` and `{place}{new}`"));
+        }
+        if off {
+            self.said.set(format!("{place}{new}"), &tree.origin);
         }
         off
     }

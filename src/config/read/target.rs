@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::value::{Fields, Reader};
+use crate::config::keys::{self, Key, Kind};
 use crate::config::targets::QuantizationMode;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
@@ -11,55 +12,11 @@ use crate::config::{
 };
 use crate::units::ShaveCount;
 
-/// The keys of the block `rvc2`.
-const RVC2_KEYS: [&str; 8] = [
-    "disable_calibration",
-    "mo_args",
-    "compile_tool_args",
-    "compress_to_fp16",
-    "number_of_shaves",
-    "superblob",
-    "n_workers",
-    "front_end",
-];
-
-/// The keys of the block `rvc3`.
-const RVC3_KEYS: [&str; 5] =
-    ["disable_calibration", "mo_args", "compile_tool_args", "compress_to_fp16", "pot_target_device"];
-
-/// The keys of the block `rvc4`.
-const RVC4_KEYS: [&str; 13] = [
-    "disable_calibration",
-    "snpe_onnx_to_dlc_args",
-    "snpe_dlc_quant_args",
-    "snpe_dlc_graph_prepare_args",
-    "keep_raw_images",
-    "use_per_channel_quantization",
-    "use_per_row_quantization",
-    "optimization_level",
-    "quantization_mode",
-    "htp_socs",
-    "encodings",
-    "strict_quantization_overrides",
-    "normalize_io_encodings",
-];
-
-/// The keys of the block `hailo`.
-const HAILO_KEYS: [&str; 8] = [
-    "disable_calibration",
-    "force_onnx_names",
-    "optimization_level",
-    "compression_level",
-    "batch_size",
-    "disable_compilation",
-    "alls",
-    "hw_arch",
-];
-
 /// The keys of one block, with their place for people.
 struct Block<'t> {
     fields: Fields<'t>,
     place: String,
+    keys: &'static [Key],
 }
 
 impl<'t> Block<'t> {
@@ -71,40 +28,57 @@ impl<'t> Block<'t> {
 impl Reader {
     /// Reads the blocks of all targets.
     pub(super) fn targets(&mut self, fields: Fields<'_>, place: &str, settings: &mut StageSettings) {
-        if let Some(block) = self.block(fields, place, "rvc2", &RVC2_KEYS) {
+        if let Some(block) = self.block(fields, place, "rvc2", keys::RVC2) {
             settings.rvc2 = self.rvc2(&block);
         }
-        if let Some(block) = self.block(fields, place, "rvc3", &RVC3_KEYS) {
+        if let Some(block) = self.block(fields, place, "rvc3", keys::RVC3) {
             settings.rvc3 = self.rvc3(&block);
         }
-        if let Some(block) = self.block(fields, place, "rvc4", &RVC4_KEYS) {
+        if let Some(block) = self.block(fields, place, "rvc4", keys::RVC4) {
             settings.rvc4 = self.rvc4(&block);
         }
-        if let Some(block) = self.block(fields, place, "hailo", &HAILO_KEYS) {
+        if let Some(block) = self.block(fields, place, "hailo", keys::HAILO) {
             settings.hailo = self.hailo(&block);
         }
         if let Some(tree) = fields.some("disable_calibration")
             && let Some(disabled) = self.boolean(tree, &format!("{place}disable_calibration"))
         {
+            for target in ["rvc2", "rvc3", "rvc4", "hailo"] {
+                self.said.set(format!("{place}{target}.disable_calibration"), &tree.origin);
+            }
             settings.rvc2.disable_calibration = disabled;
             settings.rvc3.disable_calibration = disabled;
             settings.rvc4.disable_calibration = disabled;
             settings.hailo.disable_calibration = disabled;
         }
-        if settings.rvc4.quantization_mode == QuantizationMode::Fp16Standard {
+        if settings.rvc4.quantization_mode == QuantizationMode::Fp16Standard && !settings.rvc4.disable_calibration {
             settings.rvc4.disable_calibration = true;
+            if let Some(tree) = fields.get("rvc4").and_then(|block| block.get("quantization_mode")) {
+                self.said.set(format!("{place}rvc4.disable_calibration"), &tree.origin);
+            }
         }
     }
 
-    fn block<'t>(&mut self, fields: Fields<'t>, place: &str, key: &str, known: &[&'static str]) -> Option<Block<'t>> {
+    fn block<'t>(&mut self, fields: Fields<'t>, place: &str, key: &str, keys: &'static [Key]) -> Option<Block<'t>> {
         let place = format!("{place}{key}");
-        let fields = self.mapping(fields.some(key)?, &place, known)?;
-        Some(Block { fields, place })
+        let fields = self.mapping(fields.some(key)?, &place, &keys::names(keys))?;
+        Some(Block { fields, place, keys })
     }
 
     fn flag(&mut self, block: &Block<'_>, key: &str, value: &mut bool) {
         if let Some(tree) = block.fields.get(key) {
             *value = self.boolean(tree, &block.at(key)).unwrap_or(*value);
+        }
+    }
+
+    /// Reads an integer in the range that the table of keys has for it.
+    fn count<T: TryFrom<i64>>(&mut self, block: &Block<'_>, key: &str, value: &mut T) {
+        let range = block.keys.iter().find(|known| known.name == key).map(|known| &known.kind);
+        if let (Some(tree), Some(Kind::Integer(least, most))) = (block.fields.get(key), range)
+            && let Some(count) = self.integer(tree, &block.at(key), *least, *most)
+            && let Ok(count) = T::try_from(count)
+        {
+            *value = count;
         }
     }
 
@@ -128,22 +102,24 @@ impl Reader {
         let mut superblob = true;
         self.flag(block, "superblob", &mut superblob);
         let shaves = block.fields.get("number_of_shaves");
-        let count = shaves.and_then(|tree| self.integer(tree, &block.at("number_of_shaves"), 1, 16));
-        let count = count.and_then(|count| ShaveCount::try_from(count).ok()).unwrap_or(ShaveCount::EIGHT);
+        let mut count = ShaveCount::EIGHT;
+        self.count(block, "number_of_shaves", &mut count);
         options.blob = if superblob { BlobForm::Superblob } else { BlobForm::Blob(count) };
         if let Some(tree) = shaves
             && superblob
             && count != ShaveCount::EIGHT
         {
             let key = block.at("number_of_shaves");
+            self.said.unset(&key);
             self.note(
                 &tree.origin,
                 format!("`{key}` has no effect: a superblob holds all of 1 to 16 shaves; write `superblob: false` for one blob"),
             );
         }
-        if let Some(tree) = block.fields.some("n_workers") {
-            let workers = self.integer(tree, &block.at("n_workers"), 1, i64::from(u32::MAX));
-            options.workers = workers.and_then(|workers| u32::try_from(workers).ok()).and_then(NonZeroU32::new);
+        if block.fields.some("n_workers").is_some() {
+            let mut workers = 0;
+            self.count(block, "n_workers", &mut workers);
+            options.workers = NonZeroU32::new(workers);
         }
         if let Some(tree) = block.fields.get("front_end") {
             options.front_end = self.named(tree, &block.at("front_end")).unwrap_or(FrontEndChoice::Auto);
@@ -174,10 +150,7 @@ impl Reader {
         self.flag(block, "use_per_row_quantization", &mut options.use_per_row_quantization);
         self.flag(block, "strict_quantization_overrides", &mut options.strict_quantization_overrides);
         self.flag(block, "normalize_io_encodings", &mut options.normalize_io_encodings);
-        if let Some(tree) = block.fields.get("optimization_level") {
-            let level = self.integer(tree, &block.at("optimization_level"), 1, 3);
-            options.optimization_level = level.and_then(|level| level.try_into().ok()).unwrap_or_default();
-        }
+        self.count(block, "optimization_level", &mut options.optimization_level);
         if let Some(tree) = block.fields.get("quantization_mode") {
             options.quantization_mode =
                 self.named(tree, &block.at("quantization_mode")).unwrap_or(options.quantization_mode);
@@ -193,7 +166,7 @@ impl Reader {
             }
         }
         let encodings = block.fields.some("encodings");
-        options.encodings = encodings.and_then(|tree| self.encodings(tree, &block.at("encodings")));
+        options.encodings = encodings.and_then(|tree| self.encodings_source(tree, &block.at("encodings")));
         self.quantization_overrides(block, &mut options);
         options
     }
@@ -224,36 +197,29 @@ impl Reader {
             self.rule(&tree.origin, rule);
         }
         if let Some(file) = files.pop() {
+            self.said.set(block.at("encodings"), &tree.origin);
             options.encodings = Some(EncodingsSource::File(FileReference::new(file)));
         }
     }
 
-    fn encodings(&mut self, tree: &Tree, key: &str) -> Option<EncodingsSource> {
-        let inline;
-        let tree = match &tree.value {
-            Value::Text(text) if text.trim_start().starts_with('{') => {
-                inline = match yaml::parse(text, key) {
-                    Ok(inner) => inner,
-                    Err(_) => {
-                        self.rule(&tree.origin, format!("`{key}` must deserialize to a dict: its text is no JSON"));
-                        return None;
-                    }
-                };
-                &Tree::new(inline.value, tree.origin.clone())
-            }
+    fn encodings_source(&mut self, tree: &Tree, key: &str) -> Option<EncodingsSource> {
+        let encodings = match &tree.value {
+            Value::Text(text) if text.trim_start().starts_with('{') => match yaml::parse(text, key) {
+                Ok(Tree { value, .. }) => {
+                    let mut inline = Tree::new(value, tree.origin.clone());
+                    // What stands inside a text stands where the text does.
+                    inline.set_origins(&mut |_| tree.origin.clone());
+                    self.encodings(&inline, key)?
+                }
+                Err(_) => {
+                    self.rule(&tree.origin, format!("`{key}` must deserialize to a dict: its text is no JSON"));
+                    return None;
+                }
+            },
             Value::Text(_) => return self.text(tree, key).map(FileReference::new).map(EncodingsSource::File),
-            _ => tree,
+            _ => self.encodings(tree, key)?,
         };
-        let groups =
-            self.mapping(tree, key, &["activation_encodings", "param_encodings", "version", "quantizer_args"])?;
-        for group in ["activation_encodings", "param_encodings"] {
-            if let Some(tree) = groups.get(group)
-                && !matches!(tree.value, Value::Map(_) | Value::List(_))
-            {
-                self.wrong_type(tree, &format!("{key}.{group}"), "a list or dict");
-            }
-        }
-        Some(EncodingsSource::Inline(tree.to_json()))
+        Some(EncodingsSource::Inline(encodings))
     }
 
     fn hailo(&mut self, block: &Block<'_>) -> HailoOptions {
@@ -263,21 +229,15 @@ impl Reader {
         self.flag(block, "disable_compilation", &mut options.disable_compilation);
         self.arguments(block, "alls", &mut options.alls);
         if let Some(tree) = block.fields.get("optimization_level") {
-            match tree.value {
-                Value::Integer(-100) => options.optimization_level = -100,
-                Value::Integer(level @ 0..=4) => options.optimization_level = i8::try_from(level).unwrap_or_default(),
+            match tree.value.as_integer() {
+                Some(level @ (-100 | 0..=4)) => options.optimization_level = i8::try_from(level).unwrap_or_default(),
                 _ => self.wrong_type(tree, &block.at("optimization_level"), "-100 or an integer from 0 to 4"),
             }
         }
-        if let Some(tree) = block.fields.get("compression_level") {
-            let level = self.integer(tree, &block.at("compression_level"), 0, 5);
-            options.compression_level = level.and_then(|level| level.try_into().ok()).unwrap_or_default();
-        }
-        if let Some(tree) = block.fields.get("batch_size") {
-            let size = self.integer(tree, &block.at("batch_size"), 1, i64::from(u32::MAX));
-            let size = size.and_then(|size| u32::try_from(size).ok()).and_then(NonZeroU32::new);
-            options.batch_size = size.unwrap_or(options.batch_size);
-        }
+        self.count(block, "compression_level", &mut options.compression_level);
+        let mut size = options.batch_size.get();
+        self.count(block, "batch_size", &mut size);
+        options.batch_size = NonZeroU32::new(size).unwrap_or(options.batch_size);
         if let Some(tree) = block.fields.get("hw_arch") {
             options.hw_arch = self.named(tree, &block.at("hw_arch")).unwrap_or(options.hw_arch);
         }

@@ -1,7 +1,8 @@
 //! Single values of a document, read with all problems collected.
 
+use super::Said;
 use crate::config::problem::near;
-use crate::config::tree::{Tree, Value};
+use crate::config::tree::{Entry, Tree, Value};
 use crate::config::{Fault, Named, Note, Origin, Problem};
 
 /// Collects problems and notes while a document is read.
@@ -9,6 +10,7 @@ use crate::config::{Fault, Named, Note, Origin, Problem};
 pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Note>,
+    pub(super) said: Said,
 }
 
 /// The keys of one mapping.
@@ -21,6 +23,14 @@ impl<'t> Fields<'t> {
     /// Returns the keys of a tree, whatever they are.
     pub(super) const fn of(tree: &'t Tree) -> Self {
         Self { tree }
+    }
+
+    /// Returns all keys with their values.
+    pub(super) fn entries(self) -> &'t [Entry] {
+        match &self.tree.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
     }
 
     /// Returns the value of `key`.
@@ -81,7 +91,9 @@ impl Reader {
                 self.problem(&entry.origin, fault);
             }
         }
-        Some(Fields { tree })
+        let fields = Fields { tree };
+        self.said.take(fields, place);
+        Some(fields)
     }
 
     /// Reads a list.
@@ -136,13 +148,7 @@ impl Reader {
             (_, most) if most >= i64::from(i32::MAX) => format!("an integer of at least {least}"),
             _ => format!("an integer from {least} to {most}"),
         };
-        let value = match &tree.value {
-            Value::Integer(value) => Some(*value),
-            // A float without fraction is what some tools write for an integer. The cast is exact in this range.
-            Value::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Some(*value as i64),
-            _ => None,
-        };
-        let value = value.filter(|value| (least..=most).contains(value));
+        let value = tree.value.as_integer().filter(|value| (least..=most).contains(value));
         if value.is_none() {
             self.wrong_type(tree, key, expected());
         }

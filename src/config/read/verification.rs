@@ -1,10 +1,9 @@
 //! The block `verification`.
 
 use super::value::{Fields, Reader};
+use crate::config::keys;
 use crate::config::tree::Tree;
 use crate::config::verification::Verification;
-
-const KEYS: [&str; 8] = ["enabled", "device", "samples", "seed", "cosine", "relative", "absolute", "differing"];
 
 impl Reader {
     /// Reads the block of a stage; without one, everything is as by default.
@@ -12,7 +11,7 @@ impl Reader {
         let mut block = Verification::default();
         let key = format!("{place}verification");
         let Some(tree) = fields.some("verification") else { return block };
-        let Some(fields) = self.mapping(tree, &key, &KEYS) else { return block };
+        let Some(fields) = self.mapping(tree, &key, &keys::names(keys::VERIFICATION)) else { return block };
         let at = |name: &str| format!("{key}.{name}");
         for (name, value) in [("enabled", &mut block.enabled), ("device", &mut block.device)] {
             if let Some(tree) = fields.get(name) {

@@ -5,12 +5,14 @@
 //! BGR, pictures of one channel are gray, everything else is raw. Colours, means and scales said for all inputs reach
 //! the pictures; only if a model has no pictures do means and scales reach the rest.
 
+mod calibration;
+
 use super::links;
 use super::problem::closest;
 use super::{
-    Calibration, CalibrationKeys, ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, InputEntry,
-    InputSettings, LinkSource, ModelFacts, Named, Note, Origin, OutputEntry, Problem, Problems, ResizeMethod,
-    ResolvedConfig, ResolvedInput, ResolvedOutput, ResolvedStage, Setting, Shape, Stage, StageName, TensorFacts,
+    ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, InputEntry, InputSettings, ModelFacts,
+    Named, Note, Origin, OutputEntry, Problem, Problems, ResolvedConfig, ResolvedInput, ResolvedOutput, ResolvedStage,
+    Setting, Shape, Stage, StageName, TensorFacts,
 };
 use crate::nn_archive::Layout;
 
@@ -27,6 +29,63 @@ pub struct Resolution {
     pub config: ResolvedConfig,
     /// Decisions that nobody asked for, one note each.
     pub notes: Vec<Note>,
+    /// Who decided, for each stage.
+    pub decisions: Vec<StageDecisions>,
+}
+
+/// Who decided about the inputs and outputs of a stage, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct StageDecisions {
+    pub inputs: Vec<InputDecisions>,
+    pub outputs: Vec<OutputDecisions>,
+}
+
+/// Who decided each value of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct InputDecisions {
+    pub shape: Decision,
+    pub layout: Decision,
+    pub data_type: Decision,
+    pub encoding: Decision,
+    pub mean_values: Decision,
+    pub scale_values: Decision,
+    pub calibration: Decision,
+}
+
+/// Who decided each value of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct OutputDecisions {
+    pub shape: Decision,
+    pub layout: Decision,
+    pub data_type: Decision,
+}
+
+/// Who decided a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The entry of the input or output.
+    Own,
+    /// What is said for all inputs.
+    Global,
+    /// The entry, completed with what is said for all inputs.
+    Both,
+    /// The model.
+    Model,
+    /// Nobody: a default.
+    Default,
+}
+
+impl Decision {
+    /// Returns who said what stands after [`Setting::or`].
+    const fn of<T>(own: &Setting<T>) -> Self {
+        match own {
+            Setting::Absent => Self::Global,
+            Setting::Null(_) | Setting::Given(..) => Self::Own,
+        }
+    }
 }
 
 /// Resolves a configuration against the facts of its models.
@@ -53,7 +112,7 @@ pub fn resolve(
         Some(problems) => Err(problems),
         None => {
             let config = ResolvedConfig { name: config.name.clone(), rich_logging: config.rich_logging, stages };
-            Ok(Resolution { config, notes: resolver.notes })
+            Ok(Resolution { config, notes: resolver.notes, decisions: resolver.decisions })
         }
     }
 }
@@ -62,6 +121,7 @@ pub fn resolve(
 struct Resolver {
     problems: Vec<Problem>,
     notes: Vec<Note>,
+    decisions: Vec<StageDecisions>,
 }
 
 /// One input on its way, before means and colours.
@@ -74,6 +134,7 @@ struct Draft<'a> {
     shape: Shape,
     layout: Layout,
     data_type: DataType,
+    decisions: InputDecisions,
 }
 
 impl Draft<'_> {
@@ -119,8 +180,10 @@ impl Resolver {
         }
         self.shape_for_all(stage, facts);
         let pictures = drafts.iter().any(Draft::is_picture);
-        let inputs = drafts.iter().filter_map(|draft| self.input(stage, draft, pictures)).collect();
-        let outputs = self.outputs(stage, facts);
+        let inputs = drafts.iter().filter_map(|draft| self.input(stage, draft, pictures));
+        let (inputs, input_decisions) = inputs.unzip();
+        let (outputs, output_decisions) = self.outputs(stage, facts).into_iter().unzip();
+        self.decisions.push(StageDecisions { inputs: input_decisions, outputs: output_decisions });
         ResolvedStage {
             name: stage.name.clone(),
             model: stage.model.clone(),
@@ -169,8 +232,8 @@ impl Resolver {
     ) -> Option<Draft<'a>> {
         let own = entry.map_or(nothing, |entry| &entry.settings);
         let origin = entry.map_or(&stage.model.origin, |entry| &entry.origin);
-        let shape = self.input_shape(stage, tensor, own, origin)?;
-        let layout = match own.layout.or(&stage.defaults.layout) {
+        let (shape, shape_decision) = self.input_shape(stage, tensor, own, origin)?;
+        let (layout, layout_decision) = match own.layout.or(&stage.defaults.layout) {
             Setting::Given(layout, origin) if layout.rank() != shape.len() => {
                 // A layout for all inputs says nothing about inputs of another rank.
                 if entry.is_some() && own.layout.given().is_some() {
@@ -183,14 +246,17 @@ impl Resolver {
                     );
                     return None;
                 }
-                self.default_layout(&tensor.name, &shape, origin)?
+                (self.default_layout(&tensor.name, &shape, origin)?, Decision::Default)
             }
-            Setting::Given(layout, _) => layout.clone(),
-            Setting::Absent | Setting::Null(_) => self.default_layout(&tensor.name, &shape, origin)?,
+            Setting::Given(layout, _) => (layout.clone(), Decision::of(&own.layout)),
+            Setting::Absent | Setting::Null(_) => {
+                (self.default_layout(&tensor.name, &shape, origin)?, Decision::Default)
+            }
         };
-        let data_type = match own.data_type.or(&stage.defaults.data_type).given().copied().or(tensor.data_type) {
-            Some(data_type) => data_type,
-            None => {
+        let (data_type, type_decision) = match (own.data_type.or(&stage.defaults.data_type), tensor.data_type) {
+            (Setting::Given(data_type, _), _) => (*data_type, Decision::of(&own.data_type)),
+            (_, Some(data_type)) => (data_type, Decision::Model),
+            (_, None) => {
                 self.rule(
                     origin,
                     format!("the model does not say the data type of input `{0}`: give `data_type` for `{0}` under `inputs`", tensor.name),
@@ -198,7 +264,16 @@ impl Resolver {
                 return None;
             }
         };
-        Some(Draft { name: &tensor.name, origin, own, entry, shape, layout, data_type })
+        let decisions = InputDecisions {
+            shape: shape_decision,
+            layout: layout_decision,
+            data_type: type_decision,
+            encoding: Decision::Default,
+            mean_values: Decision::Default,
+            scale_values: Decision::Default,
+            calibration: Decision::Default,
+        };
+        Some(Draft { name: &tensor.name, origin, own, entry, shape, layout, data_type, decisions })
     }
 
     fn default_layout(&mut self, name: &str, shape: &[u64], origin: &Origin) -> Option<Layout> {
@@ -217,7 +292,7 @@ impl Resolver {
         tensor: &TensorFacts,
         own: &InputSettings,
         origin: &Origin,
-    ) -> Option<Shape> {
+    ) -> Option<(Shape, Decision)> {
         let own_shape = own.shape.given().is_some();
         let known = tensor.shape.as_deref();
         match own.shape.or(&stage.defaults.shape) {
@@ -235,7 +310,7 @@ impl Resolver {
                 }
                 // A shape for all inputs says nothing about inputs of another rank.
                 Some(dimensions) if dimensions.len() != shape.len() => {}
-                _ => return Some(shape.clone()),
+                _ => return Some((shape.clone(), Decision::of(&own.shape))),
             },
             Setting::Absent | Setting::Null(_) => {}
         }
@@ -286,10 +361,10 @@ impl Resolver {
             );
             self.notes.push(Note { origin: Origin::Made, text });
         }
-        Some(shape)
+        Some((shape, Decision::Model))
     }
 
-    fn input(&mut self, stage: &Stage, draft: &Draft<'_>, pictures: bool) -> Option<ResolvedInput> {
+    fn input(&mut self, stage: &Stage, draft: &Draft<'_>, pictures: bool) -> Option<(ResolvedInput, InputDecisions)> {
         let encoding = self.encoding(stage, draft);
         let mut values = |key: Key, own: &Setting<ChannelValues>, global: &Setting<ChannelValues>| {
             let setting = match own.or(global) {
@@ -301,38 +376,51 @@ impl Resolver {
                         draft.name
                     );
                     self.notes.push(Note { origin: origin.clone(), text });
-                    return Some(None);
+                    return Some((None, Decision::Default));
                 }
                 setting => setting,
             };
-            match setting {
-                Setting::Given(values, origin) => self.channel_values(draft, key, values, origin).map(Some),
-                Setting::Absent | Setting::Null(_) => Some(None),
-            }
+            let values = match setting {
+                Setting::Given(values, origin) => Some(self.channel_values(draft, key, values, origin)?),
+                Setting::Absent | Setting::Null(_) => None,
+            };
+            Some((values, Decision::of(own)))
         };
         let mean_values = values(Key::Mean, &draft.own.mean_values, &stage.defaults.mean_values);
         let scale_values = values(Key::Scale, &draft.own.scale_values, &stage.defaults.scale_values);
         let calibration = self.calibration(&draft.own.calibration, &stage.defaults.calibration, draft);
-        Some(ResolvedInput {
+        // Everything has been looked at by now, so that all problems are told at once.
+        let ((encoding, encoding_decision), (calibration, calibration_decision)) = (encoding?, calibration?);
+        let ((mean_values, mean_decision), (scale_values, scale_decision)) = (mean_values?, scale_values?);
+        let decisions = InputDecisions {
+            encoding: encoding_decision,
+            mean_values: mean_decision,
+            scale_values: scale_decision,
+            calibration: calibration_decision,
+            ..draft.decisions
+        };
+        let input = ResolvedInput {
             name: draft.name.to_owned(),
             shape: draft.shape.clone(),
             layout: draft.layout.clone(),
             data_type: draft.data_type,
-            encoding: encoding?,
-            mean_values: mean_values?,
-            scale_values: scale_values?,
-            calibration: calibration?,
+            encoding,
+            mean_values,
+            scale_values,
+            calibration,
             frozen_value: draft.entry.and_then(|entry| entry.frozen_value.clone()),
-        })
+        };
+        Some((input, decisions))
     }
 
-    fn encoding(&mut self, stage: &Stage, draft: &Draft<'_>) -> Option<Encoding> {
+    fn encoding(&mut self, stage: &Stage, draft: &Draft<'_>) -> Option<(Encoding, Decision)> {
         let channels = draft.channels();
         let default = match (draft.is_picture(), channels) {
             (true, 1) => Encoding::same(Color::Gray),
             (true, _) => Encoding::RGB_TO_BGR,
             (false, _) => Encoding::same(Color::None),
         };
+        let default = (default, Decision::Default);
         let (encoding, origin) = match (&draft.own.encoding, &stage.defaults.encoding) {
             (Setting::Given(encoding, origin), _) => (*encoding, origin),
             (Setting::Null(_), _) => return Some(default),
@@ -342,7 +430,7 @@ impl Resolver {
         };
         let colored = !matches!(encoding.from, Color::Gray | Color::None);
         if colored && draft.is_picture() && channels == 1 {
-            return Some(Encoding::same(Color::Gray));
+            return Some((Encoding::same(Color::Gray), Decision::Default));
         }
         let wanted = if encoding.from == Color::Gray { 1 } else { 3 };
         let (from, to) = (encoding.from.as_str(), encoding.to.as_str());
@@ -370,7 +458,7 @@ impl Resolver {
             );
             return None;
         }
-        Some(encoding)
+        Some((encoding, Decision::of(&draft.own.encoding)))
     }
 
     fn channel_values(
@@ -409,74 +497,7 @@ impl Resolver {
         Some(values)
     }
 
-    fn calibration(
-        &mut self,
-        own: &Setting<CalibrationKeys>,
-        global: &Setting<CalibrationKeys>,
-        draft: &Draft<'_>,
-    ) -> Option<Calibration> {
-        let keys = match (own.given(), global.given()) {
-            // `random` for all inputs is how people say: forget the data.
-            (_, Some(global)) if global.random => global.clone(),
-            (Some(own), _) if own.random => own.clone(),
-            (Some(own), Some(global)) => completed(own, global),
-            (Some(keys), None) => keys.clone(),
-            (None, Some(global)) if matches!(own, Setting::Absent) => global.clone(),
-            (None, _) => CalibrationKeys::default(),
-        };
-        let origin = own.origin().or(global.origin()).unwrap_or(draft.origin);
-        if let Some(path) = keys.path {
-            return Some(Calibration::Images {
-                path,
-                max_images: keys.max_images.and_then(|count| u64::try_from(count).ok()),
-                resize_method: keys.resize_method.unwrap_or(ResizeMethod::Resize),
-            });
-        }
-        if let Some(stage) = keys.stage {
-            let source = keys.script.map(LinkSource::Script).or(keys.output.map(LinkSource::Output));
-            if source.is_none() {
-                self.rule(
-                    origin,
-                    format!(
-                        "either `output` or `script` must be provided in the calibration of input `{}`",
-                        draft.name
-                    ),
-                );
-            }
-            return source.map(|source| Calibration::Link { stage, source });
-        }
-        if keys.resize_method.is_some() || keys.output.is_some() || keys.script.is_some() {
-            self.rule(
-                origin,
-                format!(
-                    "the calibration of input `{}` has neither `path` nor `stage`, which its other keys need",
-                    draft.name
-                ),
-            );
-            return None;
-        }
-        let (min_value, max_value) = (keys.min_value.unwrap_or(0.0), keys.max_value.unwrap_or(255.0));
-        if min_value > max_value {
-            self.rule(
-                origin,
-                format!(
-                    "`min_value` {min_value} of the calibration of input `{}` is above `max_value` {max_value}",
-                    draft.name
-                ),
-            );
-            return None;
-        }
-        Some(Calibration::Random {
-            max_images: keys.max_images.map_or(20, |count| u64::try_from(count).unwrap_or(20)),
-            min_value,
-            max_value,
-            mean: keys.mean.unwrap_or(127.5),
-            standard_deviation: keys.standard_deviation.unwrap_or(35.0),
-            data_type: keys.data_type.unwrap_or(DataType::Float32),
-        })
-    }
-
-    fn outputs(&mut self, stage: &Stage, facts: &ModelFacts) -> Vec<ResolvedOutput> {
+    fn outputs(&mut self, stage: &Stage, facts: &ModelFacts) -> Vec<(ResolvedOutput, OutputDecisions)> {
         if stage.outputs.is_empty() {
             return facts.outputs.iter().map(|tensor| resolved_output(tensor, None)).collect();
         }
@@ -508,7 +529,7 @@ impl Key {
     }
 }
 
-fn resolved_output(tensor: &TensorFacts, entry: Option<&OutputEntry>) -> ResolvedOutput {
+fn resolved_output(tensor: &TensorFacts, entry: Option<&OutputEntry>) -> (ResolvedOutput, OutputDecisions) {
     let fixed = tensor.shape.as_ref().and_then(|dimensions| {
         let sizes = dimensions.iter().enumerate().map(|(index, dimension)| match dimension {
             Dimension::Fixed(size) if *size > 0 => Some(*size),
@@ -517,48 +538,22 @@ fn resolved_output(tensor: &TensorFacts, entry: Option<&OutputEntry>) -> Resolve
         });
         sizes.collect::<Option<Shape>>()
     });
-    let shape = entry.and_then(|entry| entry.shape.clone()).or(fixed);
-    let layout = entry.and_then(|entry| entry.layout.clone());
-    let default = || shape.as_ref().and_then(|shape| Layout::default_for(shape).ok());
-    let layout =
-        layout.filter(|layout| shape.as_ref().is_none_or(|shape| shape.len() == layout.rank())).or_else(default);
-    let data_type = entry.and_then(|entry| entry.data_type).or(tensor.data_type).unwrap_or(DataType::Float32);
-    ResolvedOutput { name: tensor.name.clone(), shape, layout, data_type }
-}
-
-/// Completes what an input says about calibration with what is said for all inputs, as far as it fits.
-fn completed(own: &CalibrationKeys, global: &CalibrationKeys) -> CalibrationKeys {
-    let images = |keys: &CalibrationKeys| keys.path.is_some() || keys.resize_method.is_some();
-    let link = |keys: &CalibrationKeys| keys.stage.is_some() || keys.output.is_some() || keys.script.is_some();
-    let random = |keys: &CalibrationKeys| {
-        keys.data_type.is_some()
-            || keys.min_value.or(keys.max_value).or(keys.mean).or(keys.standard_deviation).is_some()
+    let (shape, shape_decision) = match entry.and_then(|entry| entry.shape.clone()) {
+        Some(shape) => (Some(shape), Decision::Own),
+        None => (fixed, Decision::Model),
     };
-    let kind = |keys: &CalibrationKeys| match (images(keys), link(keys), random(keys)) {
-        (true, ..) => 1,
-        (_, true, _) => 2,
-        (.., true) => 3,
-        _ => 0,
+    let fits = |layout: &Layout| shape.as_ref().is_none_or(|shape| shape.len() == layout.rank());
+    let (layout, layout_decision) = match entry.and_then(|entry| entry.layout.clone()).filter(fits) {
+        Some(layout) => (Some(layout), Decision::Own),
+        None => (shape.as_ref().and_then(|shape| Layout::default_for(shape).ok()), Decision::Default),
     };
-    let (own_kind, global_kind) = (kind(own), kind(global));
-    let mut keys = own.clone();
-    keys.max_images = own.max_images.or(global.max_images);
-    // Keys of another kind of data than the input's own do not mix in.
-    if own_kind == 0 || global_kind == 0 || own_kind == global_kind {
-        keys.path = own.path.clone().or(global.path.clone());
-        keys.resize_method = own.resize_method.or(global.resize_method);
-        keys.min_value = own.min_value.or(global.min_value);
-        keys.max_value = own.max_value.or(global.max_value);
-        keys.mean = own.mean.or(global.mean);
-        keys.standard_deviation = own.standard_deviation.or(global.standard_deviation);
-        keys.data_type = own.data_type.or(global.data_type);
-        keys.stage = own.stage.clone().or(global.stage.clone());
-        if own.output.is_none() && own.script.is_none() {
-            keys.output = global.output.clone();
-            keys.script = global.script.clone();
-        }
-    }
-    keys
+    let (data_type, type_decision) = match (entry.and_then(|entry| entry.data_type), tensor.data_type) {
+        (Some(data_type), _) => (data_type, Decision::Own),
+        (None, Some(data_type)) => (data_type, Decision::Model),
+        (None, None) => (DataType::Float32, Decision::Default),
+    };
+    let decisions = OutputDecisions { shape: shape_decision, layout: layout_decision, data_type: type_decision };
+    (ResolvedOutput { name: tensor.name.clone(), shape, layout, data_type }, decisions)
 }
 
 fn printed(dimensions: &[Dimension]) -> String {
