@@ -138,7 +138,7 @@ impl Reader {
                 // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
                 let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
                 let stages = vec![self.stage(fields, "", key.as_ref())?];
-                self.links(&stages);
+                self.problems.extend(links::wrong_stages(&stages));
                 stages
             }
             Some(stages) => self.stages(tree, stages)?,
