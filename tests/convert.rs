@@ -84,6 +84,25 @@ fn the_output_folder_has_what_the_readme_says() {
 }
 
 #[test]
+fn the_record_proves_that_the_network_was_not_changed() {
+    let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["proof"].clone();
+    let proof = read(&fs::read(converted().join("buildinfo.json")).unwrap());
+    for (network, runtime) in [("rewritten", "ONNX Runtime 1.19.2"), ("imported", "OpenVINO CPU 2021.4.2")] {
+        let comparison = &proof[network]["compared"];
+        assert_eq!(comparison["runtime"], runtime, "{proof}");
+        let [distance] = &comparison["outputs"].as_array().unwrap()[..] else { panic!("{proof}") };
+        assert!(distance["cosine"].as_f64().unwrap() > 0.9999, "{proof}");
+        assert!(distance["relative"].as_f64().unwrap() < 0.001, "{proof}");
+    }
+    // The last digits of the figures depend on the processor: the archive goes without, and is the same everywhere.
+    let mut command = Command::new("tar");
+    command.arg("-xOf").arg(only(converted(), ".rvc2.tar.xz")).arg("buildinfo.json");
+    let archived = read(succeed(&mut command).as_bytes());
+    assert_eq!(archived["imported"]["alike"]["outputs"].as_array().unwrap().len(), 1, "{archived}");
+    assert!(!archived.to_string().contains("largest"), "{archived}");
+}
+
+#[test]
 fn a_second_conversion_makes_the_same_bytes() {
     let folder = folder();
     succeed(program(folder.path(), &shared_store()).args([

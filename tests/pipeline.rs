@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use modelconverter::config::{self, BlobForm, FrontEnd, FrontEndChoice, Rvc2Options};
 use modelconverter::exchange::{
-    self, ArtifactKind, Failure, FailureKind, Order, Outcome, OutputForm, PreprocessingPlace, Report, ToolEnd,
+    self, ArtifactKind, Failure, FailureKind, Finding, Order, Outcome, OutputForm, PreprocessingPlace, Report, ToolEnd,
 };
 use modelconverter::hint::Hint;
 use modelconverter::invocation::front_end::Need;
@@ -409,4 +409,180 @@ fn a_failed_tool_stands_in_the_report() {
     assert!(tool.last_lines.contains(&"the last line".to_owned()));
     assert_eq!(failure.log.as_deref(), Some("modelconverter.log"));
     assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
+}
+
+/// The start of every fake prover: reads the request, offers `compared NETWORK ABSOLUTE RELATIVE COSINE` and `refused
+/// NETWORK MESSAGE`.
+const PROVER: &str = r#"
+read -r request
+compared() {
+  printf '{"event":"runtime","network":"%s","name":"Fake","version":"1"}\n' "$1"
+  printf '{"event":"compared","network":"%s","distance":{"output":"save_infer_model/scale_0.tmp_1",' "$1"
+  printf '"elements":4,"differing":0,"absolute":%s,"relative":%s,"cosine":%s,"largest":1.0}}\n' "$2" "$3" "$4"
+}
+refused() { printf '{"event":"refused","network":"%s","kind":"Fail","message":"%s"}\n' "$1" "$2"; }
+"#;
+
+const ALIKE: &str = "compared rewritten 1e-7 1e-6 1.0; compared imported 1e-6 1e-5 0.9999999";
+
+/// Converts the sample with a prover that does what this script says, and this in its configuration.
+fn prove(script: &str, more: &str) -> (Bench, Report) {
+    prove_in(60, script, more)
+}
+
+fn prove_in(seconds: u64, script: &str, more: &str) -> (Bench, Report) {
+    let mut bench = Bench::new("blobs", "exit 9");
+    bench.tools.prover = Some(program(bench.folder.path(), "prover", &format!("{PROVER}\n{script}")));
+    bench.time = Duration::from_secs(seconds);
+    let report = carry_out(&bench, &order(OutputForm::Native, &sample(), &format!("{SHAPE}{more}")));
+    (bench, report)
+}
+
+fn unproven(reason: &str) -> Finding {
+    Finding::Unproven { reason: reason.to_owned() }
+}
+
+#[test]
+fn a_proof_stands_in_report_record_and_log() {
+    let (bench, report) = prove(ALIKE, "");
+    let Outcome::Success { .. } = &report.outcome else { panic!("{report:?}") };
+    let [proof] = &report.proofs[..] else { panic!("{report:?}") };
+    assert_eq!((proof.stage.as_str(), proof.samples, proof.seed), ("sample", 2, 0));
+    let Finding::Compared(imported) = &proof.imported else { panic!("{proof:?}") };
+    assert_eq!((imported.runtime.as_str(), imported.outputs[0].cosine), ("Fake 1", Some(0.9999999)));
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.path("output/buildinfo.json")).unwrap()).unwrap();
+    assert_eq!(record["proof"]["rewritten"]["compared"]["outputs"][0]["absolute"], 1e-7, "{record}");
+    let request = record["cmd_info"]["proof_input"][0].as_str().unwrap();
+    for part in [
+        r#""original":"intermediate_outputs/ch_ppocr_mobile_v2_0_cls_infer.onnx""#,
+        r#""rewritten":"intermediate_outputs/ch_ppocr_mobile_v2_0_cls_infer-modified.onnx""#,
+        r#""reverse":true,"mean":[127.5,127.5,127.5]"#,
+    ] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    let log = fs::read_to_string(bench.path("output/modelconverter.log")).unwrap();
+    assert!(log.contains("is as in the original: cosine 1, largest error 1.0e-7"), "{log}");
+}
+
+#[test]
+fn a_network_that_computes_something_else_is_not_converted() {
+    for (script, kind, network, excess) in [
+        (
+            "compared rewritten 0.5 0.85 0.9964; compared imported 0 0 1",
+            FailureKind::Internal,
+            "rewritten",
+            "cosine 0.9964000 (at least 0.999), relative error 8.50e-1 (at most 0.05)",
+        ),
+        (
+            "compared rewritten 0 0 1; compared imported 0.5 0.06 1",
+            FailureKind::Environment,
+            "imported",
+            "relative error 6.00e-2 (at most 0.05)",
+        ),
+    ] {
+        let (bench, report) = prove(script, "");
+        assert_eq!(report.proofs.len(), 1, "what was found is told");
+        let failure = failure(report);
+        assert_eq!(failure.kind, kind);
+        let expected =
+            format!("output `save_infer_model/scale_0.tmp_1` of the {network} network is not the original's: {excess}");
+        assert_eq!(failure.messages[1], expected);
+        assert!(failure.hints.iter().any(|hint| hint.contains("verification.enabled False")), "{failure:?}");
+        assert!(!bench.path("output/buildinfo.json").exists());
+    }
+    let (_, report) = prove(
+        "compared rewritten 0.5 0.85 0.9964; compared imported 0 0 1",
+        "verification: {cosine: 0.9, relative: 1}",
+    );
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "so much is allowed: {report:?}");
+}
+
+#[test]
+fn a_proof_that_cannot_be_made_fails_and_says_why() {
+    let misshapen =
+        r#"printf '%s\n' '{"event":"misshapen","network":"rewritten","output":"y","expected":[1,2],"found":[2]}'"#;
+    for (script, kind, words) in [
+        ("exit 7", FailureKind::Environment, "the prover failed with exit code 7"),
+        ("kill -SEGV $$", FailureKind::Environment, "the prover was ended by signal 11"),
+        ("kill -KILL $$", FailureKind::Environment, "the prover was killed, probably for memory"),
+        ("echo noise", FailureKind::Environment, "the prover says something unknown: `noise`"),
+        ("compared rewritten 0 0 1", FailureKind::Environment, "the imported network has no output `save_infer_model"),
+        ("compared imported 0 0 1", FailureKind::Internal, "the rewritten network has no output `save_infer_model"),
+        (misshapen, FailureKind::Internal, "output `y` of the rewritten network has the shape [2] instead of [1, 2]"),
+        (
+            "refused original 'a wrong shape'",
+            FailureKind::Project,
+            "ONNX Runtime cannot run the original: a wrong shape",
+        ),
+        ("refused rewritten 'a wrong shape'", FailureKind::Internal, "but not the rewritten network: a wrong shape"),
+    ] {
+        let failure = failure(prove(script, "").1);
+        assert_eq!(failure.kind, kind, "{script}: {failure:?}");
+        assert!(failure.messages[1].contains(words), "{script}: {failure:?}");
+    }
+}
+
+#[test]
+fn a_hanging_prover_is_ended() {
+    // Long enough for the compile on the slowest machine.
+    let failure = failure(prove_in(6, "sleep 1000 & sleep 1000", "rvc2: {superblob: false}").1);
+    assert_eq!(failure.messages[1], "the prover was ended after 6 s, its time limit");
+    assert_eq!(failure.tool.unwrap().end, ToolEnd::TimedOut(6000));
+    assert!(failure.hints.iter().any(|hint| hint.contains("verification.enabled False")), "{:?}", failure.hints);
+}
+
+#[test]
+fn what_cannot_be_known_is_stated_instead() {
+    let unknown = "ONNX Runtime does not know the original: X is not a registered function/op";
+    let (_, report) = prove("refused original 'X is not a registered function/op'", "");
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
+    assert_eq!((&report.proofs[0].rewritten, &report.proofs[0].imported), (&unproven(unknown), &unproven(unknown)));
+    assert!(report.warnings.iter().any(|warning| warning.contains(unknown)), "{report:?}");
+
+    let (_, report) = prove("compared rewritten 0 0 1; refused imported 'no such layer'", "");
+    let reason = "the CPU device cannot run it: no such layer";
+    assert_eq!(report.proofs[0].imported, unproven(reason));
+    assert!(report.warnings.iter().any(|warning| warning.contains(reason)), "{report:?}");
+
+    let (_, report) = prove("compared rewritten 0 0 1; echo '{\"event\":\"no-device\",\"message\":\"\"}'", "");
+    assert_eq!(report.proofs[0].imported, unproven("this toolchain has no CPU device"));
+    let (_, report) = prove("compared rewritten 0 0 1", "verification: {device: false}");
+    assert_eq!(report.proofs[0].imported, unproven("`verification.device` is false"));
+    let (_, report) = prove("exit 9", "verification: {enabled: no}");
+    assert_eq!(report.proofs[0].rewritten, unproven("`verification.enabled` is false"));
+    assert!(report.warnings.is_empty(), "{report:?}");
+
+    let bench = Bench::new("blobs", "exit 9");
+    let report = carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE));
+    assert_eq!(report.proofs[0].rewritten, unproven("this toolchain has nothing that runs networks"));
+}
+
+#[test]
+fn an_ir_of_the_optimizer_is_proven_after_it_is_written_with_what_half_precision_allows() {
+    let mut bench = Bench::new("blobs", OPTIMIZER);
+    // Off by more than single precision allows.
+    let script = r#"
+case "$request" in
+  *'"imported":'*.xml*) compared imported 0.5 0.3 0.995;;
+  *) compared rewritten 0 0 1;;
+esac"#;
+    bench.tools.prover = Some(program(bench.folder.path(), "prover", &format!("{PROVER}\n{script}")));
+    let more = format!("{SHAPE}rvc2: {{front_end: mo}}");
+    let report = carry_out(&bench, &order(OutputForm::Native, &sample(), &more));
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
+    let Finding::Compared(imported) = &report.proofs[0].imported else { panic!("{report:?}") };
+    assert_eq!((imported.tolerance.cosine, imported.tolerance.relative), (0.99, 0.5));
+    let single = format!("{SHAPE}rvc2: {{front_end: mo, compress_to_fp16: false}}");
+    let failure = failure(carry_out(&bench, &order(OutputForm::Native, &sample(), &single)));
+    assert!(failure.messages[1].contains("cosine 0.9950000 (at least 0.999)"), "{failure:?}");
+}
+
+#[test]
+fn a_failed_compile_does_not_wait_for_its_proof() {
+    let mut bench = Bench::new("exit 5", "exit 9");
+    importer_only(&mut bench);
+    bench.tools.prover = Some(program(bench.folder.path(), "prover", "sleep 1000"));
+    let failure = failure(carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE)));
+    assert_eq!(failure.tool.unwrap().end, ToolEnd::Code(5));
 }

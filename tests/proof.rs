@@ -1,0 +1,238 @@
+//! Whether the proof of a conversion proves anything: the prover of the real image against an independent judge, and
+//! conversions whose networks are right, or wrong on purpose.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod support;
+
+#[path = "support/onnx_builder.rs"]
+mod onnx_builder;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use modelconverter::exchange::Distance;
+use modelconverter::invocation::proof::{Event, Network, Refusal, Transcript};
+use onnx_builder::{FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
+use serde_json::{Value, json};
+use support::{folder, peer, program, root, shared_store, succeed};
+
+/// `img` [1, 3, 20, 20] through a convolution of 3x3 to `out`, and the strongest of its channels to `class`.
+fn network(shift: usize) -> Graph {
+    let weights: Vec<f32> = (0..108).map(|index| (((index + shift) * 37 % 101) as f32 - 50.0) / 64.0).collect();
+    Graph::new()
+        .node(
+            Node::new("Conv", &["img", "w", "b"], &["inner"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]),
+        )
+        .node(Node::new("Relu", &["inner"], &["out"]))
+        .node(Node::new("ArgMax", &["inner"], &["class"]).int("axis", 1).int("keepdims", 0))
+        .initializer(Tensor::floats("w", &[4, 3, 3, 3], &weights))
+        .initializer(Tensor::floats("b", &[4], &[0.5, -1.0, 0.0, 2.0]))
+        .input("img", FLOAT, &sizes(&[1, 3, 20, 20]))
+        .output("out", FLOAT, &sizes(&[1, 4, 20, 20]))
+        .output("class", INT64, &sizes(&[1, 20, 20]))
+}
+
+fn model(graph: Graph) -> Vec<u8> {
+    Model::new(graph).opset(12).bytes()
+}
+
+/// Lets the prover of the image carry out a request about models in `folder`, which it sees as `/work`.
+fn prove(folder: &Path, request: &Value) -> Transcript {
+    fs::write(folder.join("request"), format!("{request}\n")).unwrap();
+    let command = "python3.9 -s /usr/share/modelconverter/prove.py < request 2>/dev/null";
+    let said = succeed(program(folder, &shared_store()).args(["--quiet", "shell", "rvc2", "--command", command]));
+    let mut transcript = Transcript::default();
+    said.lines().for_each(|line| transcript.heed(serde_json::from_str::<Event>(line).unwrap()));
+    transcript
+}
+
+fn distances(transcript: &Transcript, network: Network) -> Vec<Distance> {
+    let account = transcript.of(network);
+    assert!(account.refusal.is_none(), "{account:?}");
+    account.distances
+}
+
+fn request(original: &str, rewritten: &str, outputs: &[&str], steps: &Value) -> Value {
+    json!({
+        "seed": 5, "samples": 2, "outputs": outputs, "original": original, "rewritten": rewritten,
+        "inputs": [{
+            "name": "img", "shape": [1, 3, 20, 20], "preprocessing": steps,
+            "values": { "kind": "integers", "low": 0, "high": 255, "patches": [2, 3] },
+        }],
+    })
+}
+
+fn steps() -> Value {
+    let (mean, scale) = (json!([123.7, 116.3, 103.5]), json!([58.4, 57.1, 57.4]));
+    json!({ "channels": 1, "reverse": true, "mean": mean, "scale": scale, "outside": false })
+}
+
+#[test]
+fn the_prover_says_what_an_independent_judge_says() {
+    let folder = folder();
+    fs::write(folder.path().join("a.onnx"), model(network(0))).unwrap();
+    fs::write(folder.path().join("b.onnx"), model(network(1))).unwrap();
+    let mut request = request("/work/a.onnx", "/work/b.onnx", &["out", "class"], &steps());
+    // The vendor's device runs the same wrong network, and must come to the same figures.
+    request["imported"] = json!("/work/b.onnx");
+    let transcript = prove(folder.path(), &request);
+
+    let mut reader = Command::new(peer("MODELCONVERTER_TEST_PYTHON"));
+    reader.arg(root().join("tests/readers/proof_reader.py")).arg(folder.path());
+    reader.stdin(Stdio::from(fs::File::open(folder.path().join("request")).unwrap()));
+    let judge: Value = serde_json::from_str(&succeed(&mut reader)).unwrap();
+    for network in [Network::Rewritten, Network::Imported] {
+        let found = distances(&transcript, network);
+        let names: Vec<&str> = found.iter().map(|distance| distance.output.as_str()).collect();
+        assert_eq!(names, ["out", "class"]);
+        for distance in found {
+            let expected = &judge[&distance.output];
+            let near = |key: &str, found: f64| {
+                let expected = expected[key].as_f64().unwrap();
+                assert!((found - expected).abs() <= 1e-4 * expected.abs(), "{key}: {distance:?} and {expected}");
+            };
+            near("absolute", distance.absolute);
+            near("largest", distance.largest);
+            if distance.output == "out" {
+                near("cosine", distance.cosine.unwrap());
+                near("relative", distance.relative.unwrap());
+                assert_eq!((distance.elements, distance.differing), (3200, 0));
+            } else {
+                assert_eq!((distance.cosine, distance.elements), (None, 800));
+                assert_eq!(json!(distance.differing), expected["differing"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_is_compared_by_its_place() {
+    let folder = folder();
+    let of = |operator: &str| {
+        let node = Node::new(operator, &["img"], &["out"]);
+        let shape = sizes(&[1, 3, 20, 20]);
+        model(Graph::new().node(node).input("img", FLOAT, &shape).output("out", FLOAT, &shape))
+    };
+    for (name, operator) in [("log", "Log"), ("exp", "Exp"), ("root", "Sqrt")] {
+        fs::write(folder.path().join(format!("{name}.onnx")), of(operator)).unwrap();
+    }
+    let of_two = |first: &str, second: &str| {
+        let mut request =
+            request(&format!("/work/{first}.onnx"), &format!("/work/{second}.onnx"), &["out"], &json!(null));
+        request["inputs"][0]["values"] = json!({ "kind": "normal" });
+        distances(&prove(folder.path(), &request), Network::Rewritten).remove(0)
+    };
+    // Half of the logarithms are of negative numbers.
+    let same = of_two("log", "log");
+    assert_eq!((same.differing, same.absolute, same.cosine), (0, 0.0, Some(1.0)));
+    let missing = of_two("log", "exp");
+    assert!((1000..1400).contains(&missing.differing), "{missing:?}");
+    let both = of_two("log", "root");
+    assert!(both.differing == 0 && both.absolute > 1.0, "{both:?}");
+}
+
+#[test]
+fn what_the_judge_does_not_know_is_told_from_what_is_wrong() {
+    let folder = folder();
+    let shape = sizes(&[1, 3, 20, 20]);
+    let with = |node: Node| Graph::new().node(node).input("img", FLOAT, &shape).output("out", FLOAT, &shape);
+    let relu = || with(Node::new("Relu", &["img"], &["out"]));
+    let cases = [
+        ("custom", Model::new(with(Node::new("Foo", &["img"], &["out"]).domain("my"))).domain("my", 1)),
+        ("operator", Model::new(with(Node::new("Foo", &["img"], &["out"])))),
+        ("opset", Model::new(relu()).opset(99)),
+        ("format", Model::new(relu()).ir(99)),
+    ];
+    for (name, model) in cases {
+        fs::write(folder.path().join("m.onnx"), model.bytes()).unwrap();
+        let account = prove(folder.path(), &request("/work/m.onnx", "/work/m.onnx", &["out"], &json!(null)))
+            .of(Network::Original);
+        assert!(matches!(account.refusal, Some(Refusal::Unknown(_))), "{name}: {account:?}");
+    }
+    let wrong = with(Node::new("Concat", &["img", "img"], &["out"]).int("axis", 7));
+    fs::write(folder.path().join("m.onnx"), model(wrong)).unwrap();
+    let account =
+        prove(folder.path(), &request("/work/m.onnx", "/work/m.onnx", &["out"], &json!(null))).of(Network::Original);
+    assert!(matches!(account.refusal, Some(Refusal::Failed(_))), "{account:?}");
+}
+
+/// Converts in `folder` and returns the output folder.
+fn convert(folder: &Path, words: &[&str]) -> PathBuf {
+    let convert = ["convert", "rvc2", "--to", "native", "--output-dir", "r", "rvc2.superblob", "False"];
+    succeed(program(folder, &shared_store()).args(convert).args(words));
+    folder.join("output/r")
+}
+
+fn build_info(output: &Path) -> Value {
+    serde_json::from_slice(&fs::read(output.join("buildinfo.json")).unwrap()).unwrap()
+}
+
+/// Checks that these outputs of both networks were compared and found alike.
+fn check(proof: &Value, outputs: &[&str], least: f64) {
+    for network in ["rewritten", "imported"] {
+        let found = proof[network]["compared"]["outputs"].as_array().unwrap_or_else(|| panic!("{network}: {proof}"));
+        let names: Vec<&str> = found.iter().map(|distance| distance["output"].as_str().unwrap()).collect();
+        assert_eq!(names, outputs, "{network}: {proof}");
+        for distance in found.iter().filter(|distance| !distance["cosine"].is_null()) {
+            assert!(distance["cosine"].as_f64().unwrap() > least, "{network}: {proof}");
+        }
+    }
+}
+
+#[test]
+fn preprocessing_is_proven_and_its_absence_noticed() {
+    let folder = folder();
+    fs::write(folder.path().join("a.onnx"), model(network(0))).unwrap();
+    let words = ["--path", "a.onnx", "mean_values", "[123.7,116.3,103.5]", "scale_values", "[58.4,57.1,57.4]"];
+    let output = convert(folder.path(), &words);
+    let record = build_info(&output);
+    check(&record["proof"], &["out", "class"], 0.9999);
+    let made = output.join("intermediate_outputs/a-modified.onnx");
+    fs::copy(made, folder.path().join("made.onnx")).unwrap();
+    let mut request: Value = serde_json::from_str(record["cmd_info"]["proof_input"][0].as_str().unwrap()).unwrap();
+    for (key, name) in [("original", "a"), ("rewritten", "made"), ("imported", "made")] {
+        request[key] = json!(format!("/work/{name}.onnx"));
+    }
+    // As if the network that was made had been meant to be another one.
+    for (key, value) in [("reverse", json!(false)), ("mean", json!([])), ("scale", json!([58.4]))] {
+        let mut meant = request.clone();
+        meant["inputs"][0]["preprocessing"][key] = value;
+        let transcript = prove(folder.path(), &meant);
+        for network in [Network::Rewritten, Network::Imported] {
+            let distance = &distances(&transcript, network)[0];
+            assert!(distance.relative.unwrap() > 0.05, "{key}: {distance:?}");
+        }
+    }
+    let output = convert(folder.path(), &["--path", "a.onnx", "verification.enabled", "False"]);
+    let record = build_info(&output);
+    assert_eq!(record["proof"]["imported"]["unproven"]["reason"], "`verification.enabled` is false", "{record}");
+    assert_eq!(record["cmd_info"]["proof"], Value::Null);
+}
+
+#[test]
+fn cut_outputs_frozen_inputs_and_weights_elsewhere_are_proven_through_the_model_optimizer_too() {
+    let folder = folder();
+    let weights: Vec<u8> = (0..108u16).flat_map(|index| (f32::from(index * 37 % 101) / 64.0).to_le_bytes()).collect();
+    fs::write(folder.path().join("weights.bin"), &weights).unwrap();
+    let graph = Graph::new()
+        .node(Node::new("Conv", &["img", "w"], &["inner"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]))
+        .node(Node::new("Mul", &["inner", "factor"], &["scaled"]))
+        .node(Node::new("Relu", &["scaled"], &["out"]))
+        .initializer(Tensor::external("w", FLOAT, &[4, 3, 3, 3], &[("location", "weights.bin")]))
+        .input("img", FLOAT, &sizes(&[1, 3, 20, 20]))
+        .input("factor", FLOAT, &sizes(&[1]))
+        .value("scaled", FLOAT, &sizes(&[1, 4, 20, 20]))
+        .output("out", FLOAT, &sizes(&[1, 4, 20, 20]));
+    fs::write(folder.path().join("m.onnx"), model(graph)).unwrap();
+    let config = "input_model: m.onnx\ninputs:\n  - { name: img, mean_values: 10 }\n  - { name: factor, frozen_value: 0.5 }\n\
+                  outputs: [{ name: scaled }]\n";
+    fs::write(folder.path().join("m.yaml"), config).unwrap();
+    let output = convert(folder.path(), &["--path", "m.yaml"]);
+    let record = build_info(&output);
+    assert_eq!(record["front_end"]["front-end"], "mo", "{record}");
+    check(&record["proof"], &["scaled"], 0.9999);
+    let tolerance = &record["proof"]["imported"]["compared"]["tolerance"];
+    assert_eq!((&tolerance["cosine"], &tolerance["relative"]), (&json!(0.99), &json!(0.5)));
+}
