@@ -112,7 +112,7 @@ fn values_of<'a>(graph: &'a GraphProto, reads: &Reads<'a>, name: &str) -> Result
 }
 
 /// A value of which at most the element type is known.
-fn undescribed(name: &str, element: Option<super::ElementType>) -> ValueInfoProto {
+pub(super) fn undescribed(name: &str, element: Option<super::ElementType>) -> ValueInfoProto {
     let tensor = element.map(|element| proto::TensorTypeProto { elem_type: Some(element.code()), shape: None });
     let typed =
         tensor.map(|tensor| proto::TypeProto { denotation: None, value: Some(proto::TypeValue::Tensor(tensor)) });
@@ -120,7 +120,7 @@ fn undescribed(name: &str, element: Option<super::ElementType>) -> ValueInfoProt
 }
 
 /// Drops dead nodes, and the constants and inputs that only they read.
-fn drop_unneeded(cut: &mut GraphProto, whole: &GraphProto) {
+pub(super) fn drop_unneeded(cut: &mut GraphProto, whole: &GraphProto) {
     let mut live = Reads::of(cut).live_nodes(cut).into_iter();
     cut.node.retain(|_| live.next().unwrap_or(true));
     let mut read: HashSet<&str> = cut.output.iter().map(|output| output.name()).collect();
