@@ -212,6 +212,17 @@ fn preprocessing_is_proven_and_its_absence_noticed() {
 }
 
 #[test]
+fn a_network_that_is_fed_inside_is_proven_from_there() {
+    let folder = folder();
+    fs::write(folder.path().join("a.onnx"), model(network(0))).unwrap();
+    let words = ["inputs.0.name", "inner", "inputs.0.shape", "[1,4,20,20]", "outputs.0.name", "out"];
+    let output = convert(folder.path(), &[&["--path", "a.onnx"][..], &words].concat());
+    let record = build_info(&output);
+    check(&record["proof"], &["out"], 0.9999);
+    assert!(record["cmd_info"]["proof_input"][0].as_str().unwrap().contains("a-fed.onnx"), "{record}");
+}
+
+#[test]
 fn cut_outputs_frozen_inputs_and_weights_elsewhere_are_proven_through_the_model_optimizer_too() {
     let folder = folder();
     let weights: Vec<u8> = (0..108u16).flat_map(|index| (f32::from(index * 37 % 101) / 64.0).to_le_bytes()).collect();

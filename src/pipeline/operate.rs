@@ -128,7 +128,7 @@ fn operate_onnx(
 }
 
 /// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.
-fn save(model: &Model, path: &Path, limit: u64) -> Result<(), OperateError> {
+pub(super) fn save(model: &Model, path: &Path, limit: u64) -> Result<(), OperateError> {
     if model.saved_len() as u64 <= limit {
         return save_whole(model, path);
     }

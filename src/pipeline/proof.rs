@@ -15,7 +15,7 @@ use super::Workshop;
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
 use super::load::{Content, LoadedModel};
-use super::operate::OperatedModel;
+use super::operate::{self, OperateError, OperatedModel};
 use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
 use crate::disk::{self, DiskError};
 use crate::exchange::{Comparison, Finding, Proof};
@@ -24,8 +24,9 @@ use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::front_end::{self, Need};
 use crate::invocation::proof::{Account, Feed, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
-use crate::onnx::{self, Model, SaveError, SelectError};
+use crate::onnx::{self, Model, SelectError};
 use crate::process::Bounds;
+use crate::units::ByteSize;
 
 /// A network that is compared with the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +52,12 @@ pub enum ProofError {
     /// The file system refuses.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The original cannot be cut to the outputs that are compared.
+    /// A model cannot be cut to the inputs and outputs that are compared.
     #[error(transparent)]
     Select(#[from] Box<SelectError>),
-    /// The cut original cannot be written.
+    /// A cut model cannot be written.
     #[error(transparent)]
-    Save(#[from] Box<SaveError>),
+    Save(#[from] Box<OperateError>),
     /// The prover did not end well.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -115,7 +116,8 @@ impl Hint for ProofError {
         match self {
             Self::Disk(error) => error.hints(),
             Self::Select(error) => error.hints(),
-            Self::Save(_) | Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
+            Self::Save(error) => error.hints().into_iter().chain([without()]).collect(),
+            Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
             Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
             Self::Language { .. } => {
                 vec!["use the converter that the image was built with, or build the image again".to_owned()]
@@ -187,9 +189,6 @@ impl<'run> Claim<'run> {
             _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
             (Content::Ir, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
             (.., None) => unproven("this toolchain has nothing that runs networks"),
-            _ if operated.need == Need::InnerInput => {
-                unproven("an input inside the model cannot be fed to the original")
-            }
             (Content::Onnx(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(operated.need, tools);
                 let request = subject.request(original, given, imported)?;
@@ -322,32 +321,51 @@ impl Subject<'_> {
             Feed::new(input, value.and_then(onnx::Value::element), self.preprocessing)
         };
         let source = self.folder.join(&self.loaded.file_name);
-        let (measure, outputs) = self.measure(original, &source)?;
+        let (measure, outputs) = self.cut(original, &source, "original")?;
+        let rewritten = match self.fed_inside(original, given)? {
+            Some(fed) => Some(fed),
+            None => (given != source).then(|| given.to_owned()),
+        };
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
             inputs: self.stage.inputs.iter().map(feed).collect(),
             outputs,
             original: text(&measure),
-            rewritten: (given != source).then(|| text(given)),
+            rewritten: rewritten.as_deref().map(text),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
     }
 
-    /// Returns the file of the original and its outputs; outputs inside the model are made its own in a copy.
-    fn measure(&self, original: &Model, source: &Path) -> Result<(PathBuf, Vec<String>), ProofError> {
+    /// Returns a model that has the stage's inputs and outputs as its own: in `file` if it has them, else in a copy.
+    fn cut(&self, model: &Model, file: &Path, copy: &str) -> Result<(PathBuf, Vec<String>), ProofError> {
         let wanted: Vec<String> = self.stage.outputs.iter().map(|output| output.name.clone()).collect();
-        let outputs = original.outputs();
-        if wanted.iter().all(|name| outputs.iter().any(|output| output.name == *name)) {
-            return Ok((source.to_owned(), wanted));
+        let (inputs, outputs) = (model.inputs(), model.outputs());
+        let has = |values: &[onnx::Value], name: &str| values.iter().any(|value| value.name == name);
+        let mut inner = self.stage.inputs.iter().filter(|input| !has(&inputs, &input.name)).peekable();
+        let is_whole = wanted.iter().all(|name| has(&outputs, name));
+        if is_whole && inner.peek().is_none() && file.extension().is_some_and(|extension| extension == "onnx") {
+            return Ok((file.to_owned(), wanted));
         }
-        let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
+        let cut = if is_whole { model.clone() } else { onnx::select_outputs(model, &wanted).map_err(Box::new)? };
+        let inner: Vec<String> = inner.map(|input| input.name.clone()).collect();
+        let cut = onnx::select_inputs(&cut, &inner).map_err(Box::new)?;
         // Beside the source, where tensors outside the file are found.
-        let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
-        let mut file = disk::NewFile::create(&path)?;
-        cut.write_to(&mut file).map_err(Box::new)?;
-        file.commit()?;
+        let path = file.with_file_name(format!("{}-{copy}.onnx", self.loaded.name));
+        operate::save(&cut, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
         Ok((path, cut.outputs().into_iter().map(|output| output.name).collect()))
+    }
+
+    /// Returns the file of the rewritten network as the prover runs it, if an input of it is inside.
+    fn fed_inside(&self, original: &Model, given: &Path) -> Result<Option<PathBuf>, ProofError> {
+        let inputs = original.inputs();
+        if self.stage.inputs.iter().all(|input| inputs.iter().any(|value| value.name == input.name)) {
+            return Ok(None);
+        }
+        let bytes = disk::map(given, ByteSize::new(onnx::MAX_MODEL_BYTES))?;
+        // What was just written can be read.
+        let Ok(rewritten) = Model::parse(bytes) else { return Ok(None) };
+        Ok(Some(self.cut(&rewritten, given, "fed")?.0))
     }
 }
 
