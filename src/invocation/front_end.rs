@@ -49,7 +49,6 @@ pub fn choose(options: &Rvc2Options, compiler: &Compiler, need: Need) -> Result<
     let needs_optimizer = match (options.mo_args.is_empty(), need) {
         (false, _) => Some("what `rvc2.mo_args` asks for"),
         (true, Need::FrozenInput) => Some("a `frozen_value`"),
-        (true, Need::InnerInput) => Some("an input inside the model"),
         (true, Need::Nothing) => None,
     };
     let chosen = |front_end, reason: &str| Chosen { front_end, reason: reason.to_owned(), otherwise: None };
@@ -81,8 +80,6 @@ pub enum Need {
     Nothing,
     /// An input is replaced by a constant.
     FrozenInput,
-    /// The model is fed in its middle.
-    InnerInput,
 }
 
 #[cfg(test)]

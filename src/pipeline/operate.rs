@@ -178,13 +178,16 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         onnx::select_outputs(original, &wanted).map_err(Box::new)?
     };
 
+    let names: Vec<String> = stage.inputs.iter().map(|input| input.name.clone()).collect();
+    changed |= names.iter().any(|name| model.inputs().iter().all(|input| input.name != *name));
+    let model = onnx::select_inputs(&model, &names).map_err(Box::new)?;
+
     let inputs = model.inputs();
-    let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
     let need = match &stage.inputs {
         inputs if inputs.iter().any(|input| input.frozen_value.is_some()) => Need::FrozenInput,
-        inputs if inputs.iter().any(|input| !is_input(&input.name)) => Need::InnerInput,
         _ => Need::Nothing,
     };
+    let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
     let shapes: BTreeMap<String, Vec<i64>> = stage
         .inputs
         .iter()

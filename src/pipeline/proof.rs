@@ -17,7 +17,7 @@ use super::journal::{Journal, ToolError};
 use super::load::{Content, LoadedModel};
 use super::operate::{self, OperateError, OperatedModel};
 use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
-use crate::disk::{self, DiskError};
+use crate::disk::DiskError;
 use crate::exchange::{Comparison, Finding, Proof};
 use crate::hint::Hint;
 use crate::invocation::driver::WORKERS_VARIABLE;
@@ -26,7 +26,6 @@ use crate::invocation::proof::{Account, Feed, Network, Refusal, Request, Transcr
 use crate::invocation::tools::{Program, Tools};
 use crate::onnx::{self, Model, SelectError};
 use crate::process::Bounds;
-use crate::units::ByteSize;
 
 /// A network that is compared with the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,57 +314,43 @@ impl Subject<'_> {
 
     fn request(&self, original: &Model, given: &Path, imported: Imported) -> Result<Request, ProofError> {
         let verification = &self.stage.settings.verification;
-        let values = original.inputs();
         let feed = |input: &ResolvedInput| {
-            let value = values.iter().find(|value| value.name == input.name);
-            Feed::new(input, value.and_then(onnx::Value::element), self.preprocessing)
+            let element = original.value(&input.name).and_then(|value| value.element());
+            Feed::new(input, element, self.preprocessing)
         };
         let source = self.folder.join(&self.loaded.file_name);
-        let (measure, outputs) = self.cut(original, &source, "original")?;
-        let rewritten = match self.fed_inside(original, given)? {
-            Some(fed) => Some(fed),
-            None => (given != source).then(|| given.to_owned()),
-        };
+        let (measure, outputs) = self.measure(original, &source)?;
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
             inputs: self.stage.inputs.iter().map(feed).collect(),
             outputs,
             original: text(&measure),
-            rewritten: rewritten.as_deref().map(text),
+            rewritten: (given != source).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
     }
 
-    /// Returns a model that has the stage's inputs and outputs as its own: in `file` if it has them, else in a copy.
-    fn cut(&self, model: &Model, file: &Path, copy: &str) -> Result<(PathBuf, Vec<String>), ProofError> {
-        let wanted: Vec<String> = self.stage.outputs.iter().map(|output| output.name.clone()).collect();
-        let (inputs, outputs) = (model.inputs(), model.outputs());
-        let has = |values: &[onnx::Value], name: &str| values.iter().any(|value| value.name == name);
-        let mut inner = self.stage.inputs.iter().filter(|input| !has(&inputs, &input.name)).peekable();
-        let is_whole = wanted.iter().all(|name| has(&outputs, name));
-        if is_whole && inner.peek().is_none() && file.extension().is_some_and(|extension| extension == "onnx") {
-            return Ok((file.to_owned(), wanted));
+    /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
+    fn measure(&self, original: &Model, source: &Path) -> Result<(PathBuf, Vec<String>), ProofError> {
+        let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<Vec<String>>();
+        let wanted = names(&mut self.stage.outputs.iter().map(|output| &output.name));
+        let fed = names(&mut self.stage.inputs.iter().map(|input| &input.name));
+        let has = |values: &[onnx::Value], wanted: &[String]| {
+            wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
+        };
+        let yields_all = has(&original.outputs(), &wanted);
+        let is_onnx = source.extension().is_some_and(|extension| extension == "onnx");
+        if yields_all && has(&original.inputs(), &fed) && is_onnx {
+            return Ok((source.to_owned(), wanted));
         }
-        let cut = if is_whole { model.clone() } else { onnx::select_outputs(model, &wanted).map_err(Box::new)? };
-        let inner: Vec<String> = inner.map(|input| input.name.clone()).collect();
-        let cut = onnx::select_inputs(&cut, &inner).map_err(Box::new)?;
+        let cut =
+            if yields_all { original.clone() } else { onnx::select_outputs(original, &wanted).map_err(Box::new)? };
+        let cut = onnx::select_inputs(&cut, &fed).map_err(Box::new)?;
         // Beside the source, where tensors outside the file are found.
-        let path = file.with_file_name(format!("{}-{copy}.onnx", self.loaded.name));
+        let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
         operate::save(&cut, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
         Ok((path, cut.outputs().into_iter().map(|output| output.name).collect()))
-    }
-
-    /// Returns the file of the rewritten network as the prover runs it, if an input of it is inside.
-    fn fed_inside(&self, original: &Model, given: &Path) -> Result<Option<PathBuf>, ProofError> {
-        let inputs = original.inputs();
-        if self.stage.inputs.iter().all(|input| inputs.iter().any(|value| value.name == input.name)) {
-            return Ok(None);
-        }
-        let bytes = disk::map(given, ByteSize::new(onnx::MAX_MODEL_BYTES))?;
-        // What was just written can be read.
-        let Ok(rewritten) = Model::parse(bytes) else { return Ok(None) };
-        Ok(Some(self.cut(&rewritten, given, "fed")?.0))
     }
 }
 
