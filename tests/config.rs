@@ -10,10 +10,14 @@
 mod fuzz;
 #[path = "config/keys.rs"]
 mod keys;
+#[path = "support/onnx_builder.rs"]
+mod onnx_builder;
 #[path = "config/overrides.rs"]
 mod overrides;
 #[path = "config/random.rs"]
 mod random;
+#[path = "config/resolve.rs"]
+mod resolving;
 #[path = "config/schema.rs"]
 mod schema;
 mod support;

@@ -61,8 +61,15 @@ fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
         preprocessing: PreprocessingPlace::Model,
     };
     let gathered = gather(&words, &context.working_folder()?, context)?;
-    let explanation =
-        explain(&gathered.resolution, &gathered.configuration, &gathered.said, &args.overrides, &gathered.notes);
+    let mut resolution = gathered.resolution.clone();
+    if gathered.archive.is_some() {
+        // The folder with its members goes away now; people know the members by their names.
+        for (stage, written) in resolution.config.stages.iter_mut().zip(&gathered.configuration.stages) {
+            stage.model = written.model.clone();
+            stage.settings.rvc4.encodings = written.settings.rvc4.encodings.clone();
+        }
+    }
+    let explanation = explain(&resolution, &gathered.configuration, &gathered.said, &args.overrides, &gathered.notes);
     context.printer.result(&explanation, || pretty(&explanation));
     Ok(Status::Success)
 }

@@ -4,7 +4,8 @@
 //! of a model. The way is one: text ([`yaml`]) to a tree that knows where each value stands ([`tree`]), overrides into
 //! the tree ([`merge`]), tree to [`ConversionConfig`] with all problems at once ([`read`]), and that with the facts of
 //! the model to [`ResolvedConfig`] ([`resolve`]), which is written as a configuration that reads back the same
-//! ([`emit`]). Must not read files: whoever has a file hands its text over.
+//! ([`emit`]). Which keys there are stands once, in [`keys`]; editors get it as a JSON Schema ([`schema`]), and people
+//! are told where each value comes from ([`explain`]). Must not read files: whoever has a file hands its text over.
 
 pub mod archive;
 pub mod data_type;

@@ -176,6 +176,16 @@ fn target_rows() -> Vec<Row> {
             &["hailo9", "Hailo8", "null", "8"],
         ),
     ];
+    rows.extend([
+        flag("verification.enabled", true),
+        flag("verification.device", true),
+        number("verification.samples", 2, vec![same("1"), same("100")], &["0", "101", "null", "x"]),
+        number("verification.seed", 0, vec![same("0"), same("4294967295")], &["-1", "4294967296", "null"]),
+        Row("verification.cosine", json!(0.999), vec![same("0"), same("1"), same("0.5")], &["1.5", "-1", "x", "null"]),
+        Row("verification.relative", json!(0.05), vec![same("0"), same("7.5")], &["-1", "x", "null", ".inf"]),
+        Row("verification.absolute", json!(1e-6), vec![same("0"), same("7.5")], &["-1", "x", "null"]),
+        Row("verification.differing", json!(0.001), vec![same("0"), same("1")], &["1.5", "-1", "x", "null"]),
+    ]);
     // A superblob has all shave counts; the number is for one blob.
     rows.push(number(
         "rvc2.number_of_shaves",
@@ -384,7 +394,12 @@ fn check(row: &Row, address: impl Fn(&str) -> String) {
                 };
                 assert!(right, "{way} {key} {value} is refused elsewhere: {problem}");
                 let text = problem.to_string();
-                assert!(text.contains(key.rsplit('.').next().unwrap()) || text.contains(value), "{way} {key}: {text}");
+                assert!(
+                    text.contains(key.rsplit('.').next().unwrap())
+                        || text.contains("calibrated")
+                        || text.contains(value),
+                    "{way} {key}: {text}"
+                );
             }
         }
     }
@@ -504,13 +519,14 @@ fn links_between_stages_name_an_earlier_stage_and_what_they_take_of_it() {
             format!("stages:\n a: {{input_model: a.onnx}}\n b: {{input_model: b.onnx, calibration: {calibration}}}\n");
         resolved_json(&yaml, &[]).map(|json| at(&json, "stages.b.inputs.0.calibration").clone())
     };
-    assert_eq!(two("{stage: a, output: y}").unwrap(), json!({"stage": "a", "output": "y"}));
+    assert_eq!(two("{stage: a, output: output}").unwrap(), json!({"stage": "a", "output": "output"}));
     let script = r#"{stage: a, script: "def run_script(outputs):\n  return outputs['y']\n"}"#;
     let expected = "def run_script(outputs):\n  return outputs['y']\n";
     assert_eq!(two(script).unwrap(), json!({"stage": "a", "script": expected}));
     for (calibration, message) in [
-        ("{stage: b, output: y}", "links to `b`, which is no earlier stage"),
-        ("{stage: c, output: y}", "links to `c`, which is no earlier stage"),
+        ("{stage: b, output: output}", "stage `b` is calibrated on its own results"),
+        ("{stage: c, output: output}", "`b` is calibrated on results of `c`, which is no stage"),
+        ("{stage: a, output: y}", "output `y` of `a`, which has none such"),
         ("{stage: a}", "either `output` or `script` must be provided"),
         ("{stage: a, output: y, script: x.py}", "cannot specify both `output` and `script`"),
         ("{stage: a, output: y, path: x}", "mixes the keys of images and a link to a stage"),
@@ -740,6 +756,7 @@ fn every_key_is_tested() {
         "rvc3",
         "rvc4",
         "hailo",
+        "verification",
         "disable_calibration",
         "yolo_input_shape",
         "disable_onnx_simplification",
@@ -753,8 +770,13 @@ fn every_key_is_tested() {
         }
     };
     known("", keys::STAGE);
-    for (block, table) in [("rvc2.", keys::RVC2), ("rvc3.", keys::RVC3), ("rvc4.", keys::RVC4), ("hailo.", keys::HAILO)]
-    {
+    for (block, table) in [
+        ("verification.", keys::VERIFICATION),
+        ("rvc2.", keys::RVC2),
+        ("rvc3.", keys::RVC3),
+        ("rvc4.", keys::RVC4),
+        ("hailo.", keys::HAILO),
+    ] {
         known(block, table);
     }
     assert_eq!(keys::names(keys::DOCUMENT), ["name", "rich_logging", "stages"]);

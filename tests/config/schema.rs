@@ -55,7 +55,7 @@ fn every_key_has_a_description_and_settings_have_the_defaults_of_the_reader() {
         }
     };
     check(stage, &resolved);
-    for target in ["rvc2", "rvc3", "rvc4", "hailo"] {
+    for target in ["verification", "rvc2", "rvc3", "rvc4", "hailo"] {
         let block = &stage[target];
         let block = block["anyOf"].get(0).unwrap_or(block);
         check(&block["properties"], &resolved[target]);

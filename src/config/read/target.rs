@@ -219,6 +219,8 @@ impl Reader {
             Value::Text(_) => return self.text(tree, key).map(FileReference::new).map(EncodingsSource::File),
             _ => self.encodings(tree, key)?,
         };
+        // Whatever it was written as, it has become another thing, which stands where all of it was said.
+        self.said.set(key.to_owned(), &tree.origin);
         Some(EncodingsSource::Inline(encodings))
     }
 
