@@ -1,0 +1,308 @@
+//! Layers with weights or windows.
+
+use super::network::{Attribute, Network, channels_first};
+use super::operators::{constant, input, output};
+use super::{Order, Trouble, refused};
+use crate::onnx::ElementType;
+use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize, TensorId, Values};
+
+/// The sizes of a picture: batch, height, width, channels.
+fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
+    let tensor = network.tensor(id)?;
+    let sizes = tensor.shape.first_chunk::<4>().filter(|_| tensor.shape.len() == 4);
+    sizes.copied().ok_or_else(|| refused(format!("takes pictures, but `{}` has the shape {:?}", tensor.name, tensor.shape)))
+}
+
+/// Returns constant weights of four dimensions, in another order.
+fn weights(network: &Network<'_>, operator: &Operator, place: usize, order: [usize; 4]) -> Result<Constant, Trouble> {
+    let weights = constant(network, operator, place)?;
+    if !matches!(weights.values, Values::Real(_)) {
+        return Err(refused("has weights that are integers without a scale"));
+    }
+    weights.transposed(&order).ok_or_else(|| refused("has weights that do not have four dimensions"))
+}
+
+/// Returns the bias, if there is one.
+fn bias(network: &mut Network<'_>, operator: &Operator, place: usize) -> Result<Option<String>, Trouble> {
+    let Some(id) = operator.input(place) else { return Ok(None) };
+    if network.element(id)? != ElementType::Float32 {
+        return Err(refused("has a bias of integers without a scale"));
+    }
+    network.take(id, Order::AsStored).map(Some)
+}
+
+/// Returns what is applied to a result. Converters leave an activation out where the integers of a quantized result
+/// cannot leave its bounds anyway; real numbers can.
+pub(super) fn activation(network: &Network<'_>, id: TensorId, fused: Activation) -> Result<Activation, Trouble> {
+    let tensor = network.tensor(id)?;
+    let low = match tensor.element {
+        Some(ElementType::Uint8) => 0,
+        Some(ElementType::Int8) => -128,
+        _ => return Ok(fused),
+    };
+    let Some(quantization) = &tensor.quantization else { return Ok(fused) };
+    Ok(match (fused, quantization.scales.as_slice(), quantization.zero_points.as_slice()) {
+        (Activation::None, [scale], [zero]) if *zero == low => {
+            Activation::Clip(0.0, f64::from(*scale) * 255.0)
+        }
+        _ => fused,
+    })
+}
+
+/// Returns the padding of height and width: before, after. `sizes` are those on the side of the smaller picture's
+/// origin: what the window slides over.
+fn padding(padding: Padding, sizes: [i64; 2], kernel: [i64; 2], strides: [i64; 2], dilations: [i64; 2]) -> Vec<i64> {
+    let mut pads = vec![0; 4];
+    if padding == Padding::Same {
+        let along = sizes.into_iter().zip(kernel).zip(strides).zip(dilations);
+        for (axis, (((size, kernel), stride), dilation)) in along.enumerate() {
+            let steps = (size + stride - 1) / stride - 1;
+            let total = (steps * stride + (kernel - 1) * dilation + 1 - size).max(0);
+            for (place, amount) in [(axis, total / 2), (axis + 2, total - total / 2)] {
+                if let Some(pad) = pads.get_mut(place) {
+                    *pad = amount;
+                }
+            }
+        }
+    }
+    pads
+}
+
+pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.convolution()?;
+    // Output channels, height, width, input channels become output channels, input channels, height, width.
+    let weights = weights(network, operator, 1, [0, 3, 1, 2])?;
+    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
+    let group = match weights.shape.get(1) {
+        Some(&own @ 1..) if channels % own == 0 => channels / own,
+        _ => return Err(refused("has weights for another number of channels")),
+    };
+    convolve(network, operator, options, &weights, group)
+}
+
+pub(super) fn depthwise_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.depthwise_convolution()?;
+    // One, height, width, output channels become output channels, one, height, width.
+    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
+    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
+    convolve(network, operator, options, &weights, channels)
+}
+
+fn convolve(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    options: Convolution,
+    weights: &Constant,
+    group: i64,
+) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let [_, height, width, _] = picture(network, from)?;
+    let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
+    let kernel = [kernel_height, kernel_width];
+    let pads = padding(options.padding, [height, width], kernel, options.strides, options.dilations);
+    let attributes = [
+        Attribute::Integers("kernel_shape", kernel.to_vec()),
+        Attribute::Integers("strides", options.strides.to_vec()),
+        Attribute::Integers("dilations", options.dilations.to_vec()),
+        Attribute::Integers("pads", pads),
+        Attribute::Integer("group", group),
+    ];
+    layer(network, operator, "Conv", [from, to], weights, &attributes, (options.activation, 2))
+}
+
+/// Writes a layer with weights and, as the operand at a place, a bias.
+fn layer(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    name: &str,
+    [from, to]: [TensorId; 2],
+    weights: &Constant,
+    attributes: &[Attribute],
+    (fused, bias_place): (Activation, usize),
+) -> Result<(), Trouble> {
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
+    let bias = bias(network, operator, bias_place)?;
+    let result = network.begin(to, Order::ChannelsFirst, activation(network, to, fused)?)?;
+    let operands: Vec<&str> = [Some(&picture), Some(&weights), bias.as_ref()].into_iter().flatten().map(String::as_str).collect();
+    network.node(name, &operands, &result.raw, attributes);
+    network.end(&result);
+    Ok(())
+}
+
+pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.transposed_convolution()?;
+    // Output channels, height, width, input channels become input channels, output channels, height, width.
+    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
+    let (from, to) = (input(operator, 2)?, output(operator, 0)?);
+    let [_, height, width, _] = picture(network, from)?;
+    let [_, out_height, out_width, _] = picture(network, to)?;
+    let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
+    let mut pads = vec![0; 4];
+    let mut more = Vec::new();
+    let along = [(height, out_height, kernel_height), (width, out_width, kernel_width)].into_iter().zip(options.strides);
+    for (axis, ((size, out, kernel), stride)) in along.enumerate() {
+        // What the full result has more than the one that is wanted is cut off, first at the end.
+        let surplus = (size - 1) * stride + kernel - out;
+        let cut = if options.padding == Padding::Same { surplus.max(0) } else { 0 };
+        for (place, amount) in [(axis, cut / 2), (axis + 2, cut - cut / 2)] {
+            if let Some(pad) = pads.get_mut(place) {
+                *pad = amount;
+            }
+        }
+        match cut - surplus {
+            missing if (0..stride).contains(&missing) => more.push(missing),
+            _ => return Err(refused("has a result of a size that does not follow from its input")),
+        }
+    }
+    let attributes = [
+        Attribute::Integers("kernel_shape", vec![kernel_height, kernel_width]),
+        Attribute::Integers("strides", options.strides.to_vec()),
+        Attribute::Integers("pads", pads),
+        Attribute::Integers("output_padding", more),
+    ];
+    layer(network, operator, "ConvTranspose", [from, to], &weights, &attributes, (options.activation, 3))
+}
+
+pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    if !operator.has_plain_weights()? {
+        return Err(refused("has weights in a shuffled order"));
+    }
+    let (from, weights, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
+    let &[outputs, inputs] = network.tensor(weights)?.shape.as_slice() else {
+        return Err(refused("has weights that do not have two dimensions"));
+    };
+    for id in [from, weights] {
+        if network.element(id)? != ElementType::Float32 {
+            return Err(refused("computes with integers"));
+        }
+    }
+    let sizes = &network.tensor(from)?.shape;
+    let count: i64 = sizes.iter().product();
+    if inputs < 1 || count % inputs != 0 {
+        return Err(refused("has weights for another number of inputs"));
+    }
+    let (rows, name) = (count / inputs, &network.tensor(to)?.name);
+    let mut operand = network.take_elements(from)?;
+    if *sizes != [rows, inputs] {
+        let flat = network.fresh(&format!("{name}/flat"));
+        network.reshape(&operand, &[rows, inputs], &flat);
+        operand = flat;
+    }
+    let weights = network.take(weights, Order::AsStored)?;
+    let bias = match bias(network, operator, 2)? {
+        Some(bias) => bias,
+        None => {
+            let zeros = vec![0.0; usize::try_from(outputs).unwrap_or_default()];
+            network.initializer(&format!("{name}/bias"), &Constant { shape: vec![outputs], values: Values::Real(zeros) })
+        }
+    };
+    let fused = activation(network, to, operator.fused_activation()?)?;
+    let transposed = [Attribute::Integer("transB", 1)];
+    let result = network.begin(to, Order::AsStored, fused)?;
+    if network.tensor(to)?.shape == [rows, outputs] {
+        network.node("Gemm", &[&operand, &weights, &bias], &result.raw, &transposed);
+    } else {
+        let rows = network.inner("Gemm", &[&operand, &weights, &bias], &format!("{name}/rows"), &transposed);
+        network.reshape(&rows, &network.tensor(to)?.shape, &result.raw);
+    }
+    network.end(&result);
+    Ok(())
+}
+
+pub(super) fn matrix_product(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let to = output(operator, 0)?;
+    let name = &network.tensor(to)?.name;
+    let mut operands = Vec::new();
+    for (place, is_transposed) in operator.adjoints()?.into_iter().enumerate() {
+        let id = input(operator, place)?;
+        let mut operand = network.take(id, Order::AsStored)?;
+        if is_transposed {
+            let mut order: Vec<i64> = (0..network.tensor(id)?.shape.len() as i64).collect();
+            if let [.., rows, columns] = order.as_mut_slice() {
+                std::mem::swap(rows, columns);
+            }
+            operand = network.inner("Transpose", &[&operand], &format!("{name}/transposed"), &[Attribute::Integers("perm", order)]);
+        }
+        operands.push(operand);
+    }
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    network.write(to, Order::AsStored, "MatMul", &operands, &[])
+}
+
+pub(super) fn pool(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.pool()?;
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let [_, height, width, _] = picture(network, from)?;
+    let pads = padding(options.padding, [height, width], options.kernel, options.strides, [1, 1]);
+    let attributes = [
+        Attribute::Integers("kernel_shape", options.kernel.to_vec()),
+        Attribute::Integers("strides", options.strides.to_vec()),
+        Attribute::Integers("pads", pads),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let result = network.begin(to, Order::ChannelsFirst, options.activation)?;
+    let name = if operator.name == "MAX_POOL_2D" { "MaxPool" } else { "AveragePool" };
+    network.node(name, &[&picture], &result.raw, &attributes);
+    network.end(&result);
+    Ok(())
+}
+
+pub(super) fn resize(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let ([_, height, width, _], [_, out_height, out_width, _]) = (picture(network, from)?, picture(network, to)?);
+    let is_multiple = height > 0 && width > 0 && out_height % height == 0 && out_width % width == 0;
+    let (mode, coordinates, nearest) = match (operator.name.as_str(), operator.resize()?) {
+        ("RESIZE_BILINEAR", Resize::Asymmetric) => ("linear", "asymmetric", "floor"),
+        ("RESIZE_BILINEAR", Resize::AlignCorners) => ("linear", "align_corners", "floor"),
+        ("RESIZE_BILINEAR", Resize::HalfPixel) => ("linear", "half_pixel", "floor"),
+        (_, Resize::Asymmetric) => ("nearest", "asymmetric", "floor"),
+        // Repeating each element: the same, and the form that every tool knows.
+        (_, Resize::HalfPixel) if is_multiple => ("nearest", "asymmetric", "floor"),
+        (_, Resize::HalfPixel) => ("nearest", "half_pixel", "round_prefer_ceil"),
+        (_, Resize::AlignCorners) => ("nearest", "align_corners", "round_prefer_ceil"),
+    };
+    let attributes = [
+        Attribute::Text("mode", mode),
+        Attribute::Text("coordinate_transformation_mode", coordinates),
+        Attribute::Text("nearest_mode", nearest),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let name = &network.tensor(to)?.name;
+    // Neither a region nor factors: sizes are exact.
+    let nothing = Constant { shape: vec![0], values: Values::Real(Vec::new()) };
+    let region = network.initializer(&format!("{name}/region"), &nothing);
+    let factors = network.initializer(&format!("{name}/factors"), &nothing);
+    let sizes = network.list(&format!("{name}/sizes"), &channels_first(&network.tensor(to)?.shape));
+    network.write(to, Order::ChannelsFirst, "Resize", &[&picture, &region, &factors, &sizes], &attributes)
+}
+
+pub(super) fn blocks(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let size = Attribute::Integer("blocksize", operator.block_size()?);
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    picture(network, from)?;
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let name = if operator.name == "SPACE_TO_DEPTH" { "SpaceToDepth" } else { "DepthToSpace" };
+    network.write(to, Order::ChannelsFirst, name, &[&picture], &[size])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_padding_goes_to_the_end_first() {
+        let cases = [
+            ([5, 5], [3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+            ([4, 5], [3, 3], [2, 2], [1, 1], [0, 1, 1, 1]),
+            ([128, 128], [5, 5], [2, 2], [1, 1], [1, 1, 2, 2]),
+            ([7, 8], [2, 2], [2, 2], [1, 1], [0, 0, 1, 0]),
+            ([9, 9], [3, 3], [1, 1], [2, 2], [2, 2, 2, 2]),
+            ([4, 4], [1, 1], [3, 3], [1, 1], [0, 0, 0, 0]),
+        ];
+        for (sizes, kernel, strides, dilations, expected) in cases {
+            assert_eq!(padding(Padding::Same, sizes, kernel, strides, dilations), expected, "{sizes:?} {kernel:?}");
+            assert_eq!(padding(Padding::Valid, sizes, kernel, strides, dilations), [0; 4]);
+        }
+    }
+}
