@@ -14,8 +14,8 @@ use thiserror::Error;
 use super::Workshop;
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
-use super::load::{Content, LoadedModel};
-use super::operate::OperatedModel;
+use super::load::LoadedModel;
+use super::operate::{OperatedModel, Original};
 use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
 use crate::disk::{self, DiskError};
 use crate::exchange::{Comparison, Finding, Proof};
@@ -183,14 +183,14 @@ impl<'run> Claim<'run> {
     /// The original cannot be cut to its outputs, or that cannot be written.
     pub fn new(subject: Subject<'run>, operated: &OperatedModel, tools: &Tools) -> Result<Self, ProofError> {
         let unproven = |reason| Way::Unproven(reason);
-        let way = match (&subject.loaded.content, &operated.network, &tools.prover) {
+        let way = match (&operated.original, &operated.network, &tools.prover) {
             _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
-            (Content::Ir, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
+            (None, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             _ if operated.need == Need::InnerInput => {
                 unproven("an input inside the model cannot be fed to the original")
             }
-            (Content::Onnx(original), Given::Onnx(given), Some(prover)) => {
+            (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(operated.need, tools);
                 let request = subject.request(original, given, imported)?;
                 Way::Run { prover: prover.clone(), request, imported }
@@ -314,22 +314,22 @@ impl Subject<'_> {
         }
     }
 
-    fn request(&self, original: &Model, given: &Path, imported: Imported) -> Result<Request, ProofError> {
+    fn request(&self, original: &Original, given: &Path, imported: Imported) -> Result<Request, ProofError> {
         let verification = &self.stage.settings.verification;
-        let values = original.inputs();
+        let Original { model, path: source } = original;
+        let values = model.inputs();
         let feed = |input: &ResolvedInput| {
             let value = values.iter().find(|value| value.name == input.name);
             Feed::new(input, value.and_then(onnx::Value::element), self.preprocessing)
         };
-        let source = self.folder.join(&self.loaded.file_name);
-        let (measure, outputs) = self.measure(original, &source)?;
+        let (measure, outputs) = self.measure(model, source)?;
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
             inputs: self.stage.inputs.iter().map(feed).collect(),
             outputs,
             original: text(&measure),
-            rewritten: (given != source).then(|| text(given)),
+            rewritten: (given != *source).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
     }

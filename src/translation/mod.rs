@@ -67,8 +67,8 @@ pub struct Translation {
     pub model: Model,
     /// The inputs that are fed integers which the model turns into the real numbers they stand for.
     pub quantized_inputs: Vec<QuantizedInput>,
-    /// What was done to the numbers, in words for people: the operators whose rounding went away.
-    pub dropped: Vec<String>,
+    /// The operators whose results were rounded to integers and no longer are, as people see them.
+    pub unrounded: Vec<String>,
     /// The outputs that had integers and now have the real numbers they stand for.
     pub real_outputs: Vec<String>,
 }
@@ -199,12 +199,13 @@ pub fn translate(model: &tflite::Model, wanted: &Wanted) -> Result<Translation, 
             quantized_inputs.push(QuantizedInput { name: input.name.clone(), element });
         }
     }
+    let is_quantized = |id: &TensorId| model.tensor(*id).is_some_and(|tensor| tensor.quantization.is_some());
     let needed = needed(model, &network, &outputs)?;
     let mut refusals = Vec::new();
-    let mut dropped = Vec::new();
+    let mut unrounded = Vec::new();
     for (place, operator) in model.operators().iter().enumerate().filter(|(place, _)| needed.contains(place)) {
-        if matches!(operator.name.as_str(), "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT") {
-            dropped.extend(label(model, operator).map(|tensor| format!("{} `{tensor}`", operator.name)));
+        if operator.name == "FAKE_QUANT" || operator.outputs.iter().any(is_quantized) {
+            unrounded.extend(label(model, operator).map(|tensor| format!("{} `{tensor}`", operator.name)));
         }
         match operators::translate(&mut network, operator) {
             Ok(()) => {}
@@ -218,10 +219,10 @@ pub fn translate(model: &tflite::Model, wanted: &Wanted) -> Result<Translation, 
     if !refusals.is_empty() {
         return Err(TranslationError::Operators(refusals));
     }
-    let is_real = |id: &&TensorId| model.tensor(**id).is_some_and(|tensor| tensor.quantization.is_some());
-    let real_outputs = outputs.iter().filter(is_real).filter_map(|id| Some(model.tensor(*id)?.name.clone())).collect();
+    let real_outputs = outputs.iter().filter(|id| is_quantized(id));
+    let real_outputs = real_outputs.filter_map(|id| Some(model.tensor(*id)?.name.clone())).collect();
     let model = network.finish(&outputs)?;
-    Ok(Translation { model, quantized_inputs, dropped, real_outputs })
+    Ok(Translation { model, quantized_inputs, unrounded, real_outputs })
 }
 
 /// Why an operator was not translated.
