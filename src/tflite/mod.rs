@@ -32,7 +32,7 @@ const VERSION: u32 = 3;
 /// No kernel of the format's own runtime takes more dimensions.
 const MAX_RANK: usize = 8;
 /// How many bytes names, shapes and lists of operands may take. A small file can say the same long name very often.
-const MAX_STRUCTURE: usize = 256 << 20;
+const MAX_STRUCTURE: usize = 32 << 20;
 
 /// Bytes that are no valid TFLite model, and why.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -95,6 +95,12 @@ pub enum TfliteError {
         /// How many there are.
         found: usize,
     },
+    /// A constant in another file.
+    #[error("constant `{tensor}` is in another file")]
+    External {
+        /// The tensor.
+        tensor: String,
+    },
     /// Scales, zero points and shape that do not fit together.
     #[error("the quantization of tensor `{tensor}` does not fit its shape")]
     Quantization {
@@ -137,6 +143,7 @@ impl Hint for TfliteError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Malformed { .. } | Self::Length { .. } => vec!["copy or download the file again".to_owned()],
+            Self::External { .. } => vec!["convert the model again to a single file".to_owned()],
             Self::Version { .. } => vec!["convert the model again with a current TensorFlow".to_owned()],
             _ => Vec::new(),
         }
@@ -377,6 +384,9 @@ fn tensor(table: &Table, name: String, buffers: &[Bytes], budget: &mut Budget) -
         Some(table) => Some(Sparsity::read(&table, &shape, budget)?.ok_or(TfliteError::Sparsity { tensor: name.clone() })?),
         None => None,
     };
+    if table.scalar::<u32>(10, 0)? != 0 {
+        return Err(TfliteError::External { tensor: name });
+    }
     let buffer = table.scalar::<u32>(2, 0)?;
     let no_such = || TfliteError::NoSuch {
         what: format!("tensor `{name}`"),

@@ -214,6 +214,7 @@ const NAMES: &[&str] = &[
     "STABLEHLO_COMPOSITE",
     "STABLEHLO_SHIFT_LEFT",
     "STABLEHLO_CBRT",
+    "STABLEHLO_CASE",
 ];
 
 /// Returns the name of a builtin operator; `None` for a number that is younger than this program.

@@ -6,13 +6,15 @@
 use super::flat::Table;
 use super::{Budget, TfliteError};
 
-/// The most elements that a sparse constant may stand for: more than any device here can hold.
-const MAX_ELEMENTS: u64 = 16 << 20;
+/// How many elements there may be for each one that is stored. Networks keep more of their weights.
+const MAX_SPREAD: usize = 64;
 
 /// How the stored elements lie in the constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sparsity {
     levels: Vec<Level>,
+    /// The number of all elements.
+    count: usize,
 }
 
 /// One dimension as it is stored.
@@ -61,11 +63,8 @@ impl Sparsity {
             return None;
         }
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?;
-        let count = shape.iter().try_fold(1_u64, |count, size| count.checked_mul(*size as u64))?;
-        if count > MAX_ELEMENTS {
-            return None;
-        }
-        // The product of all sizes fits, so each partial product does.
+        // Without zeros, no partial product is larger than the product of all sizes.
+        let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size)).filter(|count| *count > 0)?;
         let strides: Vec<usize> = (0..rank).map(|axis| shape.iter().skip(axis + 1).product()).collect();
         // The size of each block; blocks are the dimensions after the constant's own.
         let mut blocks = vec![1; rank];
@@ -97,18 +96,21 @@ impl Sparsity {
             };
             levels.push(Level { stride, indices });
         }
-        Some(Self { levels })
+        Some(Self { levels, count })
     }
 
     /// Returns where each stored element lies among all elements, in the order they are stored; `None` if there are not
-    /// exactly `stored`, or one lies outside.
+    /// exactly `stored`, if they are too few, or if one lies outside.
     pub(super) fn places(&self, stored: usize) -> Option<Vec<usize>> {
-        // Pairs: the number of the parent, and where it begins in the constant.
+        if self.count > stored.saturating_mul(MAX_SPREAD) {
+            return None;
+        }
+        // Where what one dimension holds begins in the constant, for each index of the dimensions around it.
         let mut parents: Vec<usize> = vec![0];
         for (depth, level) in self.levels.iter().enumerate() {
             let is_last = depth + 1 == self.levels.len();
             let mut children = Vec::new();
-            let limit = if is_last { stored } else { usize::try_from(MAX_ELEMENTS).ok()? };
+            let limit = if is_last { stored } else { self.count };
             for (number, &start) in parents.iter().enumerate() {
                 match &level.indices {
                     Indices::Dense(size) => {

@@ -190,21 +190,24 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
         operand = flat;
     }
     let weights = network.take(weights, Order::AsStored)?;
-    let bias = match bias(network, operator, 2)? {
-        Some(bias) => bias,
-        None => {
-            let zeros = vec![0.0; usize::try_from(outputs).unwrap_or_default()];
-            network.initializer(&format!("{name}/bias"), &Constant { shape: vec![outputs], values: Values::Real(zeros) })
-        }
-    };
+    let bias = bias(network, operator, 2)?;
     let fused = activation(network, to, operator.fused_activation()?)?;
-    let transposed = [Attribute::Integer("transB", 1)];
     let result = network.begin(to, Order::AsStored, fused)?;
-    if network.tensor(to)?.shape == [rows, outputs] {
-        network.node("Gemm", &[&operand, &weights, &bias], &result.raw, &transposed);
-    } else {
-        let rows = network.inner("Gemm", &[&operand, &weights, &bias], &format!("{name}/rows"), &transposed);
-        network.reshape(&rows, &network.tensor(to)?.shape, &result.raw);
+    let is_flat = network.tensor(to)?.shape == [rows, outputs];
+    let product = if is_flat { result.raw.clone() } else { network.fresh(&format!("{name}/rows")) };
+    match bias {
+        Some(bias) => {
+            let transposed = [Attribute::Integer("transB", 1)];
+            network.node("Gemm", &[&operand, &weights, &bias], &product, &transposed);
+        }
+        None => {
+            let order = [Attribute::Integers("perm", vec![1, 0])];
+            let weights = network.inner("Transpose", &[&weights], &format!("{name}/weights"), &order);
+            network.node("MatMul", &[&operand, &weights], &product, &[]);
+        }
+    }
+    if !is_flat {
+        network.reshape(&product, &network.tensor(to)?.shape, &result.raw);
     }
     network.end(&result);
     Ok(())

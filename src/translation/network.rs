@@ -280,7 +280,6 @@ impl<'model> Network<'model> {
         match activation {
             Activation::None => {}
             Activation::Relu => self.node("Relu", &[raw], name, &[]),
-            Activation::Tanh => self.node("Tanh", &[raw], name, &[]),
             Activation::Clip(low, high) => self.clip(raw, [*low, *high], name),
         }
     }

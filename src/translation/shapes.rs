@@ -3,7 +3,7 @@
 use super::network::{Attribute, CHANNELS_FIRST, Network, channels_first};
 use super::operators::{axis, axis_in, input, integers, output};
 use super::{Order, Trouble, refused};
-use crate::onnx::ElementType;
+use crate::onnx::{ElementType, element_count};
 use crate::tflite::{Activation, Constant, Operator, Values};
 
 pub(super) fn reshape(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -11,6 +11,9 @@ pub(super) fn reshape(network: &mut Network<'_>, operator: &Operator) -> Result<
     let shape = &network.tensor(to)?.shape;
     if network.tensor(from)?.shape == *shape {
         return network.share(from, to);
+    }
+    if element_count(shape) != element_count(&network.tensor(from)?.shape) {
+        return Err(refused("has a result whose shape the model does not say"));
     }
     if let Some(constant) = network.constant(from)? {
         let reshaped = constant.reshaped(shape).ok_or_else(|| refused("has another number of elements than its input"))?;
