@@ -38,13 +38,18 @@ impl Constant {
         if !sorted.iter().copied().eq(0..self.shape.len()) {
             return None;
         }
+        let shape: Vec<i64> = order.iter().filter_map(|axis| self.shape.get(*axis)).copied().collect();
+        if self.values.len() == 0 {
+            return Some(Self { shape, values: self.values.clone() });
+        }
+        // There are as many elements as the sizes say, so no partial product is too large.
         let sizes: Vec<usize> = self.shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?;
         let strides: Vec<usize> =
             order.iter().map(|axis| sizes.iter().skip(axis + 1).product()).collect();
-        let shape: Vec<usize> = order.iter().filter_map(|axis| sizes.get(*axis)).copied().collect();
         let mut places = vec![0_usize];
-        for (size, stride) in shape.iter().zip(&strides) {
-            places = places.iter().flat_map(|start| (0..*size).map(move |index| start + index * stride)).collect();
+        for (axis, stride) in order.iter().zip(&strides) {
+            let size = sizes.get(*axis).copied().unwrap_or(1);
+            places = places.iter().flat_map(|start| (0..size).map(move |index| start + index * stride)).collect();
         }
         let values = match &self.values {
             Values::Real(values) => Values::Real(places.iter().filter_map(|place| values.get(*place)).copied().collect()),
@@ -52,7 +57,7 @@ impl Constant {
                 Values::Integer(places.iter().filter_map(|place| values.get(*place)).copied().collect(), *element)
             }
         };
-        Some(Self { shape: order.iter().filter_map(|axis| self.shape.get(*axis)).copied().collect(), values })
+        Some(Self { shape, values })
     }
 
     /// Returns the constant with other dimensions for the same elements; `None` if their number differs.
@@ -148,6 +153,9 @@ fn stored(tensor: &Tensor) -> Option<Values> {
 
 /// Returns the real numbers that stored integers stand for.
 fn real(values: &[i64], quantization: &Quantization, shape: &[i64]) -> Vec<f32> {
+    if values.is_empty() {
+        return Vec::new();
+    }
     let Quantization { scales, zero_points, axis } = quantization;
     let dimension = |axis: usize| shape.get(axis).and_then(|size| usize::try_from(*size).ok()).unwrap_or(1).max(1);
     // With one scale, every element is in the first and only run.

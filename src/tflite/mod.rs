@@ -10,7 +10,7 @@ mod operators;
 mod options;
 mod sparse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{constant, input, output};
 use super::{Order, Trouble, refused};
-use crate::onnx::ElementType;
+use crate::onnx::{ElementType, element_count};
 use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize, TensorId, Values};
 
 /// The sizes of a picture: batch, height, width, channels.
@@ -178,10 +178,10 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
         }
     }
     let sizes = &network.tensor(from)?.shape;
-    let count: i64 = sizes.iter().product();
-    if inputs < 1 || count % inputs != 0 {
+    let count = element_count(sizes).and_then(|count| i64::try_from(count).ok());
+    let Some(count) = count.filter(|count| inputs > 0 && count % inputs == 0) else {
         return Err(refused("has weights for another number of inputs"));
-    }
+    };
     let (rows, name) = (count / inputs, &network.tensor(to)?.name);
     let mut operand = network.take_elements(from)?;
     if *sizes != [rows, inputs] {
