@@ -85,7 +85,12 @@ fn tflite_models() {
         quantized.with(4, tflite_builder::quantization(&[0.5], &[zero], 0));
         tensor
     });
-    quantized.operator(tflite_builder::ADD, &[kinds[0], kinds[0]], &[kinds[1]], vec![(0, tflite_builder::Field::Byte(1))]);
+    quantized.operator(
+        tflite_builder::ADD,
+        &[kinds[0], kinds[0]],
+        &[kinds[1]],
+        vec![(0, tflite_builder::Field::Byte(1))],
+    );
     (quantized.inputs, quantized.outputs) = (vec![kinds[0]], vec![kinds[1]]);
     let corpus = [tflite_builder::network().bytes(), quantized.bytes()];
     // A sparse weight may stand for many that are zero.

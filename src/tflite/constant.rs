@@ -44,15 +44,16 @@ impl Constant {
         }
         // There are as many elements as the sizes say, so no partial product is too large.
         let sizes: Vec<usize> = self.shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?;
-        let strides: Vec<usize> =
-            order.iter().map(|axis| sizes.iter().skip(axis + 1).product()).collect();
+        let strides: Vec<usize> = order.iter().map(|axis| sizes.iter().skip(axis + 1).product()).collect();
         let mut places = vec![0_usize];
         for (axis, stride) in order.iter().zip(&strides) {
             let size = sizes.get(*axis).copied().unwrap_or(1);
             places = places.iter().flat_map(|start| (0..size).map(move |index| start + index * stride)).collect();
         }
         let values = match &self.values {
-            Values::Real(values) => Values::Real(places.iter().filter_map(|place| values.get(*place)).copied().collect()),
+            Values::Real(values) => {
+                Values::Real(places.iter().filter_map(|place| values.get(*place)).copied().collect())
+            }
             Values::Integer(values, element) => {
                 Values::Integer(places.iter().filter_map(|place| values.get(*place)).copied().collect(), *element)
             }

@@ -325,12 +325,7 @@ fn existing(index: i32, count: usize, kind: &'static str, what: &str) -> Result<
     found.ok_or_else(|| TfliteError::NoSuch { what: what.to_owned(), kind, index: index.into(), count })
 }
 
-fn tensors(
-    bytes: &Bytes,
-    root: &Table,
-    graph: &Table,
-    budget: &mut Budget,
-) -> Result<Vec<Tensor>, TfliteError> {
+fn tensors(bytes: &Bytes, root: &Table, graph: &Table, budget: &mut Budget) -> Result<Vec<Tensor>, TfliteError> {
     let buffers = root.tables(4)?.map(|buffer| contents(bytes, &buffer?)).collect::<Result<Vec<_>, TfliteError>>()?;
     let mut names = HashSet::new();
     let mut tensors = Vec::new();
@@ -381,7 +376,9 @@ fn tensor(table: &Table, name: String, buffers: &[Bytes], budget: &mut Budget) -
         None => None,
     };
     let sparsity = match table.table(6)? {
-        Some(table) => Some(Sparsity::read(&table, &shape, budget)?.ok_or(TfliteError::Sparsity { tensor: name.clone() })?),
+        Some(table) => {
+            Some(Sparsity::read(&table, &shape, budget)?.ok_or(TfliteError::Sparsity { tensor: name.clone() })?)
+        }
         None => None,
     };
     if table.scalar::<u32>(10, 0)? != 0 {
@@ -396,7 +393,8 @@ fn tensor(table: &Table, name: String, buffers: &[Bytes], budget: &mut Budget) -
     };
     let data = buffers.get(buffer as usize).ok_or_else(no_such)?;
     let data = (!data.is_empty()).then(|| data.clone());
-    let expected = element.and_then(ElementType::bits).and_then(|bits| count.checked_mul(bits)).map(|bits| bits.div_ceil(8));
+    let expected =
+        element.and_then(ElementType::bits).and_then(|bits| count.checked_mul(bits)).map(|bits| bits.div_ceil(8));
     if let (Some(data), Some(expected), None) = (&data, expected, &sparsity)
         && data.len() as u64 != expected
     {
@@ -432,12 +430,7 @@ fn quantization(
     Ok(Some(Quantization { scales, zero_points, axis }))
 }
 
-fn operators(
-    root: &Table,
-    graph: &Table,
-    tensors: usize,
-    budget: &mut Budget,
-) -> Result<Vec<Operator>, TfliteError> {
+fn operators(root: &Table, graph: &Table, tensors: usize, budget: &mut Budget) -> Result<Vec<Operator>, TfliteError> {
     let mut codes = Vec::new();
     for code in root.tables(1)? {
         let code = code?;

@@ -22,15 +22,17 @@ pub(super) struct Sparsity {
 struct Level {
     /// How far apart in the constant two neighbours are.
     stride: usize,
+    /// How many indices there are.
+    size: usize,
     indices: Indices,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Indices {
     /// All of them.
-    Dense(usize),
+    Dense,
     /// Some: those of the parent number `n` are between segments `n` and `n + 1`.
-    Listed { segments: Vec<usize>, indices: Vec<usize>, size: usize },
+    Listed { segments: Vec<usize>, indices: Vec<usize> },
 }
 
 impl Sparsity {
@@ -40,61 +42,49 @@ impl Sparsity {
         let usable = |value: i32| usize::try_from(value).ok();
         let order: Option<Vec<usize>> = table.vector::<i32>(0)?.iter().take(2 * rank + 1).map(usable).collect();
         let blocked: Option<Vec<usize>> = table.vector::<i32>(1)?.iter().take(rank + 1).map(usable).collect();
-        let mut described = Vec::new();
-        for metadata in table.tables(2)?.take(2 * rank + 1) {
-            described.push(level_indices(&metadata?, budget)?);
+        let mut stored = Vec::new();
+        for dimension in table.tables(2)?.take(2 * rank + 1) {
+            let dimension = dimension?;
+            let Some(indices) = Indices::read(&dimension, budget)? else { return Ok(None) };
+            stored.push((usize::try_from(dimension.scalar::<i32>(1, 0)?).unwrap_or(0), indices));
         }
-        let (Some(order), Some(blocked)) = (order, blocked) else { return Ok(None) };
-        let described: Option<Vec<(usize, Option<(Vec<usize>, Vec<usize>)>)>> = described.into_iter().collect();
-        Ok(described.and_then(|described| Self::assemble(shape, &order, &blocked, described)))
+        Ok(order.zip(blocked).and_then(|(order, blocked)| Self::assemble(shape, &order, &blocked, stored)))
     }
 
-    fn assemble(
-        shape: &[i64],
-        order: &[usize],
-        blocked: &[usize],
-        described: Vec<(usize, Option<(Vec<usize>, Vec<usize>)>)>,
-    ) -> Option<Self> {
+    /// Brings sizes and strides together. `order` names the dimensions as they are stored, first the constant's own and
+    /// then its blocks; `blocked` names the dimension of each block.
+    fn assemble(shape: &[i64], order: &[usize], blocked: &[usize], stored: Vec<(usize, Indices)>) -> Option<Self> {
         let rank = shape.len();
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
-        let all_once = sorted.iter().copied().eq(0..rank + blocked.len());
-        if !all_once || described.len() != order.len() || rank == 0 {
+        if !sorted.iter().copied().eq(0..rank + blocked.len()) || stored.len() != order.len() {
             return None;
         }
         let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?;
         // Without zeros, no partial product is larger than the product of all sizes.
-        let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size)).filter(|count| *count > 0)?;
+        let count =
+            shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size)).filter(|count| *count > 0)?;
         let strides: Vec<usize> = (0..rank).map(|axis| shape.iter().skip(axis + 1).product()).collect();
-        // The size of each block; blocks are the dimensions after the constant's own.
+        let block_of = |dimension: &usize| dimension.checked_sub(rank).and_then(|block| blocked.get(block));
         let mut blocks = vec![1; rank];
-        for (dimension, (size, listed)) in order.iter().zip(&described) {
-            if let Some(axis) = dimension.checked_sub(rank).and_then(|block| blocked.get(block)) {
-                *blocks.get_mut(*axis)? = *size;
-                if listed.is_some() || *size == 0 {
-                    return None;
-                }
-            }
+        for (axis, (size, _)) in
+            order.iter().zip(&stored).filter_map(|(place, stored)| Some((block_of(place)?, stored)))
+        {
+            *blocks.get_mut(*axis).filter(|_| *size > 0)? = *size;
         }
         let mut levels = Vec::new();
-        for (&dimension, (dense, listed)) in order.iter().zip(described) {
-            let (stride, size) = match dimension.checked_sub(rank) {
-                Some(block) => (*strides.get(*blocked.get(block)?)?, dense),
+        for (dimension, (said, indices)) in order.iter().zip(stored) {
+            let (stride, size) = match block_of(dimension) {
+                Some(axis) => (*strides.get(*axis)?, said),
                 None => {
-                    let block = *blocks.get(dimension)?;
-                    let size = *shape.get(dimension)?;
-                    if size % block != 0 {
-                        return None;
-                    }
-                    (strides.get(dimension)? * block, size / block)
+                    let (block, size) = (*blocks.get(*dimension)?, *shape.get(*dimension)?);
+                    (strides.get(*dimension)?.checked_mul(block)?, (size % block == 0).then(|| size / block)?)
                 }
             };
-            let indices = match listed {
-                None if dense == size => Indices::Dense(size),
-                None => return None,
-                Some((segments, indices)) => Indices::Listed { segments, indices, size },
-            };
-            levels.push(Level { stride, indices });
+            if indices == Indices::Dense && said != size {
+                return None;
+            }
+            levels.push(Level { stride, size, indices });
         }
         Some(Self { levels, count })
     }
@@ -112,20 +102,16 @@ impl Sparsity {
             let mut children = Vec::new();
             let limit = if is_last { stored } else { self.count };
             for (number, &start) in parents.iter().enumerate() {
+                let place = |index: usize| start + index * level.stride;
                 match &level.indices {
-                    Indices::Dense(size) => {
-                        if children.len() + size > limit {
+                    Indices::Dense if children.len() + level.size > limit => return None,
+                    Indices::Dense => children.extend((0..level.size).map(place)),
+                    Indices::Listed { segments, indices } => {
+                        let own = indices.get(*segments.get(number)?..*segments.get(number + 1)?)?;
+                        if children.len() + own.len() > limit || own.iter().any(|index| *index >= level.size) {
                             return None;
                         }
-                        children.extend((0..*size).map(|index| start + index * level.stride));
-                    }
-                    Indices::Listed { segments, indices, size } => {
-                        let (from, to) = (*segments.get(number)?, *segments.get(number + 1)?);
-                        let own = indices.get(from..to)?;
-                        if children.len() + own.len() > limit || own.iter().any(|index| index >= size) {
-                            return None;
-                        }
-                        children.extend(own.iter().map(|index| start + index * level.stride));
+                        children.extend(own.iter().copied().map(place));
                     }
                 }
             }
@@ -135,28 +121,21 @@ impl Sparsity {
     }
 }
 
-/// Reads one dimension: its size if all indices are there, and segments and indices if not. `None` if it is neither.
-#[expect(clippy::type_complexity, reason = "the shape of the file, used once")]
-fn level_indices(
-    metadata: &Table,
-    budget: &mut Budget,
-) -> Result<Option<(usize, Option<(Vec<usize>, Vec<usize>)>)>, TfliteError> {
-    let size = usize::try_from(metadata.scalar::<i32>(1, 0)?).unwrap_or(0);
-    match metadata.scalar::<i8>(0, 0)? {
-        0 => Ok(Some((size, None))),
-        1 => {
-            let segments = numbers(metadata, 2, budget)?;
-            let indices = numbers(metadata, 4, budget)?;
-            Ok(segments.zip(indices).map(|lists| (size, Some(lists))))
+impl Indices {
+    /// Reads one dimension; `None` if it is of an unknown kind.
+    fn read(dimension: &Table, budget: &mut Budget) -> Result<Option<Self>, TfliteError> {
+        if dimension.scalar::<i8>(0, 0)? == 0 {
+            return Ok(Some(Self::Dense));
         }
-        _ => Ok(None),
+        let (segments, indices) = (numbers(dimension, 2, budget)?, numbers(dimension, 4, budget)?);
+        Ok(segments.zip(indices).map(|(segments, indices)| Self::Listed { segments, indices }))
     }
 }
 
 /// Reads a list whose width the field before it says.
-fn numbers(metadata: &Table, kind: usize, budget: &mut Budget) -> Result<Option<Vec<usize>>, TfliteError> {
-    let Some(list) = metadata.table(kind + 1)? else { return Ok(None) };
-    let kind = metadata.scalar::<u8>(kind, 0)?;
+fn numbers(dimension: &Table, kind: usize, budget: &mut Budget) -> Result<Option<Vec<usize>>, TfliteError> {
+    let Some(list) = dimension.table(kind + 1)? else { return Ok(None) };
+    let kind = dimension.scalar::<u8>(kind, 0)?;
     let count = match kind {
         1 => list.vector::<i32>(0)?.len(),
         2 => list.vector::<u16>(0)?.len(),

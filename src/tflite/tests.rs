@@ -87,34 +87,37 @@ fn sparse_constants_have_their_zeros() {
     }
 }
 
+/// Breaks a model.
+type Change = fn(&mut builder::Model);
+
 #[test]
 fn what_contradicts_itself_is_refused_by_name() {
-    let broken = |change: &dyn Fn(&mut builder::Model)| {
+    let broken = |change: Change| {
         let mut model = network();
         change(&mut model);
         parse(&model).unwrap_err().to_string()
     };
-    let cases: [(&dyn Fn(&mut builder::Model), &str); 13] = [
-        (&|model| model.version = 2, "has version 2"),
-        (&|model| model.outputs.clear(), "has no outputs"),
-        (&|model| model.outputs = vec![99], "the list of outputs of the TFLite model names the tensor 99"),
-        (&|model| model.inputs.clear(), "operator 0 (CONV_2D) of the TFLite model reads `img`"),
-        (&|model| model.operators.swap(0, 1), "reads `conv`, which nothing computes before it"),
-        (&|model| model.operator(ADD, &[0, 0], &[2], Vec::new()), "`conv` of the TFLite model is defined more than"),
-        (&|model| model.operator(ADD, &[0, -2], &[2], Vec::new()), "operator 6 of the TFLite model names the tensor -2"),
-        (&|model| model.operators[0][0] = (0, Field::Int(77)), "names the operator code 77, of which there are 6"),
-        (&|model| _ = model.floats("odd", &[2], &[1.0]), "constant `odd` has 4 bytes, but its shape needs 8"),
-        (&|model| _ = model.tensor("odd", FLOAT, &[1; 9]), "tensor `odd` has the impossible shape [1, 1, 1"),
-        (&|model| _ = model.tensor("odd", FLOAT, &[-1]), "tensor `odd` has the impossible shape [-1]"),
+    let cases: [(Change, &str); 13] = [
+        (|model| model.version = 2, "has version 2"),
+        (|model| model.outputs.clear(), "has no outputs"),
+        (|model| model.outputs = vec![99], "the list of outputs of the TFLite model names the tensor 99"),
+        (|model| model.inputs.clear(), "operator 0 (CONV_2D) of the TFLite model reads `img`"),
+        (|model| model.operators.swap(0, 1), "reads `conv`, which nothing computes before it"),
+        (|model| model.operator(ADD, &[0, 0], &[2], Vec::new()), "`conv` of the TFLite model is defined more than"),
+        (|model| model.operator(ADD, &[0, -2], &[2], Vec::new()), "operator 6 of the TFLite model names the tensor -2"),
+        (|model| model.operators[0][0] = (0, Field::Int(77)), "names the operator code 77, of which there are 6"),
+        (|model| _ = model.floats("odd", &[2], &[1.0]), "constant `odd` has 4 bytes, but its shape needs 8"),
+        (|model| _ = model.tensor("odd", FLOAT, &[1; 9]), "tensor `odd` has the impossible shape [1, 1, 1"),
+        (|model| _ = model.tensor("odd", FLOAT, &[-1]), "tensor `odd` has the impossible shape [-1]"),
         (
-            &|model| {
+            |model| {
                 model.tensor("odd", FLOAT, &[3]);
                 model.with(4, quantization(&[1.0, 2.0], &[0, 0], 0));
             },
             "the quantization of tensor `odd`",
         ),
         (
-            &|model| {
+            |model| {
                 model.tensor("odd", FLOAT, &[3]);
                 model.with(10, Field::Int(1));
             },

@@ -56,7 +56,12 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     }
     if let Some(onnx) = listed(BINARY, name) {
         let is_arithmetic = matches!(name, "ADD" | "SUB" | "MUL" | "DIV");
-        return binary(network, operator, onnx, if is_arithmetic { operator.fused_activation()? } else { Activation::None });
+        return binary(
+            network,
+            operator,
+            onnx,
+            if is_arithmetic { operator.fused_activation()? } else { Activation::None },
+        );
     }
     if let Some(opposite) = listed(NEGATED, name) {
         return composed(network, operator, |network, operands, raw| {
@@ -162,11 +167,7 @@ fn composed(
 }
 
 /// Returns all operands in one order, with as many dimensions as the result has, and that order.
-fn operands(
-    network: &mut Network<'_>,
-    operator: &Operator,
-    to: TensorId,
-) -> Result<(Order, Vec<String>), Trouble> {
+fn operands(network: &mut Network<'_>, operator: &Operator, to: TensorId) -> Result<(Order, Vec<String>), Trouble> {
     let rank = network.tensor(to)?.shape.len();
     let is_first = |id: &TensorId| network.order(*id) == Order::ChannelsFirst;
     let order = match operator.inputs.iter().flatten().any(is_first) {

@@ -10,7 +10,9 @@ use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize
 fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
     let tensor = network.tensor(id)?;
     let sizes = tensor.shape.first_chunk::<4>().filter(|_| tensor.shape.len() == 4);
-    sizes.copied().ok_or_else(|| refused(format!("takes pictures, but `{}` has the shape {:?}", tensor.name, tensor.shape)))
+    sizes
+        .copied()
+        .ok_or_else(|| refused(format!("takes pictures, but `{}` has the shape {:?}", tensor.name, tensor.shape)))
 }
 
 /// Returns constant weights of four dimensions, in another order.
@@ -42,30 +44,37 @@ pub(super) fn activation(network: &Network<'_>, id: TensorId, fused: Activation)
     };
     let Some(quantization) = &tensor.quantization else { return Ok(fused) };
     Ok(match (fused, quantization.scales.as_slice(), quantization.zero_points.as_slice()) {
-        (Activation::None, [scale], [zero]) if *zero == low => {
-            Activation::Clip(0.0, f64::from(*scale) * 255.0)
-        }
+        (Activation::None, [scale], [zero]) if *zero == low => Activation::Clip(0.0, f64::from(*scale) * 255.0),
         _ => fused,
     })
 }
 
-/// Returns the padding of height and width: before, after. `sizes` are those on the side of the smaller picture's
-/// origin: what the window slides over.
-fn padding(padding: Padding, sizes: [i64; 2], kernel: [i64; 2], strides: [i64; 2], dilations: [i64; 2]) -> Vec<i64> {
-    let mut pads = vec![0; 4];
-    if padding == Padding::Same {
-        let along = sizes.into_iter().zip(kernel).zip(strides).zip(dilations);
-        for (axis, (((size, kernel), stride), dilation)) in along.enumerate() {
-            let steps = (size + stride - 1) / stride - 1;
-            let total = (steps * stride + (kernel - 1) * dilation + 1 - size).max(0);
-            for (place, amount) in [(axis, total / 2), (axis + 2, total - total / 2)] {
-                if let Some(pad) = pads.get_mut(place) {
-                    *pad = amount;
-                }
-            }
+/// A window that slides over a picture; pairs are height, width.
+struct Window {
+    sizes: [i64; 2],
+    kernel: [i64; 2],
+    strides: [i64; 2],
+    dilations: [i64; 2],
+}
+
+impl Window {
+    /// Returns the padding as ONNX says it.
+    fn pads(&self, padding: Padding) -> Vec<i64> {
+        let Self { sizes, kernel, strides, dilations } = self;
+        let missing = |axis: usize| {
+            let steps = (sizes[axis] + strides[axis] - 1) / strides[axis] - 1;
+            (steps * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 - sizes[axis]).max(0)
+        };
+        match padding {
+            Padding::Same => halves([missing(0), missing(1)]),
+            Padding::Valid => vec![0; 4],
         }
     }
-    pads
+}
+
+/// Divides what is added to, or taken from, height and width between both ends: the odd one goes to the last.
+fn halves([height, width]: [i64; 2]) -> Vec<i64> {
+    vec![height / 2, width / 2, height - height / 2, width - width / 2]
 }
 
 pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -95,39 +104,47 @@ fn convolve(
     weights: &Constant,
     group: i64,
 ) -> Result<(), Trouble> {
-    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
-    let [_, height, width, _] = picture(network, from)?;
+    let [_, height, width, _] = picture(network, input(operator, 0)?)?;
     let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
     let kernel = [kernel_height, kernel_width];
-    let pads = padding(options.padding, [height, width], kernel, options.strides, options.dilations);
-    let attributes = [
+    let (sizes, strides, dilations) = ([height, width], options.strides, options.dilations);
+    let window = Window { sizes, kernel, strides, dilations };
+    let attributes = vec![
         Attribute::Integers("kernel_shape", kernel.to_vec()),
-        Attribute::Integers("strides", options.strides.to_vec()),
-        Attribute::Integers("dilations", options.dilations.to_vec()),
-        Attribute::Integers("pads", pads),
+        Attribute::Integers("strides", strides.to_vec()),
+        Attribute::Integers("dilations", dilations.to_vec()),
+        Attribute::Integers("pads", window.pads(options.padding)),
         Attribute::Integer("group", group),
     ];
-    layer(network, operator, "Conv", [from, to], weights, &attributes, (options.activation, 2))
+    let layer = Layer { name: "Conv", picture: 0, bias: 2, attributes, activation: options.activation };
+    layer.write(network, operator, weights)
 }
 
-/// Writes a layer with weights and, as the operand at a place, a bias.
-fn layer(
-    network: &mut Network<'_>,
-    operator: &Operator,
-    name: &str,
-    [from, to]: [TensorId; 2],
-    weights: &Constant,
-    attributes: &[Attribute],
-    (fused, bias_place): (Activation, usize),
-) -> Result<(), Trouble> {
-    let picture = network.take(from, Order::ChannelsFirst)?;
-    let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
-    let bias = bias(network, operator, bias_place)?;
-    let result = network.begin(to, Order::ChannelsFirst, activation(network, to, fused)?)?;
-    let operands: Vec<&str> = [Some(&picture), Some(&weights), bias.as_ref()].into_iter().flatten().map(String::as_str).collect();
-    network.node(name, &operands, &result.raw, attributes);
-    network.end(&result);
-    Ok(())
+/// A layer with weights.
+struct Layer {
+    /// Its operator in ONNX.
+    name: &'static str,
+    /// Which operand is the picture.
+    picture: usize,
+    /// Which operand is the bias.
+    bias: usize,
+    attributes: Vec<Attribute>,
+    activation: Activation,
+}
+
+impl Layer {
+    fn write(&self, network: &mut Network<'_>, operator: &Operator, weights: &Constant) -> Result<(), Trouble> {
+        let to = output(operator, 0)?;
+        let picture = network.take(input(operator, self.picture)?, Order::ChannelsFirst)?;
+        let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
+        let bias = bias(network, operator, self.bias)?;
+        let result = network.begin(to, Order::ChannelsFirst, activation(network, to, self.activation)?)?;
+        let mut operands = vec![picture.as_str(), weights.as_str()];
+        operands.extend(bias.as_deref());
+        network.node(self.name, &operands, &result.raw, &self.attributes);
+        network.end(&result);
+        Ok(())
+    }
 }
 
 pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -138,30 +155,23 @@ pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Opera
     let [_, height, width, _] = picture(network, from)?;
     let [_, out_height, out_width, _] = picture(network, to)?;
     let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
-    let mut pads = vec![0; 4];
-    let mut more = Vec::new();
-    let along = [(height, out_height, kernel_height), (width, out_width, kernel_width)].into_iter().zip(options.strides);
-    for (axis, ((size, out, kernel), stride)) in along.enumerate() {
-        // What the full result has more than the one that is wanted is cut off, first at the end.
-        let surplus = (size - 1) * stride + kernel - out;
-        let cut = if options.padding == Padding::Same { surplus.max(0) } else { 0 };
-        for (place, amount) in [(axis, cut / 2), (axis + 2, cut - cut / 2)] {
-            if let Some(pad) = pads.get_mut(place) {
-                *pad = amount;
-            }
-        }
-        match cut - surplus {
-            missing if (0..stride).contains(&missing) => more.push(missing),
-            _ => return Err(refused("has a result of a size that does not follow from its input")),
-        }
+    // What the full result has more than the one that is wanted is cut off; what it has less is added at the end.
+    let [vertical, horizontal] = options.strides;
+    let surplus =
+        [(height - 1) * vertical + kernel_height - out_height, (width - 1) * horizontal + kernel_width - out_width];
+    let cut = if options.padding == Padding::Same { surplus.map(|surplus| surplus.max(0)) } else { [0, 0] };
+    let missing = [cut[0] - surplus[0], cut[1] - surplus[1]];
+    if !(0..vertical).contains(&missing[0]) || !(0..horizontal).contains(&missing[1]) {
+        return Err(refused("has a result of a size that does not follow from its input"));
     }
-    let attributes = [
+    let attributes = vec![
         Attribute::Integers("kernel_shape", vec![kernel_height, kernel_width]),
         Attribute::Integers("strides", options.strides.to_vec()),
-        Attribute::Integers("pads", pads),
-        Attribute::Integers("output_padding", more),
+        Attribute::Integers("pads", halves(cut)),
+        Attribute::Integers("output_padding", missing.to_vec()),
     ];
-    layer(network, operator, "ConvTranspose", [from, to], &weights, &attributes, (options.activation, 3))
+    let layer = Layer { name: "ConvTranspose", picture: 2, bias: 3, attributes, activation: options.activation };
+    layer.write(network, operator, &weights)
 }
 
 pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -225,7 +235,12 @@ pub(super) fn matrix_product(network: &mut Network<'_>, operator: &Operator) -> 
             if let [.., rows, columns] = order.as_mut_slice() {
                 std::mem::swap(rows, columns);
             }
-            operand = network.inner("Transpose", &[&operand], &format!("{name}/transposed"), &[Attribute::Integers("perm", order)]);
+            operand = network.inner(
+                "Transpose",
+                &[&operand],
+                &format!("{name}/transposed"),
+                &[Attribute::Integers("perm", order)],
+            );
         }
         operands.push(operand);
     }
@@ -237,11 +252,12 @@ pub(super) fn pool(network: &mut Network<'_>, operator: &Operator) -> Result<(),
     let options = operator.pool()?;
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
     let [_, height, width, _] = picture(network, from)?;
-    let pads = padding(options.padding, [height, width], options.kernel, options.strides, [1, 1]);
+    let (sizes, kernel, strides) = ([height, width], options.kernel, options.strides);
+    let window = Window { sizes, kernel, strides, dilations: [1, 1] };
     let attributes = [
-        Attribute::Integers("kernel_shape", options.kernel.to_vec()),
-        Attribute::Integers("strides", options.strides.to_vec()),
-        Attribute::Integers("pads", pads),
+        Attribute::Integers("kernel_shape", kernel.to_vec()),
+        Attribute::Integers("strides", strides.to_vec()),
+        Attribute::Integers("pads", window.pads(options.padding)),
     ];
     let picture = network.take(from, Order::ChannelsFirst)?;
     let result = network.begin(to, Order::ChannelsFirst, options.activation)?;
@@ -304,8 +320,9 @@ mod tests {
             ([4, 4], [1, 1], [3, 3], [1, 1], [0, 0, 0, 0]),
         ];
         for (sizes, kernel, strides, dilations, expected) in cases {
-            assert_eq!(padding(Padding::Same, sizes, kernel, strides, dilations), expected, "{sizes:?} {kernel:?}");
-            assert_eq!(padding(Padding::Valid, sizes, kernel, strides, dilations), [0; 4]);
+            let window = Window { sizes, kernel, strides, dilations };
+            assert_eq!(window.pads(Padding::Same), expected, "{sizes:?} {kernel:?}");
+            assert_eq!(window.pads(Padding::Valid), [0; 4]);
         }
     }
 }

@@ -254,7 +254,8 @@ impl<'model> Network<'model> {
     fn value_name(&mut self, id: TensorId, order: Order) -> String {
         let Some(tensor) = self.model.tensor(id) else { return String::new() };
         let is_first = self.held.get(&id).is_none_or(|held| held.as_stored.is_none() && held.channels_first.is_none());
-        let is_own = !self.fed.contains(&id) && if self.outputs.contains(&id) { order == Order::AsStored } else { is_first };
+        let is_own =
+            !self.fed.contains(&id) && if self.outputs.contains(&id) { order == Order::AsStored } else { is_first };
         match order {
             _ if is_own => tensor.name.clone(),
             Order::AsStored => self.fresh(&format!("{}/channels_last", tensor.name)),
@@ -317,26 +318,14 @@ impl<'model> Network<'model> {
     }
 
     /// Adds a node in the middle of a translation; returns the name of its result.
-    pub(super) fn inner(
-        &mut self,
-        operator: &str,
-        inputs: &[&str],
-        wanted: &str,
-        attributes: &[Attribute],
-    ) -> String {
+    pub(super) fn inner(&mut self, operator: &str, inputs: &[&str], wanted: &str, attributes: &[Attribute]) -> String {
         let name = self.fresh(wanted);
         self.node(operator, inputs, &name, attributes);
         name
     }
 
     /// Adds a node.
-    pub(super) fn node_of_many(
-        &mut self,
-        operator: &str,
-        inputs: &[&str],
-        outputs: &[&str],
-        attributes: &[Attribute],
-    ) {
+    pub(super) fn node_of_many(&mut self, operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[Attribute]) {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         self.nodes.push(NodeProto {
             // Values have one name each, so nodes have too.
@@ -401,7 +390,11 @@ impl<'model> Network<'model> {
             let held = self.take(id, Order::AsStored).map_err(missing)?;
             let element = self.element(id).map_err(missing)?;
             // An input that is an output keeps its name as an input.
-            let name = if self.fed.contains(&id) { self.fresh(&format!("{}/output", tensor.name)) } else { tensor.name.clone() };
+            let name = if self.fed.contains(&id) {
+                self.fresh(&format!("{}/output", tensor.name))
+            } else {
+                tensor.name.clone()
+            };
             if held != name {
                 self.node("Identity", &[&held], &name, &[]);
             }
@@ -432,10 +425,8 @@ fn not_a_picture() -> Trouble {
 
 fn value_info(name: &str, element: ElementType, shape: &[i64]) -> ValueInfoProto {
     let dim = shape.iter().map(|size| DimensionProto { value: Some(DimensionValue::Size(*size)), denotation: None });
-    let tensor = TensorTypeProto {
-        elem_type: Some(element.code()),
-        shape: Some(TensorShapeProto { dim: dim.collect() }),
-    };
+    let tensor =
+        TensorTypeProto { elem_type: Some(element.code()), shape: Some(TensorShapeProto { dim: dim.collect() }) };
     let typed = TypeProto { value: Some(TypeValue::Tensor(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: Some(name.to_owned()), r#type: Some(typed), ..ValueInfoProto::default() }
 }

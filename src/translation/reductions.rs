@@ -78,7 +78,8 @@ pub(super) fn unit_length(network: &mut Network<'_>, operator: &Operator) -> Res
     let operand = network.take(from, order)?;
     let name = &network.tensor(to)?.name;
     let axes = Attribute::Integers("axes", vec![axis_in(order, last)]);
-    let length = network.inner("ReduceL2", &[&operand], &format!("{name}/length"), &[axes, Attribute::Integer("keepdims", 1)]);
+    let length =
+        network.inner("ReduceL2", &[&operand], &format!("{name}/length"), &[axes, Attribute::Integer("keepdims", 1)]);
     let shortest = network.number(&format!("{name}/shortest"), SHORTEST);
     let divisor = network.inner("Max", &[&length, &shortest], &format!("{name}/divisor"), &[]);
     let result = network.begin(to, order, operator.fused_activation()?)?;

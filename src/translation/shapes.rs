@@ -16,7 +16,8 @@ pub(super) fn reshape(network: &mut Network<'_>, operator: &Operator) -> Result<
         return Err(refused("has a result whose shape the model does not say"));
     }
     if let Some(constant) = network.constant(from)? {
-        let reshaped = constant.reshaped(shape).ok_or_else(|| refused("has another number of elements than its input"))?;
+        let reshaped =
+            constant.reshaped(shape).ok_or_else(|| refused("has another number of elements than its input"))?;
         network.fold(to, reshaped);
         return Ok(());
     }
@@ -65,7 +66,8 @@ pub(super) fn concatenate(network: &mut Network<'_>, operator: &Operator) -> Res
     let to = output(operator, 0)?;
     let along = axis(operator.axis()?, network.tensor(to)?.shape.len())?;
     let order = common_order(network, operator);
-    let operands = operator.inputs.iter().flatten().map(|id| network.take(*id, order)).collect::<Result<Vec<_>, _>>()?;
+    let operands =
+        operator.inputs.iter().flatten().map(|id| network.take(*id, order)).collect::<Result<Vec<_>, _>>()?;
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
     let result = network.begin(to, order, operator.fused_activation()?)?;
     network.node("Concat", &operands, &result.raw, &[Attribute::Integer("axis", axis_in(order, along))]);

@@ -24,8 +24,13 @@ fn take_spans(
     let operand = network.take(from, order)?;
     let sizes = &network.tensor(from)?.shape;
     let is_whole = |(span, size): &(&Span, &i64)| **span == Span { from: 0, to: **size, step: 1 };
-    let cut: Vec<(usize, &Span)> =
-        spans.iter().zip(sizes).enumerate().filter(|(_, pair)| !is_whole(pair)).map(|(axis, (span, _))| (axis, span)).collect();
+    let cut: Vec<(usize, &Span)> = spans
+        .iter()
+        .zip(sizes)
+        .enumerate()
+        .filter(|(_, pair)| !is_whole(pair))
+        .map(|(axis, (span, _))| (axis, span))
+        .collect();
     if cut.is_empty() {
         return Ok(operand);
     }

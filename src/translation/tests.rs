@@ -20,7 +20,11 @@ fn operators(model: &Model) -> Vec<&str> {
 fn pictures_are_transposed_where_they_must_be() {
     let model = read(&network());
     let first = translate(&model, &wanted(Order::ChannelsFirst, &["out"])).unwrap();
-    assert_eq!(operators(&first.model), ["Conv", "Clip", "Pad", "Reshape", "Add"], "one channel needs no transposition");
+    assert_eq!(
+        operators(&first.model),
+        ["Conv", "Clip", "Pad", "Reshape", "Add"],
+        "one channel needs no transposition"
+    );
     assert_eq!(first.model.inputs()[0].shape().unwrap().to_string(), "[1, 2, 4, 4]");
     let stored = translate(&model, &wanted(Order::AsStored, &["out"])).unwrap();
     assert_eq!(operators(&stored.model), ["Transpose", "Conv", "Clip", "Pad", "Reshape", "Add"]);
@@ -48,7 +52,9 @@ fn operators_without_a_translation_are_named_with_advice() {
     let model = read(&with_strangers());
     let error = translate(&model, &wanted(Order::AsStored, &["best"])).unwrap_err();
     let text = error.to_string();
-    for expected in ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, TOPK_V2 (`best`): has no"] {
+    for expected in
+        ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, TOPK_V2 (`best`): has no"]
+    {
         assert!(text.contains(expected), "{text}");
     }
     assert_eq!(

@@ -83,9 +83,15 @@ fn put(to: &mut Vec<u8>, table: &Table) -> usize {
                 end
             }
             Bytes(bytes) => vector(to, bytes.len(), bytes),
-            Ints(values) => vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>()),
-            Longs(values) => vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>()),
-            Floats(values) => vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>()),
+            Ints(values) => {
+                vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>())
+            }
+            Longs(values) => {
+                vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>())
+            }
+            Floats(values) => {
+                vector(to, values.len(), &values.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>())
+            }
         };
         link(to, table_start + place, child);
     }
