@@ -27,12 +27,14 @@ pub mod lock;
 pub mod recipe;
 pub mod sources;
 pub mod onnx;
+pub mod tflite;
 pub mod myriad;
 pub mod nn_archive;
 pub mod config;
 pub mod exchange;
 
 // Decisions: what is to be done, as values.
+pub mod translation;
 pub mod surgery;
 pub mod calibration;
 pub mod invocation;

@@ -14,6 +14,8 @@ mod archives;
 mod harness;
 #[path = "support/onnx_builder.rs"]
 mod onnx_builder;
+#[path = "support/tflite_builder.rs"]
+mod tflite_builder;
 #[path = "support/tiny_blob.rs"]
 mod tiny_blob;
 
@@ -24,6 +26,8 @@ use modelconverter::config::merge::{self, Override};
 use modelconverter::config::{read, yaml};
 use modelconverter::onnx::{self, Facts, Model};
 use modelconverter::surgery::{self, DeadCode, FreeInitializers, LowerHardSigmoid, Pass, PlainDomain, support};
+use modelconverter::tflite;
+use modelconverter::translation::{Order, Wanted, WantedInput, translate};
 use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, sizes};
 
 /// Models with everything that a reader may trip over: nested graphs, all kinds of attributes and of data.
@@ -69,6 +73,41 @@ fn onnx_models() {
         support::unsupported(&rewritten, support::FrontEnd::Importer);
         let saved = rewritten.save();
         assert_eq!(Model::parse(saved.into()).expect("what was written is read"), rewritten);
+        true
+    });
+}
+
+#[test]
+fn tflite_models() {
+    let mut quantized = tflite_builder::Model::new();
+    let kinds = [("x", -128), ("y", 0)].map(|(name, zero)| {
+        let tensor = quantized.tensor(name, tflite_builder::INT8, &[1, 4, 4, 2]);
+        quantized.with(4, tflite_builder::quantization(&[0.5], &[zero], 0));
+        tensor
+    });
+    quantized.operator(
+        tflite_builder::ADD,
+        &[kinds[0], kinds[0]],
+        &[kinds[1]],
+        vec![(0, tflite_builder::Field::Byte(1))],
+    );
+    (quantized.inputs, quantized.outputs) = (vec![kinds[0]], vec![kinds[1]]);
+    let corpus = [tflite_builder::network().bytes(), quantized.bytes()];
+    // A sparse weight may stand for many that are zero.
+    fuzz("tflite", &corpus, &["TFL3"], Allowance { base: 4 << 20, factor: 8_000 }, |bytes| {
+        let Ok(model) = tflite::Model::parse(&bytes.to_vec().into()) else { return false };
+        for order in [Order::AsStored, Order::ChannelsFirst] {
+            let input = |id: &usize| {
+                let tensor = model.tensor(*id).unwrap();
+                let shape = tensor.shape.iter().map(|size| u64::try_from(*size).unwrap()).collect();
+                WantedInput { name: tensor.name.clone(), shape, order }
+            };
+            let outputs = model.outputs().iter().map(|id| model.tensor(*id).unwrap().name.clone()).collect();
+            let wanted = Wanted { inputs: model.inputs().iter().map(input).collect(), outputs };
+            if let Ok(translation) = translate(&model, &wanted) {
+                assert!(Model::parse(translation.model.save().into()).is_ok());
+            }
+        }
         true
     });
 }

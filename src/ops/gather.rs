@@ -27,6 +27,7 @@ use crate::name::{Target, ToolchainName};
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content};
 use crate::pipeline::operate::{self, OperateError, Rewritten};
+use crate::pipeline::tflite;
 use crate::plan::convert::FoundFile;
 use crate::surgery::support::{self, Refusal};
 use crate::units::ByteSize;
@@ -348,8 +349,14 @@ fn check(
     notes.extend(resolution.notes.iter().cloned());
     let mut unsupported = Vec::new();
     for (stage, written) in resolution.config.stages.iter().zip(&configuration.stages) {
-        let Some(Content::Onnx(model)) = models.get(&stage.name).map(|model| &model.content) else { continue };
-        let rewritten = operate::rewrite(model, stage, place)?;
+        let rewritten = match models.get(&stage.name).map(|model| &model.content) {
+            Some(Content::Onnx(model)) => operate::rewrite(model, stage, place)?,
+            Some(Content::Tflite(model)) => {
+                let translated = tflite::translated(model, stage)?;
+                operate::rewrite(&translated.model, &translated.stage, place)?
+            }
+            Some(Content::Ir) | None => continue,
+        };
         let refusals = refusals(&rewritten, &stage.settings.rvc2);
         if !refusals.is_empty() {
             unsupported.push((written.model.path.clone(), refusals));

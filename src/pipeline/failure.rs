@@ -16,6 +16,7 @@ use crate::hint::Hint;
 use crate::name::{Target, ToolchainName};
 use crate::process::ProcessError;
 use crate::surgery::SurgeryError;
+use crate::translation::TranslationError;
 
 /// A conversion that did not succeed.
 #[derive(Debug, ThisError)]
@@ -107,6 +108,10 @@ impl PipelineError {
             Self::Operate(OperateError::Surgery(error)) => match **error {
                 SurgeryError::Pass { .. } => FailureKind::Project,
                 SurgeryError::Patch { .. } | SurgeryError::NoFixedPoint { .. } => FailureKind::Internal,
+            },
+            Self::Operate(OperateError::Translation(error)) => match **error {
+                TranslationError::Result(_) => FailureKind::Internal,
+                _ => FailureKind::Project,
             },
             Self::Pack(_) => FailureKind::Internal,
             Self::Operate(_) => FailureKind::Project,

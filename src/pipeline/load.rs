@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::hint::Hint;
 use crate::onnx::{self, Model, OnnxError, Whereabouts};
+use crate::tflite::{self, TfliteError};
 use crate::units::ByteSize;
 
 /// No reader of ONNX accepts more in one file.
@@ -47,6 +48,8 @@ pub enum Content {
     Onnx(Box<Model>),
     /// An IR.
     Ir,
+    /// A TFLite model, to be translated to ONNX.
+    Tflite(tflite::Model),
 }
 
 impl LoadedModel {
@@ -89,11 +92,14 @@ pub enum LoadError {
         /// The file, as the model names it.
         location: String,
     },
-    /// The format is not converted for this target.
-    #[error("models of format {kind} cannot be converted to rvc2")]
-    Kind {
-        /// The format.
-        kind: ModelKind,
+    /// The file is no TFLite model, or a broken one.
+    #[error("cannot read the model {}", path.display())]
+    Tflite {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: TfliteError,
     },
     /// Configuration and model do not fit together.
     #[error(transparent)]
@@ -106,9 +112,9 @@ impl Hint for LoadError {
             Self::Disk(error) => error.hints(),
             Self::Onnx { source, .. } => source.hints(),
             Self::Ir { source, .. } => source.hints(),
+            Self::Tflite { source, .. } => source.hints(),
             Self::Config(problems) => problems.hints(),
             Self::Outside { .. } => vec!["place the file beside the model and export the model again".to_owned()],
-            Self::Kind { .. } => vec!["export the model to ONNX".to_owned()],
         }
     }
 }
@@ -134,7 +140,10 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
             let place = weights.map_or_else(|| path.with_extension("bin"), |weights| PathBuf::from(weights.as_str()));
             (Content::Ir, vec![(path.with_extension("bin"), disk::map(&place, WEIGHTS_LIMIT)?)])
         }
-        kind @ ModelKind::Tflite => return Err(LoadError::Kind { kind }),
+        ModelKind::Tflite => {
+            let tflite = |source| LoadError::Tflite { path: path.to_owned(), source };
+            (Content::Tflite(tflite::Model::parse(&bytes).map_err(tflite)?), Vec::new())
+        }
     };
     let name = sanitised(stage.model.path.stem());
     let file_name = format!("{name}{}", stage.model.path.suffix());
@@ -142,7 +151,7 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
     digests.extend(beside.iter().map(|(path, bytes)| (path.to_string_lossy().into_owned(), Digest::of(bytes))));
     let beside = match content {
         Content::Ir => beside.into_iter().map(|(_, bytes)| (PathBuf::from(format!("{name}.bin")), bytes)).collect(),
-        Content::Onnx(_) => beside,
+        Content::Onnx(_) | Content::Tflite(_) => beside,
     };
     Ok(LoadedModel { name, file_name, bytes, beside, digests, content })
 }
@@ -175,6 +184,7 @@ pub fn resolved(config: &ConversionConfig, models: &BTreeMap<StageName, LoadedMo
         if let Some(model) = models.get(&stage.name) {
             let of_stage = match &model.content {
                 Content::Onnx(model) => onnx_facts(model),
+                Content::Tflite(model) => super::tflite::facts(model),
                 Content::Ir => ir::facts(&model.bytes)
                     .map_err(|source| LoadError::Ir { path: PathBuf::from(stage.model.path.as_str()), source })?,
             };

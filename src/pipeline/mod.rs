@@ -16,6 +16,7 @@ pub mod proof;
 pub mod samples;
 mod stages;
 pub mod superblob;
+pub mod tflite;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -177,6 +178,7 @@ fn one_stage(
     told.rewritings.extend(operated.rewritings.iter().cloned());
 
     let rewritings = operated.rewritings.clone();
+    let stage = &operated.stage.clone();
     let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
     let subject = Subject { stage, loaded, preprocessing, folder: &intermediates };
     let claim = Claim::new(subject, &operated, &workshop.tools).map_err(unproven)?;

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::compile::{Network, Node};
 use super::load::{Content, LoadedModel};
+use super::tflite::{self, Translated};
 use crate::config::{ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
@@ -18,10 +19,15 @@ use crate::surgery::{
     self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing,
     LowerHardSigmoid, Operation, Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
 };
+use crate::translation::TranslationError;
 
 /// A model that is ready for the vendor's tools.
 #[derive(Debug)]
 pub struct OperatedModel {
+    /// The stage in the terms of this model.
+    pub stage: ResolvedStage,
+    /// What it is made of, unless that is an IR.
+    pub original: Option<Original>,
     /// The file that tools read.
     pub network: Network,
     /// What was rewritten.
@@ -32,6 +38,15 @@ pub struct OperatedModel {
     pub nodes: Vec<Node>,
     /// What people should know.
     pub warnings: Vec<String>,
+}
+
+/// An ONNX model before it is rewritten, given or translated.
+#[derive(Debug)]
+pub struct Original {
+    /// The model.
+    pub model: Model,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 /// A model that cannot be made ready.
@@ -46,6 +61,9 @@ pub enum OperateError {
     /// An input cannot have its shape.
     #[error(transparent)]
     Bind(#[from] Box<BindError>),
+    /// A TFLite model cannot be translated.
+    #[error(transparent)]
+    Translation(#[from] Box<TranslationError>),
     /// A rewriting failed.
     #[error(transparent)]
     Surgery(#[from] Box<SurgeryError>),
@@ -69,6 +87,7 @@ impl Hint for OperateError {
             Self::Bind(error) => error.hints(),
             Self::Select(error) => error.hints(),
             Self::Surgery(error) => error.hints(),
+            Self::Translation(error) => error.hints(),
             Self::Save(_) => Vec::new(),
             Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
         }
@@ -87,7 +106,18 @@ pub fn operate(
 ) -> Result<OperatedModel, OperateError> {
     let source = folder.join(&model.file_name);
     match &model.content {
-        Content::Onnx(onnx) => operate_onnx(model, onnx, stage, place, source),
+        Content::Onnx(onnx) => {
+            operate_onnx(&model.name, Original { model: (**onnx).clone(), path: source }, stage, place)
+        }
+        Content::Tflite(tflite) => {
+            let Translated { model: onnx, stage, rewritings, warnings } = tflite::translated(tflite, stage)?;
+            let original = Original { model: onnx, path: folder.join(format!("{}.onnx", model.name)) };
+            save(&original.model, &original.path, onnx::MAX_MODEL_BYTES)?;
+            let mut operated = operate_onnx(&model.name, original, &stage, place)?;
+            operated.rewritings.splice(0..0, rewritings);
+            operated.warnings.extend(warnings);
+            Ok(operated)
+        }
         Content::Ir => {
             let mut warnings = Vec::new();
             for input in &stage.inputs {
@@ -102,29 +132,31 @@ pub fn operate(
                 }
             }
             let network = Network::Ir(source);
-            Ok(OperatedModel { network, rewritings: Vec::new(), need: Need::Nothing, nodes: Vec::new(), warnings })
+            let stage = stage.clone();
+            let (rewritings, nodes) = (Vec::new(), Vec::new());
+            Ok(OperatedModel { stage, original: None, network, rewritings, need: Need::Nothing, nodes, warnings })
         }
     }
 }
 
 fn operate_onnx(
-    loaded: &LoadedModel,
-    original: &Model,
+    name: &str,
+    original: Original,
     stage: &ResolvedStage,
     place: PreprocessingPlace,
-    source: PathBuf,
 ) -> Result<OperatedModel, OperateError> {
-    let Rewritten { model, operations, need, changed } = rewrite(original, stage, place)?;
+    let Rewritten { model, operations, need, changed } = rewrite(&original.model, stage, place)?;
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
-        let path = source.with_file_name(format!("{}-modified.onnx", loaded.name));
+        let path = original.path.with_file_name(format!("{name}-modified.onnx"));
         save(&model, &path, onnx::MAX_MODEL_BYTES)?;
         path
     } else {
-        source
+        original.path.clone()
     };
     let rewritings = operations.into_iter().map(rewriting).collect();
-    Ok(OperatedModel { network: Network::Onnx(path), rewritings, need, nodes, warnings: Vec::new() })
+    let (stage, network) = (stage.clone(), Network::Onnx(path));
+    Ok(OperatedModel { stage, original: Some(original), network, rewritings, need, nodes, warnings: Vec::new() })
 }
 
 /// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.

@@ -14,8 +14,8 @@ use thiserror::Error;
 use super::Workshop;
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
-use super::load::{Content, LoadedModel};
-use super::operate::{self, OperateError, OperatedModel};
+use super::load::LoadedModel;
+use super::operate::{self, OperateError, OperatedModel, Original};
 use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
 use crate::disk::DiskError;
 use crate::exchange::{Comparison, Finding, Proof};
@@ -184,11 +184,11 @@ impl<'run> Claim<'run> {
     /// The original cannot be cut to its outputs, or that cannot be written.
     pub fn new(subject: Subject<'run>, operated: &OperatedModel, tools: &Tools) -> Result<Self, ProofError> {
         let unproven = |reason| Way::Unproven(reason);
-        let way = match (&subject.loaded.content, &operated.network, &tools.prover) {
+        let way = match (&operated.original, &operated.network, &tools.prover) {
             _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
-            (Content::Ir, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
+            (None, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
             (.., None) => unproven("this toolchain has nothing that runs networks"),
-            (Content::Onnx(original), Given::Onnx(given), Some(prover)) => {
+            (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(operated.need, tools);
                 let request = subject.request(original, given, imported)?;
                 Way::Run { prover: prover.clone(), request, imported }
@@ -312,21 +312,21 @@ impl Subject<'_> {
         }
     }
 
-    fn request(&self, original: &Model, given: &Path, imported: Imported) -> Result<Request, ProofError> {
+    fn request(&self, original: &Original, given: &Path, imported: Imported) -> Result<Request, ProofError> {
         let verification = &self.stage.settings.verification;
+        let Original { model, path: source } = original;
         let feed = |input: &ResolvedInput| {
-            let element = original.value(&input.name).and_then(|value| value.element());
+            let element = model.value(&input.name).and_then(|value| value.element());
             Feed::new(input, element, self.preprocessing)
         };
-        let source = self.folder.join(&self.loaded.file_name);
-        let (measure, outputs) = self.measure(original, &source)?;
+        let (measure, outputs) = self.measure(model, source)?;
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
             inputs: self.stage.inputs.iter().map(feed).collect(),
             outputs,
             original: text(&measure),
-            rewritten: (given != source).then(|| text(given)),
+            rewritten: (given != *source).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
     }

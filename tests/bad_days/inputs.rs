@@ -47,7 +47,7 @@ fn what_is_no_onnx_is_refused() {
             (&["--path", "pointer.onnx"], 1, &["pointer.onnx"]),
             (&["--path", "cut.onnx"], 1, &["cut.onnx"]),
             (&["--path", "text.yaml"], 1, &["text.yaml", "no UTF-8"]),
-            (&["--path", "model.tflite"], 1, &["TFLITE"]),
+            (&["--path", "model.tflite"], 1, &["not a TFLite model"]),
             (&["--path", "pictrue.onnx"], 1, &["`pictrue.onnx` does not exist", "did you mean `picture.onnx`?"]),
         ],
     );

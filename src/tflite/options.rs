@@ -1,0 +1,270 @@
+//! What operators say beside their operands: one function for each family, one type for each thing said.
+//!
+//! Owns the numbers of the fields in the schema's option tables. An absent table means defaults.
+
+use super::flat::{Scalar, Table};
+use super::{Operator, TfliteError};
+
+/// How a window meets the border of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// The result has the size of the input, divided by the stride and rounded up.
+    Same,
+    /// The window stays inside.
+    Valid,
+}
+
+/// What is applied to each element of a result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub enum Activation {
+    None,
+    Relu,
+    /// Between two bounds.
+    Clip(f64, f64),
+}
+
+/// A convolution; pairs are height, width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct Convolution {
+    pub padding: Padding,
+    pub strides: [i64; 2],
+    pub dilations: [i64; 2],
+    pub activation: Activation,
+}
+
+/// A pooling; pairs are height, width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct Pool {
+    pub padding: Padding,
+    pub strides: [i64; 2],
+    pub kernel: [i64; 2],
+    pub activation: Activation,
+}
+
+/// Which points of two pictures of different sizes are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// The upper left corners.
+    Asymmetric,
+    /// The middles of the corner elements.
+    AlignCorners,
+    /// The outer edges.
+    HalfPixel,
+}
+
+/// What the bits of a strided slice say, one bit for each dimension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StridedSlice {
+    /// Where the slice begins at the border.
+    pub begin: i32,
+    /// Where the slice ends at the border.
+    pub end: i32,
+    /// Where one index is taken and the dimension goes away.
+    pub shrink: i32,
+    /// Where the slice stands for several dimensions, or makes one.
+    pub other: i32,
+}
+
+impl Operator {
+    fn scalar<T: Scalar>(&self, number: usize, default: T) -> Result<T, TfliteError> {
+        self.options.as_ref().map_or(Ok(default), |options| options.scalar(number, default))
+    }
+
+    fn flag(&self, number: usize) -> Result<bool, TfliteError> {
+        self.options.as_ref().map_or(Ok(false), |options: &Table| options.flag(number))
+    }
+
+    fn odd(&self, option: &'static str, value: i64) -> TfliteError {
+        TfliteError::Option { operator: self.name.clone(), option, value }
+    }
+
+    fn padding(&self) -> Result<Padding, TfliteError> {
+        match self.scalar::<i8>(0, 0)? {
+            0 => Ok(Padding::Same),
+            1 => Ok(Padding::Valid),
+            value => Err(self.odd("padding", value.into())),
+        }
+    }
+
+    fn activation(&self, number: usize) -> Result<Activation, TfliteError> {
+        match self.scalar::<i8>(number, 0)? {
+            0 => Ok(Activation::None),
+            1 => Ok(Activation::Relu),
+            2 => Ok(Activation::Clip(-1.0, 1.0)),
+            3 => Ok(Activation::Clip(0.0, 6.0)),
+            // The schema has two more, which the format's own runtime passes over.
+            value => Err(self.odd("activation", value.into())),
+        }
+    }
+
+    /// Reads two positive numbers, which the schema keeps as width, height.
+    fn pair(&self, option: &'static str, [width, height]: [usize; 2], default: i32) -> Result<[i64; 2], TfliteError> {
+        let read = |number| match self.scalar::<i32>(number, default)? {
+            value @ 1.. => Ok(i64::from(value)),
+            value => Err(self.odd(option, value.into())),
+        };
+        Ok([read(height)?, read(width)?])
+    }
+
+    /// Reads `CONV_2D`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn convolution(&self) -> Result<Convolution, TfliteError> {
+        Ok(Convolution {
+            padding: self.padding()?,
+            strides: self.pair("stride", [1, 2], 0)?,
+            dilations: self.pair("dilation", [4, 5], 1)?,
+            activation: self.activation(3)?,
+        })
+    }
+
+    /// Reads `DEPTHWISE_CONV_2D`. Its multiplier follows from the shapes.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn depthwise_convolution(&self) -> Result<Convolution, TfliteError> {
+        Ok(Convolution {
+            padding: self.padding()?,
+            strides: self.pair("stride", [1, 2], 0)?,
+            dilations: self.pair("dilation", [5, 6], 1)?,
+            activation: self.activation(4)?,
+        })
+    }
+
+    /// Reads `TRANSPOSE_CONV`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn transposed_convolution(&self) -> Result<Convolution, TfliteError> {
+        Ok(Convolution {
+            padding: self.padding()?,
+            strides: self.pair("stride", [1, 2], 0)?,
+            dilations: [1, 1],
+            activation: self.activation(3)?,
+        })
+    }
+
+    /// Reads `AVERAGE_POOL_2D` or `MAX_POOL_2D`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn pool(&self) -> Result<Pool, TfliteError> {
+        Ok(Pool {
+            padding: self.padding()?,
+            strides: self.pair("stride", [1, 2], 0)?,
+            kernel: self.pair("size of the window", [3, 4], 0)?,
+            activation: self.activation(5)?,
+        })
+    }
+
+    /// Reads the activation of arithmetic, `FULLY_CONNECTED`, `L2_NORMALIZATION` or `CONCATENATION`.
+    ///
+    /// # Errors
+    /// The value has no meaning.
+    pub fn fused_activation(&self) -> Result<Activation, TfliteError> {
+        self.activation(if self.name == "CONCATENATION" { 1 } else { 0 })
+    }
+
+    /// Reads the axis of `CONCATENATION`, `GATHER`, `PACK` or `UNPACK`; negative ones count from the end.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn axis(&self) -> Result<i64, TfliteError> {
+        let number = if matches!(self.name.as_str(), "PACK" | "UNPACK") { 1 } else { 0 };
+        Ok(self.scalar::<i32>(number, 0)?.into())
+    }
+
+    /// Reads how many leading dimensions of `GATHER` go together.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn batch_dimensions(&self) -> Result<i32, TfliteError> {
+        self.scalar(1, 0)
+    }
+
+    /// Reads whether a reduction keeps its dimensions.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn keeps_dimensions(&self) -> Result<bool, TfliteError> {
+        self.flag(0)
+    }
+
+    /// Reads whether the weights of `FULLY_CONNECTED` lie in their natural order.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn has_plain_weights(&self) -> Result<bool, TfliteError> {
+        Ok(self.scalar::<i8>(1, 0)? == 0)
+    }
+
+    /// Reads the coordinates of `RESIZE_BILINEAR` or `RESIZE_NEAREST_NEIGHBOR`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn resize(&self) -> Result<Resize, TfliteError> {
+        // Two fields of the bilinear table are of the past.
+        let first = if self.name == "RESIZE_BILINEAR" { 2 } else { 0 };
+        Ok(match (self.flag(first)?, self.flag(first + 1)?) {
+            (true, _) => Resize::AlignCorners,
+            (false, true) => Resize::HalfPixel,
+            (false, false) => Resize::Asymmetric,
+        })
+    }
+
+    /// Reads the block of `SPACE_TO_DEPTH` or `DEPTH_TO_SPACE`.
+    ///
+    /// # Errors
+    /// The value has no meaning.
+    pub fn block_size(&self) -> Result<i64, TfliteError> {
+        match self.scalar::<i32>(0, 0)? {
+            size @ 1.. => Ok(size.into()),
+            size => Err(self.odd("block size", size.into())),
+        }
+    }
+
+    /// Reads `STRIDED_SLICE`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn strided_slice(&self) -> Result<StridedSlice, TfliteError> {
+        let other = self.scalar::<i32>(2, 0)? | self.scalar::<i32>(3, 0)? | i32::from(self.flag(5)?);
+        Ok(StridedSlice { begin: self.scalar(0, 0)?, end: self.scalar(1, 0)?, shrink: self.scalar(4, 0)?, other })
+    }
+
+    /// Reads whether `MIRROR_PAD` repeats the border itself.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn repeats_border(&self) -> Result<bool, TfliteError> {
+        Ok(self.scalar::<i8>(0, 0)? != 0)
+    }
+
+    /// Reads what `SOFTMAX` multiplies with, or the slope of `LEAKY_RELU`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn factor(&self) -> Result<f32, TfliteError> {
+        self.scalar(0, 0.0)
+    }
+
+    /// Reads which operands of `BATCH_MATMUL` are transposed.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn adjoints(&self) -> Result<[bool; 2], TfliteError> {
+        Ok([self.flag(0)?, self.flag(1)?])
+    }
+
+    /// Reads whether `GELU` is computed with a hyperbolic tangent.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn is_approximate(&self) -> Result<bool, TfliteError> {
+        self.flag(0)
+    }
+}

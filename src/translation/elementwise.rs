@@ -1,0 +1,282 @@
+//! What is done to each element for itself.
+
+use super::layers::activation;
+use super::network::{Attribute, CHANNELS_FIRST, Network};
+use super::operators::{constant, input, output};
+use super::{Order, Trouble, refused};
+use crate::onnx::ElementType;
+use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
+
+/// Operators of one operand that ONNX has too.
+const UNARY: &[(&str, &str)] = &[
+    ("ABS", "Abs"),
+    ("CEIL", "Ceil"),
+    ("COS", "Cos"),
+    ("EXP", "Exp"),
+    ("FLOOR", "Floor"),
+    ("LOG", "Log"),
+    ("LOGICAL_NOT", "Not"),
+    ("LOGISTIC", "Sigmoid"),
+    ("NEG", "Neg"),
+    ("RELU", "Relu"),
+    ("ROUND", "Round"),
+    ("SIGN", "Sign"),
+    ("SIN", "Sin"),
+    ("SQRT", "Sqrt"),
+    ("TANH", "Tanh"),
+];
+
+/// Operators of two operands that ONNX has too.
+const BINARY: &[(&str, &str)] = &[
+    ("ADD", "Add"),
+    ("DIV", "Div"),
+    ("EQUAL", "Equal"),
+    ("GREATER", "Greater"),
+    ("LESS", "Less"),
+    ("LOGICAL_AND", "And"),
+    ("LOGICAL_OR", "Or"),
+    ("MAXIMUM", "Max"),
+    ("MINIMUM", "Min"),
+    ("MUL", "Mul"),
+    ("POW", "Pow"),
+    ("SUB", "Sub"),
+];
+
+/// Comparisons that are the opposite of one.
+const NEGATED: &[(&str, &str)] = &[("GREATER_EQUAL", "Less"), ("LESS_EQUAL", "Greater"), ("NOT_EQUAL", "Equal")];
+
+fn listed(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    table.iter().find(|(tflite, _)| *tflite == name).map(|(_, onnx)| *onnx)
+}
+
+pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let name = operator.name.as_str();
+    if let Some(onnx) = listed(UNARY, name) {
+        return unary(network, operator, onnx, &[]);
+    }
+    if let Some(onnx) = listed(BINARY, name) {
+        let is_arithmetic = matches!(name, "ADD" | "SUB" | "MUL" | "DIV");
+        return binary(
+            network,
+            operator,
+            onnx,
+            if is_arithmetic { operator.fused_activation()? } else { Activation::None },
+        );
+    }
+    if let Some(opposite) = listed(NEGATED, name) {
+        return composed(network, operator, |network, operands, raw| {
+            let opposite = network.inner(opposite, operands, &format!("{raw}/not"), &[]);
+            network.node("Not", &[&opposite], raw, &[]);
+        });
+    }
+    match name {
+        "RELU6" => clip(network, operator, [0.0, 6.0]),
+        "RELU_N1_TO_1" => clip(network, operator, [-1.0, 1.0]),
+        "RELU_0_TO_1" => clip(network, operator, [0.0, 1.0]),
+        "LEAKY_RELU" => unary(network, operator, "LeakyRelu", &[Attribute::Float("alpha", operator.factor()?)]),
+        "ELU" => unary(network, operator, "Elu", &[Attribute::Float("alpha", 1.0)]),
+        "PRELU" => parametric_relu(network, operator),
+        "CAST" => cast(network, operator),
+        "SELECT" | "SELECT_V2" => select(network, operator),
+        "ADD_N" => sum(network, operator),
+        "SQUARE" => composed(network, operator, |network, operands, raw| {
+            if let [operand] = operands {
+                network.node("Mul", &[operand, operand], raw, &[]);
+            }
+        }),
+        "RSQRT" => composed(network, operator, |network, operands, raw| {
+            let root = network.inner("Sqrt", operands, &format!("{raw}/root"), &[]);
+            let one = network.number(&format!("{raw}/one"), 1.0);
+            network.node("Div", &[&one, &root], raw, &[]);
+        }),
+        "SQUARED_DIFFERENCE" => composed(network, operator, |network, operands, raw| {
+            let difference = network.inner("Sub", operands, &format!("{raw}/difference"), &[]);
+            network.node("Mul", &[&difference, &difference], raw, &[]);
+        }),
+        "FLOOR_DIV" if is_real(network, operator)? => composed(network, operator, |network, operands, raw| {
+            let quotient = network.inner("Div", operands, &format!("{raw}/quotient"), &[]);
+            network.node("Floor", &[&quotient], raw, &[]);
+        }),
+        "FLOOR_MOD" if is_real(network, operator)? => composed(network, operator, |network, operands, raw| {
+            let quotient = network.inner("Div", operands, &format!("{raw}/quotient"), &[]);
+            let whole = network.inner("Floor", &[&quotient], &format!("{raw}/whole"), &[]);
+            if let [dividend, divisor] = operands {
+                let product = network.inner("Mul", &[&whole, divisor], &format!("{raw}/product"), &[]);
+                network.node("Sub", &[dividend, &product], raw, &[]);
+            }
+        }),
+        // x * clip(x + 3, 0, 6) / 6
+        "HARD_SWISH" => composed(network, operator, |network, operands, raw| {
+            if let [operand] = operands {
+                let three = network.number(&format!("{raw}/three"), 3.0);
+                let shifted = network.inner("Add", &[operand, &three], &format!("{raw}/shifted"), &[]);
+                let gate = network.fresh(&format!("{raw}/gate"));
+                network.clip(&shifted, [0.0, 6.0], &gate);
+                let product = network.inner("Mul", &[operand, &gate], &format!("{raw}/product"), &[]);
+                let sixth = network.number(&format!("{raw}/sixth"), 1.0 / 6.0);
+                network.node("Mul", &[&product, &sixth], raw, &[]);
+            }
+        }),
+        "GELU" => gelu(network, operator),
+        _ => Err(refused("has no translation")),
+    }
+}
+
+fn is_real(network: &Network<'_>, operator: &Operator) -> Result<bool, Trouble> {
+    Ok(network.element(output(operator, 0)?)? == ElementType::Float32)
+}
+
+fn unary(network: &mut Network<'_>, operator: &Operator, onnx: &str, attributes: &[Attribute]) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let order = network.order(from);
+    let operand = network.take(from, order)?;
+    network.write(to, order, onnx, &[&operand], attributes)
+}
+
+fn clip(network: &mut Network<'_>, operator: &Operator, bounds: [f64; 2]) -> Result<(), Trouble> {
+    composed(network, operator, |network, operands, raw| {
+        if let [operand] = operands {
+            network.clip(operand, bounds, raw);
+        }
+    })
+}
+
+fn binary(network: &mut Network<'_>, operator: &Operator, onnx: &str, fused: Activation) -> Result<(), Trouble> {
+    let to = output(operator, 0)?;
+    let (order, operands) = operands(network, operator, to)?;
+    let fused = activation(network, to, fused)?;
+    let result = network.begin(to, order, fused)?;
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    network.node(onnx, &operands, &result.raw, &[]);
+    network.end(&result);
+    Ok(())
+}
+
+/// Writes a result with several nodes: `write` gets the operands and the name of the result.
+fn composed(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    write: impl FnOnce(&mut Network<'_>, &[&str], &str),
+) -> Result<(), Trouble> {
+    let to = output(operator, 0)?;
+    let (order, operands) = operands(network, operator, to)?;
+    let result = network.begin(to, order, Activation::None)?;
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    write(network, &operands, &result.raw);
+    Ok(())
+}
+
+/// Returns all operands in one order, with as many dimensions as the result has, and that order.
+fn operands(network: &mut Network<'_>, operator: &Operator, to: TensorId) -> Result<(Order, Vec<String>), Trouble> {
+    let rank = network.tensor(to)?.shape.len();
+    let is_first = |id: &TensorId| network.order(*id) == Order::ChannelsFirst;
+    let order = match operator.inputs.iter().flatten().any(is_first) {
+        true if rank == 4 => Order::ChannelsFirst,
+        _ => Order::AsStored,
+    };
+    let ids: Vec<TensorId> = operator.inputs.iter().flatten().copied().collect();
+    if ids.is_empty() {
+        return Err(refused("lacks operand 0"));
+    }
+    let operands = ids.into_iter().map(|id| operand(network, id, rank, order)).collect::<Result<_, _>>()?;
+    Ok((order, operands))
+}
+
+/// Returns an operand in an order; missing dimensions are put in front, as broadcasting does.
+fn operand(network: &mut Network<'_>, id: TensorId, rank: usize, order: Order) -> Result<String, Trouble> {
+    let tensor = network.tensor(id)?;
+    let own = tensor.shape.len();
+    if own >= rank {
+        return network.take(id, order);
+    }
+    let mut shape = vec![1; rank - own];
+    shape.extend(&tensor.shape);
+    if let Some(constant) = network.constant(id)? {
+        let constant = spread(constant, &shape, order).ok_or_else(|| refused("has an odd constant"))?;
+        return Ok(network.initializer(&tensor.name, &constant));
+    }
+    let stored = network.take(id, Order::AsStored)?;
+    let wide = network.fresh(&format!("{}/wide", tensor.name));
+    network.reshape(&stored, &shape, &wide);
+    if order == Order::AsStored {
+        return Ok(wide);
+    }
+    let reordered = network.fresh(&format!("{}/channels_first", tensor.name));
+    network.reorder(&wide, &shape, order, &reordered)?;
+    Ok(reordered)
+}
+
+fn spread(constant: Constant, shape: &[i64], order: Order) -> Option<Constant> {
+    let constant = constant.reshaped(shape)?;
+    if order == Order::ChannelsFirst { constant.transposed(&CHANNELS_FIRST) } else { Some(constant) }
+}
+
+/// One slope for each channel, or each element.
+fn parametric_relu(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let slopes = constant(network, operator, 1)?;
+    if !matches!(slopes.values, Values::Real(_)) {
+        return Err(refused("has slopes that are integers without a scale"));
+    }
+    let order = network.order(from);
+    let rank = network.tensor(from)?.shape.len();
+    let mut shape = vec![1; rank.saturating_sub(slopes.shape.len())];
+    shape.extend(&slopes.shape);
+    let mut slopes = spread(slopes, &shape, order).ok_or_else(|| refused("has odd slopes"))?;
+    // Tools look for slopes without the batch.
+    if let [1, rest @ ..] = slopes.shape.as_slice() {
+        slopes.shape = rest.to_vec();
+    }
+    let operand = network.take(from, order)?;
+    let slopes = network.initializer(&network.tensor(input(operator, 1)?)?.name, &slopes);
+    network.write(to, order, "PRelu", &[&operand, &slopes], &[])
+}
+
+fn cast(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let element = network.element(to)?;
+    if network.element(from)? == element {
+        return network.share(from, to);
+    }
+    unary(network, operator, "Cast", &[Attribute::Integer("to", element.code().into())])
+}
+
+fn select(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let to = output(operator, 0)?;
+    let condition = network.tensor(input(operator, 0)?)?.shape.len();
+    // The older operator lets a list of conditions choose among rows.
+    if operator.name == "SELECT" && condition != 0 && condition != network.tensor(to)?.shape.len() {
+        return Err(refused("chooses whole rows"));
+    }
+    binary(network, operator, "Where", Activation::None)
+}
+
+fn sum(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    composed(network, operator, |network, operands, raw| network.node("Sum", operands, raw, &[]))
+}
+
+/// `x / 2 * (1 + erf(x / sqrt(2)))`, or its approximation with a hyperbolic tangent.
+fn gelu(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let is_approximate = operator.is_approximate()?;
+    composed(network, operator, |network, operands, raw| {
+        let [operand] = operands else { return };
+        let step = |network: &mut Network<'_>, onnx: &str, what: &str, operand: &str, value: f32| {
+            let number = network.number(&format!("{raw}/{what}"), value);
+            network.inner(onnx, &[operand, &number], &format!("{raw}/{what}"), &[])
+        };
+        let curve = if is_approximate {
+            let square = network.inner("Mul", &[operand, operand], &format!("{raw}/square"), &[]);
+            let small = step(network, "Mul", "small", &square, 0.044_715);
+            let near_one = step(network, "Add", "near_one", &small, 1.0);
+            let bent = network.inner("Mul", &[operand, &near_one], &format!("{raw}/bent"), &[]);
+            let scaled = step(network, "Mul", "scaled", &bent, (2.0_f32 / std::f32::consts::PI).sqrt());
+            network.inner("Tanh", &[&scaled], &format!("{raw}/curve"), &[])
+        } else {
+            let scaled = step(network, "Mul", "scaled", operand, std::f32::consts::FRAC_1_SQRT_2);
+            network.inner("Erf", &[&scaled], &format!("{raw}/curve"), &[])
+        };
+        let gate = step(network, "Add", "gate", &curve, 1.0);
+        let half = step(network, "Mul", "half", operand, 0.5);
+        network.node("Mul", &[&half, &gate], raw, &[]);
+    })
+}

@@ -1,0 +1,328 @@
+//! Layers with weights or windows.
+
+use super::network::{Attribute, Network, channels_first};
+use super::operators::{constant, input, output};
+use super::{Order, Trouble, refused};
+use crate::onnx::{ElementType, element_count};
+use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize, TensorId, Values};
+
+/// The sizes of a picture: batch, height, width, channels.
+fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
+    let tensor = network.tensor(id)?;
+    let sizes = tensor.shape.first_chunk::<4>().filter(|_| tensor.shape.len() == 4);
+    sizes
+        .copied()
+        .ok_or_else(|| refused(format!("takes pictures, but `{}` has the shape {:?}", tensor.name, tensor.shape)))
+}
+
+/// Returns constant weights of four dimensions, in another order.
+fn weights(network: &Network<'_>, operator: &Operator, place: usize, order: [usize; 4]) -> Result<Constant, Trouble> {
+    let weights = constant(network, operator, place)?;
+    if !matches!(weights.values, Values::Real(_)) {
+        return Err(refused("has weights that are integers without a scale"));
+    }
+    weights.transposed(&order).ok_or_else(|| refused("has weights that do not have four dimensions"))
+}
+
+/// Returns the bias, if there is one.
+fn bias(network: &mut Network<'_>, operator: &Operator, place: usize) -> Result<Option<String>, Trouble> {
+    let Some(id) = operator.input(place) else { return Ok(None) };
+    if network.element(id)? != ElementType::Float32 {
+        return Err(refused("has a bias of integers without a scale"));
+    }
+    network.take(id, Order::AsStored).map(Some)
+}
+
+/// Returns what is applied to a result. Converters leave an activation out where the integers of a quantized result
+/// cannot leave its bounds anyway; real numbers can.
+pub(super) fn activation(network: &Network<'_>, id: TensorId, fused: Activation) -> Result<Activation, Trouble> {
+    let tensor = network.tensor(id)?;
+    let low = match tensor.element {
+        Some(ElementType::Uint8) => 0,
+        Some(ElementType::Int8) => -128,
+        _ => return Ok(fused),
+    };
+    let Some(quantization) = &tensor.quantization else { return Ok(fused) };
+    Ok(match (fused, quantization.scales.as_slice(), quantization.zero_points.as_slice()) {
+        (Activation::None, [scale], [zero]) if *zero == low => Activation::Clip(0.0, f64::from(*scale) * 255.0),
+        _ => fused,
+    })
+}
+
+/// A window that slides over a picture; pairs are height, width.
+struct Window {
+    sizes: [i64; 2],
+    kernel: [i64; 2],
+    strides: [i64; 2],
+    dilations: [i64; 2],
+}
+
+impl Window {
+    /// Returns the padding as ONNX says it.
+    fn pads(&self, padding: Padding) -> Vec<i64> {
+        let Self { sizes, kernel, strides, dilations } = self;
+        let missing = |axis: usize| {
+            let steps = (sizes[axis] + strides[axis] - 1) / strides[axis] - 1;
+            (steps * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 - sizes[axis]).max(0)
+        };
+        match padding {
+            Padding::Same => halves([missing(0), missing(1)]),
+            Padding::Valid => vec![0; 4],
+        }
+    }
+}
+
+/// Divides what is added to, or taken from, height and width between both ends: the odd one goes to the last.
+fn halves([height, width]: [i64; 2]) -> Vec<i64> {
+    vec![height / 2, width / 2, height - height / 2, width - width / 2]
+}
+
+pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.convolution()?;
+    // Output channels, height, width, input channels become output channels, input channels, height, width.
+    let weights = weights(network, operator, 1, [0, 3, 1, 2])?;
+    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
+    let group = match weights.shape.get(1) {
+        Some(&own @ 1..) if channels % own == 0 => channels / own,
+        _ => return Err(refused("has weights for another number of channels")),
+    };
+    convolve(network, operator, options, &weights, group)
+}
+
+pub(super) fn depthwise_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.depthwise_convolution()?;
+    // One, height, width, output channels become output channels, one, height, width.
+    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
+    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
+    convolve(network, operator, options, &weights, channels)
+}
+
+fn convolve(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    options: Convolution,
+    weights: &Constant,
+    group: i64,
+) -> Result<(), Trouble> {
+    let [_, height, width, _] = picture(network, input(operator, 0)?)?;
+    let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
+    let kernel = [kernel_height, kernel_width];
+    let (sizes, strides, dilations) = ([height, width], options.strides, options.dilations);
+    let window = Window { sizes, kernel, strides, dilations };
+    let attributes = vec![
+        Attribute::Integers("kernel_shape", kernel.to_vec()),
+        Attribute::Integers("strides", strides.to_vec()),
+        Attribute::Integers("dilations", dilations.to_vec()),
+        Attribute::Integers("pads", window.pads(options.padding)),
+        Attribute::Integer("group", group),
+    ];
+    let layer = Layer { name: "Conv", picture: 0, bias: 2, attributes, activation: options.activation };
+    layer.write(network, operator, weights)
+}
+
+/// A layer with weights.
+struct Layer {
+    /// Its operator in ONNX.
+    name: &'static str,
+    /// Which operand is the picture.
+    picture: usize,
+    /// Which operand is the bias.
+    bias: usize,
+    attributes: Vec<Attribute>,
+    activation: Activation,
+}
+
+impl Layer {
+    fn write(&self, network: &mut Network<'_>, operator: &Operator, weights: &Constant) -> Result<(), Trouble> {
+        let to = output(operator, 0)?;
+        let picture = network.take(input(operator, self.picture)?, Order::ChannelsFirst)?;
+        let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
+        let bias = bias(network, operator, self.bias)?;
+        let result = network.begin(to, Order::ChannelsFirst, activation(network, to, self.activation)?)?;
+        let mut operands = vec![picture.as_str(), weights.as_str()];
+        operands.extend(bias.as_deref());
+        network.node(self.name, &operands, &result.raw, &self.attributes);
+        network.end(&result);
+        Ok(())
+    }
+}
+
+pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.transposed_convolution()?;
+    // Output channels, height, width, input channels become input channels, output channels, height, width.
+    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
+    let (from, to) = (input(operator, 2)?, output(operator, 0)?);
+    let [_, height, width, _] = picture(network, from)?;
+    let [_, out_height, out_width, _] = picture(network, to)?;
+    let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
+    // What the full result has more than the one that is wanted is cut off; what it has less is added at the end.
+    let [vertical, horizontal] = options.strides;
+    let surplus =
+        [(height - 1) * vertical + kernel_height - out_height, (width - 1) * horizontal + kernel_width - out_width];
+    let cut = if options.padding == Padding::Same { surplus.map(|surplus| surplus.max(0)) } else { [0, 0] };
+    let missing = [cut[0] - surplus[0], cut[1] - surplus[1]];
+    if !(0..vertical).contains(&missing[0]) || !(0..horizontal).contains(&missing[1]) {
+        return Err(refused("has a result of a size that does not follow from its input"));
+    }
+    let attributes = vec![
+        Attribute::Integers("kernel_shape", vec![kernel_height, kernel_width]),
+        Attribute::Integers("strides", options.strides.to_vec()),
+        Attribute::Integers("pads", halves(cut)),
+        Attribute::Integers("output_padding", missing.to_vec()),
+    ];
+    let layer = Layer { name: "ConvTranspose", picture: 2, bias: 3, attributes, activation: options.activation };
+    layer.write(network, operator, &weights)
+}
+
+pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    if !operator.has_plain_weights()? {
+        return Err(refused("has weights in a shuffled order"));
+    }
+    let (from, weights, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
+    let &[outputs, inputs] = network.tensor(weights)?.shape.as_slice() else {
+        return Err(refused("has weights that do not have two dimensions"));
+    };
+    for id in [from, weights] {
+        if network.element(id)? != ElementType::Float32 {
+            return Err(refused("computes with integers"));
+        }
+    }
+    let sizes = &network.tensor(from)?.shape;
+    let count = element_count(sizes).and_then(|count| i64::try_from(count).ok());
+    let Some(count) = count.filter(|count| inputs > 0 && count % inputs == 0) else {
+        return Err(refused("has weights for another number of inputs"));
+    };
+    let (rows, name) = (count / inputs, &network.tensor(to)?.name);
+    let mut operand = network.take_elements(from)?;
+    if *sizes != [rows, inputs] {
+        let flat = network.fresh(&format!("{name}/flat"));
+        network.reshape(&operand, &[rows, inputs], &flat);
+        operand = flat;
+    }
+    let weights = network.take(weights, Order::AsStored)?;
+    let bias = bias(network, operator, 2)?;
+    let fused = activation(network, to, operator.fused_activation()?)?;
+    let result = network.begin(to, Order::AsStored, fused)?;
+    let is_flat = network.tensor(to)?.shape == [rows, outputs];
+    let product = if is_flat { result.raw.clone() } else { network.fresh(&format!("{name}/rows")) };
+    match bias {
+        Some(bias) => {
+            let transposed = [Attribute::Integer("transB", 1)];
+            network.node("Gemm", &[&operand, &weights, &bias], &product, &transposed);
+        }
+        None => {
+            let order = [Attribute::Integers("perm", vec![1, 0])];
+            let weights = network.inner("Transpose", &[&weights], &format!("{name}/weights"), &order);
+            network.node("MatMul", &[&operand, &weights], &product, &[]);
+        }
+    }
+    if !is_flat {
+        network.reshape(&product, &network.tensor(to)?.shape, &result.raw);
+    }
+    network.end(&result);
+    Ok(())
+}
+
+pub(super) fn matrix_product(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let to = output(operator, 0)?;
+    let name = &network.tensor(to)?.name;
+    let mut operands = Vec::new();
+    for (place, is_transposed) in operator.adjoints()?.into_iter().enumerate() {
+        let id = input(operator, place)?;
+        let mut operand = network.take(id, Order::AsStored)?;
+        if is_transposed {
+            let mut order: Vec<i64> = (0..network.tensor(id)?.shape.len() as i64).collect();
+            if let [.., rows, columns] = order.as_mut_slice() {
+                std::mem::swap(rows, columns);
+            }
+            operand = network.inner(
+                "Transpose",
+                &[&operand],
+                &format!("{name}/transposed"),
+                &[Attribute::Integers("perm", order)],
+            );
+        }
+        operands.push(operand);
+    }
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    network.write(to, Order::AsStored, "MatMul", &operands, &[])
+}
+
+pub(super) fn pool(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.pool()?;
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let [_, height, width, _] = picture(network, from)?;
+    let (sizes, kernel, strides) = ([height, width], options.kernel, options.strides);
+    let window = Window { sizes, kernel, strides, dilations: [1, 1] };
+    let attributes = [
+        Attribute::Integers("kernel_shape", kernel.to_vec()),
+        Attribute::Integers("strides", strides.to_vec()),
+        Attribute::Integers("pads", window.pads(options.padding)),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let result = network.begin(to, Order::ChannelsFirst, options.activation)?;
+    let name = if operator.name == "MAX_POOL_2D" { "MaxPool" } else { "AveragePool" };
+    network.node(name, &[&picture], &result.raw, &attributes);
+    network.end(&result);
+    Ok(())
+}
+
+pub(super) fn resize(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let ([_, height, width, _], [_, out_height, out_width, _]) = (picture(network, from)?, picture(network, to)?);
+    let is_multiple = height > 0 && width > 0 && out_height % height == 0 && out_width % width == 0;
+    let (mode, coordinates, nearest) = match (operator.name.as_str(), operator.resize()?) {
+        ("RESIZE_BILINEAR", Resize::Asymmetric) => ("linear", "asymmetric", "floor"),
+        ("RESIZE_BILINEAR", Resize::AlignCorners) => ("linear", "align_corners", "floor"),
+        ("RESIZE_BILINEAR", Resize::HalfPixel) => ("linear", "half_pixel", "floor"),
+        (_, Resize::Asymmetric) => ("nearest", "asymmetric", "floor"),
+        // Repeating each element: the same, and the form that every tool knows.
+        (_, Resize::HalfPixel) if is_multiple => ("nearest", "asymmetric", "floor"),
+        (_, Resize::HalfPixel) => ("nearest", "half_pixel", "round_prefer_ceil"),
+        (_, Resize::AlignCorners) => ("nearest", "align_corners", "round_prefer_ceil"),
+    };
+    let attributes = [
+        Attribute::Text("mode", mode),
+        Attribute::Text("coordinate_transformation_mode", coordinates),
+        Attribute::Text("nearest_mode", nearest),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let name = &network.tensor(to)?.name;
+    // Neither a region nor factors: sizes are exact.
+    let nothing = Constant { shape: vec![0], values: Values::Real(Vec::new()) };
+    let region = network.initializer(&format!("{name}/region"), &nothing);
+    let factors = network.initializer(&format!("{name}/factors"), &nothing);
+    let sizes = network.list(&format!("{name}/sizes"), &channels_first(&network.tensor(to)?.shape));
+    network.write(to, Order::ChannelsFirst, "Resize", &[&picture, &region, &factors, &sizes], &attributes)
+}
+
+pub(super) fn blocks(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let size = Attribute::Integer("blocksize", operator.block_size()?);
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    picture(network, from)?;
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    let name = if operator.name == "SPACE_TO_DEPTH" { "SpaceToDepth" } else { "DepthToSpace" };
+    network.write(to, Order::ChannelsFirst, name, &[&picture], &[size])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_padding_goes_to_the_end_first() {
+        let cases = [
+            ([5, 5], [3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+            ([4, 5], [3, 3], [2, 2], [1, 1], [0, 1, 1, 1]),
+            ([128, 128], [5, 5], [2, 2], [1, 1], [1, 1, 2, 2]),
+            ([7, 8], [2, 2], [2, 2], [1, 1], [0, 0, 1, 0]),
+            ([9, 9], [3, 3], [1, 1], [2, 2], [2, 2, 2, 2]),
+            ([4, 4], [1, 1], [3, 3], [1, 1], [0, 0, 0, 0]),
+        ];
+        for (sizes, kernel, strides, dilations, expected) in cases {
+            let window = Window { sizes, kernel, strides, dilations };
+            assert_eq!(window.pads(Padding::Same), expected, "{sizes:?} {kernel:?}");
+            assert_eq!(window.pads(Padding::Valid), [0; 4]);
+        }
+    }
+}

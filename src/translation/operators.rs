@@ -1,0 +1,106 @@
+//! Which function translates which operator, and what all of them need.
+
+use super::network::Network;
+use super::{Order, Trouble, elementwise, layers, reductions, refused, shapes, slices};
+use crate::tflite::{Constant, Operator, TensorId};
+
+/// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
+/// computed by operators that are then not needed.
+pub(super) fn reads(operator: &Operator) -> Vec<TensorId> {
+    let wanted: &[usize] = match operator.name.as_str() {
+        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" | "BROADCAST_TO" | "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => &[0],
+        "SHAPE" | "RANK" | "ZEROS_LIKE" => &[],
+        "FILL" => &[1],
+        "TRANSPOSE_CONV" => &[1, 2, 3],
+        _ => return operator.inputs.iter().flatten().copied().collect(),
+    };
+    wanted.iter().filter_map(|place| operator.input(*place)).collect()
+}
+
+/// Writes what an operator computes.
+pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    if operator.is_custom {
+        return Err(refused("an operator of the model's own, which only its runtime knows"));
+    }
+    match operator.name.as_str() {
+        "CONV_2D" => layers::convolution(network, operator),
+        "DEPTHWISE_CONV_2D" => layers::depthwise_convolution(network, operator),
+        "TRANSPOSE_CONV" => layers::transposed_convolution(network, operator),
+        "FULLY_CONNECTED" => layers::fully_connected(network, operator),
+        "BATCH_MATMUL" => layers::matrix_product(network, operator),
+        "AVERAGE_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
+        "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => layers::resize(network, operator),
+        "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => layers::blocks(network, operator),
+        "L2_NORMALIZATION" => reductions::unit_length(network, operator),
+        "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
+        "SUM" => reductions::reduce(network, operator, "ReduceSum"),
+        "REDUCE_MAX" => reductions::reduce(network, operator, "ReduceMax"),
+        "REDUCE_MIN" => reductions::reduce(network, operator, "ReduceMin"),
+        "REDUCE_PROD" => reductions::reduce(network, operator, "ReduceProd"),
+        "ARG_MAX" => reductions::position(network, operator, "ArgMax"),
+        "ARG_MIN" => reductions::position(network, operator, "ArgMin"),
+        "SOFTMAX" => reductions::softmax(network, operator, "Softmax"),
+        "LOG_SOFTMAX" => reductions::softmax(network, operator, "LogSoftmax"),
+        "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT" | "DENSIFY" => {
+            network.share(input(operator, 0)?, output(operator, 0)?)
+        }
+        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => shapes::reshape(network, operator),
+        "TRANSPOSE" => shapes::transpose(network, operator),
+        "CONCATENATION" => shapes::concatenate(network, operator),
+        "SPLIT" => shapes::split(network, operator, 1, 0),
+        "SPLIT_V" => shapes::split(network, operator, 0, 2),
+        "PACK" => shapes::pack(network, operator),
+        "UNPACK" => shapes::unpack(network, operator),
+        "SHAPE" | "RANK" => shapes::shape(network, operator),
+        "BROADCAST_TO" => shapes::broadcast(network, operator, 0),
+        "FILL" => shapes::broadcast(network, operator, 1),
+        "ZEROS_LIKE" => shapes::zeros(network, operator),
+        "TILE" => shapes::tile(network, operator),
+        "GATHER" => shapes::gather(network, operator),
+        "SLICE" => slices::slice(network, operator),
+        "STRIDED_SLICE" => slices::strided_slice(network, operator),
+        "PAD" | "PADV2" => slices::pad(network, operator),
+        "MIRROR_PAD" => slices::mirror_pad(network, operator),
+        _ => elementwise::translate(network, operator),
+    }
+}
+
+/// Returns an operand.
+pub(super) fn input(operator: &Operator, place: usize) -> Result<TensorId, Trouble> {
+    operator.input(place).ok_or_else(|| refused(format!("lacks operand {place}")))
+}
+
+/// Returns a result.
+pub(super) fn output(operator: &Operator, place: usize) -> Result<TensorId, Trouble> {
+    operator.outputs.get(place).copied().ok_or_else(|| refused(format!("lacks result {place}")))
+}
+
+/// Returns an operand that has to be constant.
+pub(super) fn constant(network: &Network<'_>, operator: &Operator, place: usize) -> Result<Constant, Trouble> {
+    let constant = network.constant(input(operator, place)?)?;
+    constant.ok_or_else(|| refused(format!("computes its operand {place}; it has to be constant")))
+}
+
+/// Returns an operand that has to be a constant list of integers, such as axes or sizes.
+pub(super) fn integers(network: &Network<'_>, operator: &Operator, place: usize) -> Result<Vec<i64>, Trouble> {
+    let constant = constant(network, operator, place)?;
+    constant.integers().map(<[i64]>::to_vec).ok_or_else(|| refused(format!("has no integers as operand {place}")))
+}
+
+/// Returns an axis counted from the front.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Trouble> {
+    let from_front = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+    let axis_of = usize::try_from(from_front).ok().filter(|axis| *axis < rank);
+    axis_of.ok_or_else(|| refused(format!("names the axis {axis} of a tensor with {rank} dimensions")))
+}
+
+/// Returns where a stored axis stands in a value held in an order.
+pub(super) const fn axis_in(order: Order, axis: usize) -> i64 {
+    match (order, axis) {
+        (Order::AsStored, axis) => axis as i64,
+        (Order::ChannelsFirst, 1) => 2,
+        (Order::ChannelsFirst, 2) => 3,
+        (Order::ChannelsFirst, 3) => 1,
+        (Order::ChannelsFirst, axis) => axis as i64,
+    }
+}

@@ -1,0 +1,89 @@
+//! What many elements become one of, or are weighed against each other.
+
+use super::network::{Attribute, CHANNELS_FIRST, Network};
+use super::operators::{axis, axis_in, input, integers, output};
+use super::{Order, Trouble};
+use crate::onnx::ElementType;
+use crate::tflite::{Operator, TensorId};
+
+/// What the length of a vector is at least, before it divides: the constant of the format's runtime.
+const SHORTEST: f32 = 1e-6;
+
+/// Returns the order to read a value in, and that of the result, when dimensions are reduced.
+fn orders(network: &Network<'_>, from: TensorId, reduced: &[usize], keeps: bool) -> (Order, Order) {
+    if network.order(from) == Order::AsStored {
+        return (Order::AsStored, Order::AsStored);
+    }
+    let left_in_order = || CHANNELS_FIRST.iter().filter(|axis| !reduced.contains(axis)).is_sorted();
+    match keeps {
+        true => (Order::ChannelsFirst, Order::ChannelsFirst),
+        false if left_in_order() => (Order::ChannelsFirst, Order::AsStored),
+        false => (Order::AsStored, Order::AsStored),
+    }
+}
+
+pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator, name: &str) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let keeps = operator.keeps_dimensions()?;
+    let rank = network.tensor(from)?.shape.len();
+    let axes = integers(network, operator, 1)?;
+    let mut axes = axes.into_iter().map(|given| axis(given, rank)).collect::<Result<Vec<usize>, _>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    if axes.is_empty() {
+        return network.share(from, to);
+    }
+    let (order, result) = orders(network, from, &axes, keeps);
+    let operand = network.take(from, order)?;
+    let mut axes: Vec<i64> = axes.into_iter().map(|axis| axis_in(order, axis)).collect();
+    axes.sort_unstable();
+    let attributes = [Attribute::Integers("axes", axes), Attribute::Integer("keepdims", keeps.into())];
+    network.write(to, result, name, &[&operand], &attributes)
+}
+
+pub(super) fn position(network: &mut Network<'_>, operator: &Operator, name: &str) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let rank = network.tensor(from)?.shape.len();
+    let along = axis(integers(network, operator, 1)?.first().copied().unwrap_or(-1), rank)?;
+    let (order, result) = orders(network, from, &[along], false);
+    let operand = network.take(from, order)?;
+    let attributes = [Attribute::Integer("axis", axis_in(order, along)), Attribute::Integer("keepdims", 0)];
+    match network.element(to)? {
+        ElementType::Int64 => network.write(to, result, name, &[&operand], &attributes),
+        element => {
+            let wanted = format!("{}/wide", network.tensor(to)?.name);
+            let wide = network.inner(name, &[&operand], &wanted, &attributes);
+            network.write(to, result, "Cast", &[&wide], &[Attribute::Integer("to", element.code().into())])
+        }
+    }
+}
+
+/// The operator set's softmax takes all dimensions from the axis on together, so the axis has to be the last.
+pub(super) fn softmax(network: &mut Network<'_>, operator: &Operator, name: &str) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let tensor = network.tensor(from)?;
+    let last = axis(-1, tensor.shape.len())?;
+    let mut operand = network.take(from, Order::AsStored)?;
+    if name == "Softmax" && operator.factor()? != 1.0 {
+        let factor = network.number(&format!("{}/beta", network.tensor(to)?.name), operator.factor()?);
+        operand = network.inner("Mul", &[&operand, &factor], &format!("{}/scaled", tensor.name), &[]);
+    }
+    network.write(to, Order::AsStored, name, &[&operand], &[Attribute::Integer("axis", last as i64)])
+}
+
+pub(super) fn unit_length(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let last = axis(-1, network.tensor(from)?.shape.len())?;
+    let order = network.order(from);
+    let operand = network.take(from, order)?;
+    let name = &network.tensor(to)?.name;
+    let axes = Attribute::Integers("axes", vec![axis_in(order, last)]);
+    let length =
+        network.inner("ReduceL2", &[&operand], &format!("{name}/length"), &[axes, Attribute::Integer("keepdims", 1)]);
+    let shortest = network.number(&format!("{name}/shortest"), SHORTEST);
+    let divisor = network.inner("Max", &[&length, &shortest], &format!("{name}/divisor"), &[]);
+    let result = network.begin(to, order, operator.fused_activation()?)?;
+    network.node("Div", &[&operand, &divisor], &result.raw, &[]);
+    network.end(&result);
+    Ok(())
+}

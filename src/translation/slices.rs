@@ -1,0 +1,189 @@
+//! Parts of tensors, and borders around them.
+
+use super::network::{Attribute, Network, channels_first};
+use super::operators::{axis_in, constant, input, integers, output};
+use super::{Order, Trouble, refused};
+use crate::tflite::{Activation, Operator, TensorId, Values};
+
+/// What is taken along one dimension: from, to, step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    from: i64,
+    to: i64,
+    step: i64,
+}
+
+/// Takes a span of each dimension; returns the value.
+fn take_spans(
+    network: &mut Network<'_>,
+    [from, to]: [TensorId; 2],
+    order: Order,
+    spans: &[Span],
+    wanted: &str,
+) -> Result<String, Trouble> {
+    let operand = network.take(from, order)?;
+    let sizes = &network.tensor(from)?.shape;
+    let is_whole = |(span, size): &(&Span, &i64)| **span == Span { from: 0, to: **size, step: 1 };
+    let cut: Vec<(usize, &Span)> = spans
+        .iter()
+        .zip(sizes)
+        .enumerate()
+        .filter(|(_, pair)| !is_whole(pair))
+        .map(|(axis, (span, _))| (axis, span))
+        .collect();
+    if cut.is_empty() {
+        return Ok(operand);
+    }
+    let name = &network.tensor(to)?.name;
+    let mut list = |what: &str, value: &dyn Fn(usize, &Span) -> i64| {
+        let values: Vec<i64> = cut.iter().map(|(axis, span)| value(*axis, span)).collect();
+        network.list(&format!("{name}/{what}"), &values)
+    };
+    let starts = list("starts", &|_, span| span.from);
+    let ends = list("ends", &|_, span| span.to);
+    let axes = list("axes", &|axis, _| axis_in(order, axis));
+    let steps = list("steps", &|_, span| span.step);
+    network.node("Slice", &[&operand, &starts, &ends, &axes, &steps], wanted, &[]);
+    Ok(wanted.to_owned())
+}
+
+/// Writes spans of a tensor as the result.
+fn write_spans(network: &mut Network<'_>, from: TensorId, to: TensorId, spans: &[Span]) -> Result<(), Trouble> {
+    if network.tensor(from)?.shape == network.tensor(to)?.shape && spans.iter().all(|span| span.step == 1) {
+        return network.share(from, to);
+    }
+    let order = network.order(from);
+    let result = network.begin(to, order, Activation::None)?;
+    take_spans(network, [from, to], order, spans, &result.raw)?;
+    Ok(())
+}
+
+pub(super) fn slice(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let (starts, lengths) = (integers(network, operator, 1)?, integers(network, operator, 2)?);
+    let along = starts.iter().zip(&lengths).zip(&network.tensor(from)?.shape);
+    let spans: Vec<Span> = along
+        .map(|((&from, &length), &size)| Span {
+            from,
+            to: if length < 0 { size } else { from.saturating_add(length) },
+            step: 1,
+        })
+        .collect();
+    write_spans(network, from, to, &spans)
+}
+
+pub(super) fn strided_slice(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.strided_slice()?;
+    if options.other != 0 {
+        return Err(refused("uses an ellipsis, a new axis or an offset"));
+    }
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let [begins, ends, strides] = [1, 2, 3].map(|place| integers(network, operator, place));
+    let (begins, ends, strides) = (begins?, ends?, strides?);
+    let mut spans = Vec::new();
+    for (axis, &size) in network.tensor(from)?.shape.iter().enumerate() {
+        let bit = |mask: i32| mask >> axis & 1 == 1;
+        let (Some(&begin), Some(&end), Some(&stride)) = (begins.get(axis), ends.get(axis), strides.get(axis)) else {
+            spans.push(Span { from: 0, to: size, step: 1 });
+            continue;
+        };
+        let begin = (!bit(options.begin)).then_some(begin);
+        let end = (!bit(options.end)).then_some(end);
+        spans.push(if bit(options.shrink) {
+            let first = begin.unwrap_or(0);
+            let first = if first < 0 { first.saturating_add(size) } else { first };
+            Span { from: first, to: first.saturating_add(1), step: 1 }
+        } else {
+            span(begin, end, stride, size).ok_or_else(|| refused("has a stride of 0"))?
+        });
+    }
+    if options.shrink == 0 {
+        return write_spans(network, from, to, &spans);
+    }
+    let tensor = network.tensor(to)?;
+    // The dimensions that go away have one element each by now.
+    let part = network.fresh(&format!("{}/part", tensor.name));
+    let part = take_spans(network, [from, to], Order::AsStored, &spans, &part)?;
+    let result = network.begin(to, Order::AsStored, Activation::None)?;
+    network.reshape(&part, &tensor.shape, &result.raw);
+    Ok(())
+}
+
+/// Returns what a slice takes of a dimension, as Python does it; `None` for a stride of 0.
+fn span(begin: Option<i64>, end: Option<i64>, step: i64, size: i64) -> Option<Span> {
+    let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
+    let place = |given: i64| (if given < 0 { given.saturating_add(size) } else { given }).clamp(low, high);
+    let (first, last) = if step > 0 { (low, high) } else { (high, low) };
+    let to = end.map_or(last, place);
+    // The place before the first element has a name only when it is counted from the end.
+    let to = if to < 0 { -size - 1 } else { to };
+    (step != 0).then(|| Span { from: begin.map_or(first, place), to, step })
+}
+
+/// Returns the border before and after each dimension, in the order that a value is held in.
+fn borders(network: &Network<'_>, operator: &Operator, order: Order, rank: usize) -> Result<Vec<i64>, Trouble> {
+    let amounts = integers(network, operator, 1)?;
+    if amounts.len() != 2 * rank {
+        return Err(refused("does not have two amounts for each dimension"));
+    }
+    let side = |side: usize| {
+        let stored: Vec<i64> = amounts.iter().skip(side).step_by(2).copied().collect();
+        if order == Order::ChannelsFirst { channels_first(&stored) } else { stored }
+    };
+    Ok([side(0), side(1)].concat())
+}
+
+pub(super) fn pad(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let order = network.order(from);
+    let borders = borders(network, operator, order, network.tensor(from)?.shape.len())?;
+    let value = match operator.input(2) {
+        None => 0.0,
+        Some(_) => match constant(network, operator, 2)?.values {
+            Values::Real(values) => values.first().copied().unwrap_or(0.0),
+            Values::Integer(..) => return Err(refused("fills with integers")),
+        },
+    };
+    let operand = network.take(from, order)?;
+    let name = &network.tensor(to)?.name;
+    let borders = network.list(&format!("{name}/borders"), &borders);
+    let value = network.number(&format!("{name}/value"), value);
+    network.write(to, order, "Pad", &[&operand, &borders, &value], &[Attribute::Text("mode", "constant")])
+}
+
+pub(super) fn mirror_pad(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let order = network.order(from);
+    let borders = borders(network, operator, order, network.tensor(from)?.shape.len())?;
+    let mode = match operator.repeats_border()? {
+        false => "reflect",
+        // One element of a mirrored border is the border itself.
+        true if borders.iter().all(|amount| *amount <= 1) => "edge",
+        true => return Err(refused("mirrors more than one element with the border itself")),
+    };
+    let operand = network.take(from, order)?;
+    let borders = network.list(&format!("{}/borders", network.tensor(to)?.name), &borders);
+    network.write(to, order, "Pad", &[&operand, &borders], &[Attribute::Text("mode", mode)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_those_of_python() {
+        let cases = [
+            (None, None, 1, (0, 5, 1)),
+            (Some(1), Some(-1), 1, (1, 4, 1)),
+            (Some(-9), Some(9), 2, (0, 5, 2)),
+            (None, None, -1, (4, -6, -1)),
+            (Some(3), Some(0), -1, (3, 0, -1)),
+            (Some(-1), Some(-9), -2, (4, -6, -2)),
+            (Some(i64::MIN), Some(i64::MAX), 1, (0, 5, 1)),
+        ];
+        for (begin, end, step, (from, to, by)) in cases {
+            assert_eq!(span(begin, end, step, 5), Some(Span { from, to, step: by }), "{begin:?} {end:?} {step}");
+        }
+        assert_eq!(span(None, None, 0, 5), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! What is translated and what is not. Whether translations compute the right numbers is judged elsewhere, by others.
+
+use super::*;
+use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, TOPK_V2, network, quantization};
+
+fn read(model: &builder::Model) -> tflite::Model {
+    tflite::Model::parse(&model.bytes().into()).unwrap()
+}
+
+fn wanted(order: Order, outputs: &[&str]) -> Wanted {
+    let input = WantedInput { name: "img".into(), shape: vec![1, 4, 4, 2], order };
+    Wanted { inputs: vec![input], outputs: outputs.iter().map(|&name| name.to_owned()).collect() }
+}
+
+fn operators(model: &Model) -> Vec<&str> {
+    model.graph().node.iter().map(|node| node.op_type()).collect()
+}
+
+#[test]
+fn pictures_are_transposed_where_they_must_be() {
+    let model = read(&network());
+    let first = translate(&model, &wanted(Order::ChannelsFirst, &["out"])).unwrap();
+    assert_eq!(
+        operators(&first.model),
+        ["Conv", "Clip", "Pad", "Reshape", "Add"],
+        "one channel needs no transposition"
+    );
+    assert_eq!(first.model.inputs()[0].shape().unwrap().to_string(), "[1, 2, 4, 4]");
+    let stored = translate(&model, &wanted(Order::AsStored, &["out"])).unwrap();
+    assert_eq!(operators(&stored.model), ["Transpose", "Conv", "Clip", "Pad", "Reshape", "Add"]);
+    assert_eq!(stored.model.inputs()[0].shape().unwrap().to_string(), "[1, 4, 4, 2]");
+    for translation in [first, stored] {
+        assert_eq!(translation.model.outputs()[0].name, "out");
+        assert_eq!((translation.unrounded.len(), translation.real_outputs.len()), (0, 0));
+        assert_eq!(translation.model.opset(), 11);
+    }
+}
+
+/// The network with an operator of the model's own behind it, and one that has no translation.
+fn with_strangers() -> builder::Model {
+    let mut model = network();
+    let out = model.outputs[0];
+    let (custom, best) = (model.tensor("custom", FLOAT, &[1, 36]), model.tensor("best", FLOAT, &[1, 36]));
+    model.operator(CUSTOM, &[out], &[custom], Vec::new());
+    model.operator(TOPK_V2, &[custom], &[best], Vec::new());
+    model.outputs = vec![best];
+    model
+}
+
+#[test]
+fn operators_without_a_translation_are_named_with_advice() {
+    let model = read(&with_strangers());
+    let error = translate(&model, &wanted(Order::AsStored, &["best"])).unwrap_err();
+    let text = error.to_string();
+    for expected in
+        ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, TOPK_V2 (`best`): has no"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(
+        error.hints(),
+        [
+            "end the network before Mine: `outputs: [{name: \"out\"}]`",
+            "leave post-processing out when the model is converted to TFLite",
+            "or export the model to ONNX from where it was trained",
+        ]
+    );
+}
+
+#[test]
+fn a_network_can_be_cut() {
+    let model = read(&with_strangers());
+    let before = translate(&model, &wanted(Order::AsStored, &["out", "conv"])).unwrap();
+    let names: Vec<String> = before.model.outputs().into_iter().map(|output| output.name).collect();
+    assert_eq!(names, ["out", "conv"]);
+    let inner = WantedInput { name: "pad".into(), shape: vec![1, 6, 6, 1], order: Order::ChannelsFirst };
+    let inside = translate(&model, &Wanted { inputs: vec![inner], outputs: vec!["out".into()] }).unwrap();
+    assert_eq!(operators(&inside.model), ["Reshape", "Add"]);
+    assert_eq!(inside.model.inputs()[0].shape().unwrap().to_string(), "[1, 1, 6, 6]");
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let model = read(&network());
+    let error = |wanted: &Wanted| translate(&model, wanted).unwrap_err().to_string();
+    assert_eq!(error(&wanted(Order::AsStored, &["no"])), "the TFLite model has no tensor `no`");
+    let nothing = Wanted { inputs: Vec::new(), outputs: vec!["out".into()] };
+    assert!(error(&nothing).starts_with("output `out` needs `img`, which is neither among the inputs nor"));
+    let mut other = wanted(Order::AsStored, &["out"]);
+    other.inputs[0].shape[1] = 8;
+    assert_eq!(error(&other), "input `img` of the TFLite model has the shape [1, 4, 4, 2], not [1, 8, 4, 2]");
+}
+
+#[test]
+fn integers_outside_are_kept_in_front_and_become_real_behind() {
+    let mut model = builder::Model::new();
+    let image = model.tensor("img", INT8, &[1, 4, 4, 2]);
+    model.with(4, quantization(&[0.5], &[-128], 0));
+    let out = model.tensor("out", INT8, &[1, 4, 4, 2]);
+    model.with(4, quantization(&[0.25], &[-128], 0));
+    model.operator(ADD, &[image, image], &[out], Vec::new());
+    (model.inputs, model.outputs) = (vec![image], vec![out]);
+    let translation = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap();
+    // The result's integers stand for 0 to 63.75, so an activation may have been left out.
+    assert_eq!(operators(&translation.model), ["Sub", "Mul", "Add", "Clip"]);
+    assert_eq!(translation.unrounded, ["ADD `out`"]);
+    assert_eq!(translation.real_outputs, ["out"]);
+    assert_eq!(translation.quantized_inputs, [QuantizedInput { name: "img".into(), element: ElementType::Int8 }]);
+    for value in translation.model.inputs().iter().chain(&translation.model.outputs()) {
+        assert_eq!(value.element(), Some(ElementType::Float32));
+    }
+}

@@ -1,0 +1,556 @@
+"""Writes small TFLite models, one or more for each operator, and what Google's interpreter computes with them.
+
+usage: tflite_writer.py FOLDER [MODEL.tflite ...]
+
+Makes NAME.tflite and NAME.npz (inputs in0, in1, ..., outputs out0, out1, ...) for each case, or NAME.npz alone for
+models that exist, and cases.json with the tolerance of each. Knows the schema from the interpreter's own package; shares
+nothing with the product.
+"""
+
+import json
+import pathlib
+import sys
+
+import flatbuffers
+import numpy
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+BUILTIN = schema.BuiltinOperator
+
+
+class Net:
+    """A model that is being put together; everything is named by the index of its tensor."""
+
+    def __init__(self):
+        self.buffers = [schema.BufferT()]
+        self.tensors, self.operators, self.codes = [], [], []
+        self.inputs, self.outputs, self.random = [], [], numpy.random.default_rng(11)
+
+    def tensor(self, shape, kind="float32", data=None, scale=None, zero=0, axis=0):
+        tensor = schema.TensorT()
+        tensor.name = f"t{len(self.tensors)}".encode()
+        tensor.shape, tensor.type = [int(size) for size in shape], TYPES[kind]
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = numpy.frombuffer(numpy.ascontiguousarray(data).tobytes(), numpy.uint8)
+            tensor.buffer = len(self.buffers)
+            self.buffers.append(buffer)
+        if scale is not None:
+            quantization = schema.QuantizationParametersT()
+            quantization.scale = numpy.atleast_1d(numpy.float32(scale))
+            quantization.zeroPoint = numpy.broadcast_to(numpy.int64(zero), quantization.scale.shape).copy()
+            quantization.quantizedDimension = axis
+            tensor.quantization = quantization
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def input(self, shape, kind="float32", **quantization):
+        self.inputs.append(self.tensor(shape, kind, **quantization))
+        return self.inputs[-1]
+
+    def const(self, data, kind=None, **quantization):
+        data = numpy.asarray(data)
+        kind = kind or {"float64": "float32", "int64": "int32"}.get(str(data.dtype), str(data.dtype))
+        return self.tensor(data.shape, kind, data.astype(kind), **quantization)
+
+    def weights(self, *shape):
+        return self.const(self.random.normal(0, 0.5, shape).astype("float32"))
+
+    def op(self, name, inputs, kind="float32", count=1, shape=(), quantization=None, **options):
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(BUILTIN, name)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), options.pop("version", 1)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = len(self.codes)
+        self.codes.append(code)
+        family = options.pop("family", None)
+        if family:
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, family)
+            operator.builtinOptions = getattr(schema, family + "T")()
+            for key, value in options.items():
+                assert hasattr(operator.builtinOptions, key), (family, key)
+                setattr(operator.builtinOptions, key, value)
+        operator.inputs = list(inputs)
+        results = [self.tensor(shape, kind, **(quantization or {})) for _ in range(count)]
+        operator.outputs = results
+        self.operators.append(operator)
+        return results[0] if count == 1 else results
+
+    def bytes(self):
+        graph = schema.SubGraphT()
+        graph.tensors, graph.operators = self.tensors, self.operators
+        graph.inputs, graph.outputs = self.inputs, self.outputs
+        model = schema.ModelT()
+        model.version, model.operatorCodes = 3, self.codes
+        model.subgraphs, model.buffers = [graph], self.buffers
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def save(self, folder, name, outputs):
+        self.outputs = outputs if isinstance(outputs, list) else [outputs]
+        # The interpreter knows the shapes of results; the file has to say them too.
+        interpreter = load(self.bytes())
+        interpreter.invoke()
+        for index, tensor in enumerate(self.tensors):
+            if tensor.buffer == 0 and index not in self.inputs:
+                tensor.shape = [int(size) for size in interpreter._get_tensor_details(index, 0)["shape"]]
+        content = self.bytes()
+        (folder / f"{name}.tflite").write_bytes(content)
+        numpy.savez(folder / f"{name}.npz", **run(content))
+
+
+def load(content):
+    # The plain kernels: delegates compute in other orders.
+    interpreter = Interpreter(
+        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def run(content):
+    """Computes a model on random inputs."""
+    interpreter = load(content)
+    random = numpy.random.default_rng(5)
+    values = {}
+    for index, detail in enumerate(interpreter.get_input_details()):
+        kind, shape = numpy.dtype(detail["dtype"]), detail["shape"]
+        if kind.kind == "f":
+            value = random.uniform(-3, 3, shape)
+        else:
+            value = random.integers(0 if kind.kind == "u" else -100, 100, shape)
+        value = value.astype(kind)
+        values[f"in{index}"] = value
+        interpreter.set_tensor(detail["index"], value)
+    interpreter.invoke()
+    for index, detail in enumerate(interpreter.get_output_details()):
+        value = interpreter.get_tensor(detail["index"])
+        scale, zero = detail["quantization"]
+        values[f"out{index}"] = (value.astype("float32") - zero) * numpy.float32(scale) if scale else value
+    return values
+
+
+CASES = []
+
+
+def case(function):
+    CASES.append((function.__name__, function))
+    return function
+
+
+def variants(*settings):
+    """Makes a case of each setting."""
+
+    def register(function):
+        for number, setting in enumerate(settings):
+            arguments = setting if isinstance(setting, tuple) else (setting,)
+            CASES.append((f"{function.__name__}_{number}", lambda net, arguments=arguments: function(net, *arguments)))
+        return function
+
+    return register
+
+
+SAME, VALID = 0, 1
+PICTURE = (1, 7, 6, 5)
+
+
+# padding, strides (width, height), dilations (width, height), kernel (height, width), activation
+@variants(
+    (SAME, (1, 1), (1, 1), (3, 3), 0), (SAME, (2, 2), (1, 1), (3, 3), 1), (VALID, (1, 2), (1, 1), (2, 3), 3),
+    (SAME, (1, 1), (2, 1), (3, 3), 2), (VALID, (1, 1), (1, 1), (1, 1), 1), (SAME, (2, 1), (1, 1), (5, 4), 0),
+    (SAME, (3, 3), (1, 1), (2, 2), 0),
+)
+def convolution(net, padding, strides, dilations, kernel, activation):
+    return net.op(
+        "CONV_2D", [net.input(PICTURE), net.weights(4, *kernel, 5), net.weights(4)], family="Conv2DOptions",
+        padding=padding, strideW=strides[0], strideH=strides[1], dilationWFactor=dilations[0],
+        dilationHFactor=dilations[1], fusedActivationFunction=activation,
+    )
+
+
+@case
+def convolution_grouped(net):
+    inputs = [net.input((1, 5, 5, 6)), net.weights(4, 3, 3, 3), net.weights(4)]
+    return net.op("CONV_2D", inputs, family="Conv2DOptions", padding=SAME, strideW=1, strideH=1)
+
+
+@variants((SAME, 1, (1, 1), 1), (VALID, 2, (1, 1), 2), (SAME, 1, (2, 2), 1), (SAME, 2, (1, 1), 3))
+def depthwise(net, padding, stride, dilations, multiplier):
+    return net.op(
+        "DEPTHWISE_CONV_2D", [net.input(PICTURE), net.weights(1, 3, 3, 5 * multiplier), net.weights(5 * multiplier)],
+        family="DepthwiseConv2DOptions", padding=padding, strideW=stride, strideH=stride, depthMultiplier=multiplier,
+        dilationWFactor=dilations[0], dilationHFactor=dilations[1], fusedActivationFunction=3,
+    )
+
+
+# size of the result, padding, stride, kernel, with bias
+@variants(
+    ((14, 12), SAME, 2, (3, 3), True), ((15, 13), VALID, 2, (3, 3), False), ((14, 12), SAME, 2, (2, 2), True),
+    ((7, 6), SAME, 1, (3, 3), False), ((13, 12), SAME, 2, (4, 4), True), ((16, 14), VALID, 2, (3, 3), True),
+)
+def transposed_convolution(net, size, padding, stride, kernel, with_bias):
+    inputs = [net.const(numpy.array([1, *size, 4], "int32")), net.weights(4, *kernel, 5), net.input(PICTURE)]
+    return net.op(
+        "TRANSPOSE_CONV", inputs + ([net.weights(4)] if with_bias else []), family="TransposeConvOptions",
+        version=3, padding=padding, strideW=stride, strideH=stride,
+    )
+
+
+@variants(((1, 6), True, False), ((3, 6), False, False), ((1, 2, 3, 2), True, False), ((2, 3, 6), True, True))
+def fully_connected(net, shape, with_bias, keep):
+    width = int(numpy.prod(shape)) if len(shape) == 4 else shape[-1]
+    inputs = [net.input(shape), net.weights(4, width), net.weights(4) if with_bias else -1]
+    return net.op(
+        "FULLY_CONNECTED", inputs, version=6, family="FullyConnectedOptions", fusedActivationFunction=1, keepNumDims=keep
+    )
+
+
+@variants((False, False), (True, False), (False, True))
+def matrix_product(net, adj_x, adj_y):
+    left, right = ((1, 2, 5, 3), (1, 2, 3, 4))
+    left = left[:2] + left[:1:-1] if adj_x else left
+    right = right[:2] + right[:1:-1] if adj_y else right
+    return net.op("BATCH_MATMUL", [net.input(left), net.input(right)], family="BatchMatMulOptions", adjX=adj_x, adjY=adj_y)
+
+
+@variants(
+    ("AVERAGE_POOL_2D", SAME, (3, 3), (1, 1)), ("AVERAGE_POOL_2D", VALID, (2, 3), (2, 1)),
+    ("AVERAGE_POOL_2D", VALID, (6, 7), (1, 1)), ("MAX_POOL_2D", SAME, (2, 2), (2, 2)),
+    ("MAX_POOL_2D", SAME, (3, 2), (2, 2)), ("MAX_POOL_2D", VALID, (2, 2), (1, 2)),
+)
+def pool(net, name, padding, kernel, strides):
+    return net.op(
+        name, [net.input(PICTURE)], family="Pool2DOptions", padding=padding, filterWidth=kernel[0],
+        filterHeight=kernel[1], strideW=strides[0], strideH=strides[1],
+    )
+
+
+@variants(
+    *[
+        (name, size, align, half)
+        for name in ("Bilinear", "NearestNeighbor")
+        for size in ((14, 12), (9, 10), (21, 18), (4, 3))
+        for align, half in ((False, False), (True, False), (False, True))
+    ]
+)
+def resize(net, name, size, align, half):
+    operator = "RESIZE_BILINEAR" if name == "Bilinear" else "RESIZE_NEAREST_NEIGHBOR"
+    inputs = [net.input(PICTURE), net.const(numpy.array(size, "int32"))]
+    return net.op(
+        operator, inputs, version=3, family=f"Resize{name}Options", alignCorners=align, halfPixelCenters=half
+    )
+
+
+@variants(("SPACE_TO_DEPTH", "SpaceToDepthOptions", (1, 6, 4, 3)), ("DEPTH_TO_SPACE", "DepthToSpaceOptions", (1, 3, 2, 12)))
+def blocks(net, name, family, shape):
+    return net.op(name, [net.input(shape)], family=family, blockSize=2)
+
+
+def positive(net, shape):
+    return net.op("ADD", [net.op("ABS", [net.input(shape)]), net.const(numpy.float32(0.5))], family="AddOptions")
+
+
+@variants(*"ABS CEIL COS EXP FLOOR LOGISTIC NEG RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 ROUND SIGN SIN TANH".split(), *"ELU HARD_SWISH SQUARE".split())
+def unary(net, name):
+    return net.op(name, [net.input(PICTURE)])
+
+
+@variants("LOG", "SQRT", "RSQRT")
+def unary_of_positive(net, name):
+    return net.op(name, [positive(net, PICTURE)])
+
+
+@case
+def leaky_relu(net):
+    return net.op("LEAKY_RELU", [net.input(PICTURE)], family="LeakyReluOptions", alpha=0.3)
+
+
+@variants((1, 1, 5), (7, 6, 5), (5,))
+def prelu(net, *shape):
+    return net.op("PRELU", [net.input(PICTURE), net.weights(*shape)])
+
+
+@variants(True, False)
+def gelu(net, approximate):
+    return net.op("GELU", [net.input(PICTURE)], version=2, family="GeluOptions", approximate=approximate)
+
+
+@variants(*[(name, shape) for name in ("ADD", "SUB", "MUL", "DIV") for shape in (PICTURE, (5,), (1, 1, 1, 5), (), (7, 6, 1))])
+def arithmetic(net, name, shape):
+    family = name.capitalize() + "Options"
+    other = net.const(net.random.uniform(0.5, 2, shape).astype("float32"))
+    return net.op(name, [net.input(PICTURE), other], family=family, fusedActivationFunction=1)
+
+
+@variants((PICTURE, PICTURE), (PICTURE, (1, 1, 1, 5)), (PICTURE, (6, 5)), ((3, 4), (4,)), ((5,), PICTURE))
+def arithmetic_of_inputs(net, left, right):
+    return net.op("SUB", [net.input(left), net.input(right)], version=3, family="SubOptions")
+
+
+@variants("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
+def extremes(net, name):
+    return net.op(name, [net.input(PICTURE), net.input(PICTURE)])
+
+
+@variants("POW", "FLOOR_DIV", "FLOOR_MOD")
+def division(net, name):
+    inputs = [positive(net, PICTURE), net.const(net.random.uniform(0.5, 2, PICTURE).astype("float32"))]
+    return net.op(name, inputs, version=2 if name == "FLOOR_DIV" else 1)
+
+
+@case
+def sum_of_three(net):
+    return net.op("ADD_N", [net.input(PICTURE), net.input(PICTURE), net.input(PICTURE)])
+
+
+@variants("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
+def comparison(net, name):
+    left, right = net.op("ROUND", [net.input(PICTURE)]), net.op("ROUND", [net.input(PICTURE)])
+    both = net.op(name, [left, right], "bool")
+    either = net.op("LOGICAL_OR", [both, net.op("LOGICAL_NOT", [both], "bool")], "bool")
+    return [net.op("SELECT_V2", [both, left, net.const(numpy.float32(9))]), net.op("LOGICAL_AND", [both, either], "bool")]
+
+
+@variants("int32", "int64", "bool")
+def cast(net, kind):
+    return net.op("CAST", [net.op("CAST", [net.input(PICTURE)], kind)])
+
+
+# axis of the result, shapes
+@variants((3, PICTURE, (1, 7, 6, 2)), (1, PICTURE, (1, 2, 6, 5)), (-1, (2, 3), (2, 4)), (-2, PICTURE, (1, 7, 3, 5)))
+def concatenation(net, axis, left, right):
+    return net.op(
+        "CONCATENATION", [net.input(left), net.input(right), net.weights(*right)], family="ConcatenationOptions", axis=axis
+    )
+
+
+@variants([[0, 0], [1, 2], [3, 0], [0, 0]], [[0, 0], [0, 0], [0, 0], [0, 3]], [[0, 0], [0, 0], [1, 0], [2, 1]])
+def pad(net, borders):
+    inputs = [net.input(PICTURE), net.const(numpy.array(borders, "int32"))]
+    plain = net.op("PAD", inputs)
+    return [plain, net.op("PADV2", inputs + [net.const(numpy.float32(2.5))])]
+
+
+@variants((0, [[0, 0], [1, 2], [3, 0], [0, 0]]), (1, [[0, 0], [1, 1], [0, 1], [0, 0]]))
+def mirror_pad(net, mode, borders):
+    inputs = [net.input(PICTURE), net.const(numpy.array(borders, "int32"))]
+    return net.op("MIRROR_PAD", inputs, family="MirrorPadOptions", mode=mode)
+
+
+@variants([1, -1, 5], [1, 210], [5, 6, 7], [1, 5, 7, 6])
+def reshape(net, shape):
+    inputs = [net.input(PICTURE), net.const(numpy.array(shape, "int32"))]
+    return net.op("RESHAPE", inputs, family="ReshapeOptions", newShape=numpy.array(shape, "int32"))
+
+
+@case
+def reshape_of_computed_shape(net):
+    picture = net.input(PICTURE)
+    shape = net.op("SHAPE", [picture], "int32", family="ShapeOptions", outType=2)
+    begin, end, one = (net.const(numpy.array([value], "int32")) for value in (0, 1, 1))
+    batch = net.op("STRIDED_SLICE", [shape, begin, end, one], "int32", family="StridedSliceOptions", shrinkAxisMask=1)
+    rest = net.const(numpy.array(210, "int32"))
+    wanted = net.op("PACK", [batch, rest], "int32", family="PackOptions", valuesCount=2, axis=0)
+    return net.op("RESHAPE", [picture, wanted], family="ReshapeOptions")
+
+
+@case
+def squeeze_and_expand(net):
+    pooled = net.op("MEAN", [net.input(PICTURE), net.const(numpy.array([1, 2], "int32"))], family="ReducerOptions", keepDims=True)
+    flat = net.op("SQUEEZE", [pooled], family="SqueezeOptions", squeezeDims=numpy.array([1, 2], "int32"))
+    return [flat, net.op("EXPAND_DIMS", [flat, net.const(numpy.array(1, "int32"))])]
+
+
+@variants([0, 3, 1, 2], [0, 2, 3, 1], [0, 2, 1, 3], [3, 2, 1, 0])
+def transpose(net, order):
+    moved = net.op("TRANSPOSE", [net.input(PICTURE), net.const(numpy.array(order, "int32"))])
+    return net.op("ADD", [moved, moved], family="AddOptions")
+
+
+@variants(([0, 1, 0, 2], [1, 3, -1, 2]), ([0, 0, 0, 0], [-1, -1, -1, 1]), ([0, 0, 0, 0], [1, 7, 6, 5]))
+def slices(net, begin, size):
+    inputs = [net.input(PICTURE), net.const(numpy.array(begin, "int32")), net.const(numpy.array(size, "int32"))]
+    return net.op("SLICE", inputs)
+
+
+# begin, end, strides; masks of begin, end, shrink
+@variants(
+    ([0, 1, 0, 0], [1, 5, 6, 5], [1, 2, 1, 1], 0, 0, 0), ([0, 0, 0, 1], [0, 0, 0, 3], [1, 1, 1, 1], 7, 7, 0),
+    ([0, 0, 0, 2], [0, 0, 0, 3], [1, 1, 1, 1], 7, 7, 8), ([0, -1, 0, 0], [1, 0, 6, 5], [1, -2, 1, 2], 0, 2, 0),
+    ([0, 3], [1, 4], [1, 1], 0, 0, 2),
+)
+def strided_slice(net, begin, end, strides, begin_mask, end_mask, shrink_mask):
+    lists = [net.const(numpy.array(values, "int32")) for values in (begin, end, strides)]
+    return net.op(
+        "STRIDED_SLICE", [net.input(PICTURE), *lists], family="StridedSliceOptions", beginMask=begin_mask,
+        endMask=end_mask, shrinkAxisMask=shrink_mask,
+    )
+
+
+@variants(2, -1)
+def split(net, axis):
+    shape = (1, 7, 6, 6)
+    halves = net.op("SPLIT", [net.const(numpy.array(axis, "int32")), net.input(shape)], family="SplitOptions", count=2, numSplits=2)
+    return list(halves)
+
+
+@case
+def split_in_lengths(net):
+    inputs = [net.input(PICTURE), net.const(numpy.array([2, 3], "int32")), net.const(numpy.array(3, "int32"))]
+    return list(net.op("SPLIT_V", inputs, family="SplitVOptions", count=2, numSplits=2))
+
+
+@variants(0, 3, -1)
+def pack(net, axis):
+    return net.op("PACK", [net.input((2, 3, 4)), net.input((2, 3, 4))], family="PackOptions", valuesCount=2, axis=axis)
+
+
+@variants(1, 3)
+def unpack(net, axis):
+    return list(net.op("UNPACK", [net.input((1, 2, 5, 3))], family="UnpackOptions", count=[1, 2, 5, 3][axis], num=[1, 2, 5, 3][axis], axis=axis))
+
+
+@variants((3, [4, 0, 2]), (1, [[0, 6], [3, 3]]), (-1, 2))
+def gather(net, axis, indices):
+    return net.op("GATHER", [net.input(PICTURE), net.const(numpy.array(indices, "int32"))], family="GatherOptions", axis=axis)
+
+
+@case
+def tile(net):
+    return net.op("TILE", [net.input(PICTURE), net.const(numpy.array([1, 2, 1, 3], "int32"))])
+
+
+@case
+def broadcast(net):
+    wide = net.op("BROADCAST_TO", [net.input((1, 1, 1, 5)), net.const(numpy.array(PICTURE, "int32"))], version=2)
+    filled = net.op("FILL", [net.const(numpy.array([2, 3], "int32")), net.const(numpy.float32(1.5))])
+    return [wide, net.op("ADD", [filled, net.input((2, 3))], family="AddOptions"), net.op("ZEROS_LIKE", [net.input((2, 2))])]
+
+
+@variants(*[
+    (name, axes, keep)
+    for name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")
+    for axes, keep in (([1, 2], True), ([1, 2], False), ([3], False), ([-1], True), ([2], False), ([1, 2, 3], False))
+])
+def reduction(net, name, axes, keep):
+    return net.op(name, [net.input(PICTURE), net.const(numpy.array(axes, "int32"))], family="ReducerOptions", keepDims=keep)
+
+
+@variants(("ARG_MAX", 3, "int32"), ("ARG_MAX", 1, "int64"), ("ARG_MIN", -1, "int32"), ("ARG_MAX", 2, "int32"))
+def position(net, name, axis, kind):
+    family = "ArgMaxOptions" if name == "ARG_MAX" else "ArgMinOptions"
+    return net.op(name, [net.input(PICTURE), net.const(numpy.array(axis, "int32"))], kind, family=family, outputType=TYPES[kind])
+
+
+@variants((PICTURE, 1.0), ((2, 5), 1.0), ((1, 3, 4), 0.5))
+def softmax(net, shape, beta):
+    return net.op("SOFTMAX", [net.input(shape)], family="SoftmaxOptions", beta=beta)
+
+
+@variants(PICTURE, (2, 5))
+def other_norms(net, *shape):
+    given = net.input(shape)
+    return [net.op("LOG_SOFTMAX", [given]), net.op("L2_NORMALIZATION", [given], family="L2NormOptions")]
+
+
+@case
+def half_weights(net):
+    weights = net.const(net.random.normal(0, 0.5, (4, 3, 3, 5)).astype("float16"))
+    bias = net.const(net.random.normal(0, 0.5, (4,)).astype("float16"))
+    inputs = [net.input(PICTURE), net.op("DEQUANTIZE", [weights]), net.op("DEQUANTIZE", [bias])]
+    return net.op("CONV_2D", inputs, family="Conv2DOptions", padding=SAME, strideW=1, strideH=1)
+
+
+@case
+def several_readers(net):
+    """A picture that is read in both orders, and outputs in the middle."""
+    picture = net.input(PICTURE)
+    one = net.op("CONV_2D", [picture, net.weights(5, 1, 1, 5), net.weights(5)], family="Conv2DOptions", padding=SAME, strideW=1, strideH=1)
+    two = net.op("ADD", [one, picture], family="AddOptions")
+    flat = net.op("RESHAPE", [two, net.const(numpy.array([1, 42, 5], "int32"))], family="ReshapeOptions")
+    back = net.op("RESHAPE", [net.op("TANH", [flat]), net.const(numpy.array(PICTURE, "int32"))], family="ReshapeOptions")
+    return [net.op("MUL", [back, one], family="MulOptions"), one, flat]
+
+
+def quantized(net, values, low, high, kind="int8", axis=None):
+    """A constant of 8 bits, with one scale or one for each index along an axis."""
+    if axis is None:
+        scale = numpy.float32((high - low) / 255)
+        zero = int(round(-low / scale)) - (128 if kind == "int8" else 0)
+    else:
+        others = tuple(index for index in range(values.ndim) if index != axis)
+        scale, zero = numpy.float32(numpy.abs(values).max(others) / 127), 0
+    spread = scale if axis is None else scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    info = numpy.iinfo(kind)
+    data = numpy.clip(numpy.round(values / spread) + zero, info.min, info.max).astype(kind)
+    return net.const(data, scale=scale, zero=zero, axis=axis or 0), scale
+
+
+def quantization(low, high, kind="int8"):
+    scale = numpy.float32((high - low) / 255)
+    return {"scale": scale, "zero": int(round(-low / scale)) - (128 if kind == "int8" else 0)}
+
+
+@variants("int8", "uint8")
+def quantized_network(net, kind):
+    per_channel = 0 if kind == "int8" else None
+    given = quantization(-3, 3, kind)
+    picture = net.input(PICTURE, kind, **given)
+    weights, scale = quantized(net, net.random.normal(0, 0.3, (6, 3, 3, 5)), -1, 1, kind, per_channel)
+    bias = net.const(net.random.integers(-200, 200, 6).astype("int32"), scale=scale * given["scale"])
+    conv = net.op(
+        "CONV_2D", [picture, weights, bias], kind, version=3, family="Conv2DOptions", padding=SAME, strideW=1, strideH=1,
+        # The activation is in the range: nothing below zero can be said.
+        quantization=quantization(0, 4, kind),
+    )
+    pooled = net.op("MAX_POOL_2D", [conv], kind, version=2, family="Pool2DOptions", padding=SAME, filterWidth=2, filterHeight=2, strideW=2, strideH=2, quantization=quantization(0, 4, kind))
+    double = net.op("ADD", [pooled, pooled], kind, version=2, family="AddOptions", quantization=quantization(0, 8, kind))
+    flat = net.op("RESHAPE", [double, net.const(numpy.array([1, 72], "int32"))], kind, family="ReshapeOptions", quantization=quantization(0, 8, kind))
+    weights, scale = quantized(net, net.random.normal(0, 0.1, (4, 72)), -0.5, 0.5, kind)
+    bias = net.const(numpy.array([10, -10, 0, 5], "int32"), scale=scale * numpy.float32(8 / 255))
+    dense = net.op("FULLY_CONNECTED", [flat, weights, bias], kind, version=4, family="FullyConnectedOptions", quantization=quantization(-8, 8, kind))
+    real = net.op("DEQUANTIZE", [dense], version=2)
+    return [dense, net.op("TANH", [real])]
+
+
+@case
+def quantized_inside(net):
+    """Floating numbers outside, integers inside."""
+    inner = net.op("QUANTIZE", [net.input(PICTURE)], "int8", quantization=quantization(-3, 3))
+    weights, scale = quantized(net, net.random.normal(0, 0.3, (1, 3, 3, 5)), -1, 1, "int8", 3)
+    bias = net.const(numpy.zeros(5, "int32"), scale=scale * quantization(-3, 3)["scale"])
+    conv = net.op(
+        "DEPTHWISE_CONV_2D", [inner, weights, bias], "int8", version=3, family="DepthwiseConv2DOptions", padding=SAME,
+        strideW=1, strideH=1, depthMultiplier=1, fusedActivationFunction=0, quantization=quantization(-8, 8),
+    )
+    return net.op("DEQUANTIZE", [conv], version=2)
+
+
+@case
+def quantized_weights(net):
+    """Weights of 8 bits, everything else in floating numbers."""
+    weights, _ = quantized(net, net.random.normal(0, 0.3, (4, 6)), -1, 1)
+    weights_tensor = net.tensors[weights]
+    weights_tensor.quantization.zeroPoint = numpy.array([0], "int64")
+    return net.op("FULLY_CONNECTED", [net.input((1, 6)), weights, net.weights(4)], version=3, family="FullyConnectedOptions")
+
+
+def main():
+    folder, models = pathlib.Path(sys.argv[1]), [pathlib.Path(model) for model in sys.argv[2:]]
+    described = {}
+    for model in models:
+        numpy.savez(folder / f"{model.stem}.npz", **run(model.read_bytes()))
+        described[model.stem] = 1e-4
+    for name, function in [] if models else CASES:
+        net = Net()
+        net.save(folder, name, function(net))
+        # Integers round between the layers; the translation does not.
+        described[name] = 0.1 if name.startswith("quantized") else 1e-4
+    (folder / "cases.json").write_text(json.dumps(described))
+
+
+if __name__ == "__main__":
+    main()
