@@ -18,8 +18,10 @@ use crate::ops::collect::CollectError;
 use crate::ops::convert::{ConvertError, Output};
 use crate::ops::dispatch::{DispatchError, Session, SessionImage};
 use crate::ops::gather::{Folders, GatherError, Gathered, Words};
-use crate::plan::convert::{self, ConversionRequest, EngineChoice, ImageChoice};
+use crate::plan::convert::{self, ConversionPlan, ConversionRequest, EngineChoice, ImageChoice};
+use crate::ops::upload::{Destination, UploadError};
 use crate::project::Project;
+use crate::remote::Remote;
 use crate::ui::{Failure, Kind};
 use crate::units::ByteSize;
 
@@ -109,20 +111,22 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
     let working = context.working_folder()?;
+    let remote = context.remote();
     let words = Words {
         target: args.target,
         path: args.path.as_deref(),
         overrides: &args.overrides,
         preprocessing: args.preprocessing(),
     };
-    let gathered = gather(&words, &working, context)?;
+    let gathered = gather(&words, &working, context, &remote)?;
     // Its files are there until the conversion ends.
     let _archive = gathered.archive.clone();
+    let uploads = ops::upload::destinations(&gathered.configuration).map_err(upload_failure)?;
     for note in &gathered.notes {
         context.printer.warn(note.to_string());
     }
     if let Some(toolchain) = context.inside() {
-        return in_image(&args, gathered, toolchain, context);
+        return in_image(&args, gathered, toolchain, &Uploads { destinations: &uploads, remote: &remote }, context);
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
@@ -137,6 +141,8 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         return Ok(Status::Success);
     }
     ops::collect::check_place(&plan.output).map_err(|error| failure(error.into()))?;
+    let uploads = Uploads { destinations: &uploads, remote: &remote };
+    uploads.check()?;
     let tool_time = context.tool_time()?;
     let store = context.store()?;
     let engine = context.engine(Some(plan.engine), &store)?;
@@ -156,18 +162,24 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         tool_time,
     };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
-    finish(&output, context);
+    finish(uploads.carry_out(&plan, output)?, context);
     Ok(Status::Success)
 }
 
 /// Makes a configuration of words.
-pub(super) fn gather(words: &Words<'_>, working: &Path, context: &Context) -> Result<Gathered, Failure> {
+pub(super) fn gather(
+    words: &Words<'_>,
+    working: &Path,
+    context: &Context,
+    remote: &Remote<'_>,
+) -> Result<Gathered, Failure> {
     let home = context.variable("HOME").map(PathBuf::from);
     let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
-    let folders = Folders { working, home: home.as_deref(), temporary };
+    let folders = Folders { working, home: home.as_deref(), temporary, remote };
     ops::gather::gather(words, &folders).map_err(|error| {
-        let kind = match error {
+        let kind = match &error {
             GatherError::Words(_) => Kind::Usage,
+            GatherError::Find(error) if error.is_about_the_machine() => Kind::Environment,
             _ => Kind::Project,
         };
         Failure::of(kind, &error)
@@ -179,6 +191,7 @@ fn in_image(
     args: &ConvertArgs,
     gathered: Gathered,
     toolchain: ToolchainName,
+    uploads: &Uploads<'_>,
     context: &Context,
 ) -> Result<Status, Failure> {
     gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
@@ -197,9 +210,10 @@ fn in_image(
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
+    uploads.check()?;
     let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
         .map_err(failure)?;
-    finish(&output, context);
+    finish(uploads.carry_out(&plan, output)?, context);
     Ok(Status::Success)
 }
 
@@ -250,7 +264,30 @@ impl ConvertArgs {
     }
 }
 
-fn finish(output: &Output, context: &Context) {
+/// Where results go besides this machine.
+struct Uploads<'a> {
+    destinations: &'a [Destination],
+    remote: &'a Remote<'a>,
+}
+
+impl Uploads<'_> {
+    fn check(&self) -> Result<(), Failure> {
+        ops::upload::check(self.destinations, self.remote).map_err(upload_failure)
+    }
+
+    fn carry_out(&self, plan: &ConversionPlan, output: Output) -> Result<Output, Failure> {
+        let configuration = &plan.order.configuration;
+        let uploads =
+            ops::upload::upload(self.destinations, configuration, &output, self.remote).map_err(upload_failure)?;
+        Ok(Output { uploads, ..output })
+    }
+}
+
+fn upload_failure(error: UploadError) -> Failure {
+    Failure::of(if error.is_about_the_machine() { Kind::Environment } else { Kind::Project }, &error)
+}
+
+fn finish(output: Output, context: &Context) {
     let proofs = &output.report.proofs;
     for proof in proofs {
         let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
@@ -259,11 +296,14 @@ fn finish(output: &Output, context: &Context) {
     for warning in &output.report.warnings {
         context.printer.warn(warning);
     }
-    context.printer.result(output, || {
+    context.printer.result(&output, || {
         let mut text = String::new();
         for artifact in &output.artifacts {
             let path = output.folder.join(&artifact.path);
             let _ = writeln!(text, "{} ({})", path.display(), artifact.size);
+        }
+        for url in &output.uploads {
+            let _ = writeln!(text, "{url}");
         }
         text
     });

@@ -179,7 +179,7 @@ impl Location {
     }
 
     /// Returns the last component as a name for a file on this machine.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let name = match &self.0 {
             Kind::Bucket { bucket, key, .. } => {
                 let key = key.trim_end_matches('/');

@@ -125,12 +125,10 @@ impl<'a> Remote<'a> {
             if shelf.held(&Key::of(location))?.is_some() {
                 return Ok(Some(Found::File));
             }
-            // With which limit it will be asked for is not known here; whoever fetches it finds out.
-            return if location.is_folder() {
-                Ok(Some(Found::Folder))
-            } else {
-                Err(RemoteError::Offline { location: location.clone() })
-            };
+            if shelf.held_folder(&Key::of(location))?.is_some() {
+                return Ok(Some(Found::Folder));
+            }
+            return Err(RemoteError::Offline { location: location.clone() });
         }
         let failed = |source| RemoteError::Read { location: location.clone(), source };
         let sockets = self.sockets()?;

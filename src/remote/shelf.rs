@@ -158,8 +158,9 @@ impl Shelf {
     }
 
     /// Notes which folder a URL led to.
-    pub(super) fn remember_folder(&self, key: &Key, contents: Digest, name: &str) -> Result<(), DiskError> {
-        self.remember(key, &Known::Folder { contents, name: name.to_owned() })
+    pub(super) fn remember_folder(&self, keys: [&Key; 2], contents: Digest, name: &str) -> Result<(), DiskError> {
+        let known = Known::Folder { contents, name: name.to_owned() };
+        keys.into_iter().try_for_each(|key| self.remember(key, &known))
     }
 }
 
@@ -325,7 +326,7 @@ mod tests {
         assert_eq!(disk::read(&folder.join("d/w"), ByteSize::new(9)).unwrap(), b"2");
         let location = Location::parse(&FileReference::new("s3://b/photos/")).unwrap();
         let key = Key::of_folder(&location, Some(2));
-        shelf.remember_folder(&key, contents, "photos").unwrap();
+        shelf.remember_folder([&key, &Key::of(&location)], contents, "photos").unwrap();
         assert_eq!(shelf.held_folder(&key).unwrap(), Some(folder));
         assert_eq!(shelf.held_folder(&Key::of_folder(&location, None)).unwrap(), None);
     }

@@ -78,7 +78,8 @@ impl Remote<'_> {
         let files = self.bring_all(self.list(location, limit)?)?;
         let name = location.name();
         let (contents, folder) = shelf.folder(&name, &files)?;
-        shelf.remember_folder(&key, contents, &name)?;
+        // Under its own key too, so that without network it is known to be a folder.
+        shelf.remember_folder([&key, &Key::of(location)], contents, &name)?;
         Ok(folder)
     }
 
