@@ -258,6 +258,9 @@ impl From<object_store::Error> for Problem {
         if text.contains("redirect without LOCATION") {
             return Self::Region;
         }
+        if text.contains("Content-Range") || text.contains("non-partial response") {
+            return Self::WrongRange;
+        }
         let reason = innermost(&error);
         match http_kind(&error) {
             Some(HttpErrorKind::Connect) => Self::Unreachable { reason },

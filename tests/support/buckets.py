@@ -1,6 +1,6 @@
 """A server of S3 on loopback that checks signatures and rights, and boto3 as the one who fills and reads it.
 
-Prints one JSON document with its address and accounts, then answers one JSON command a line:
+With --open nobody is asked who they are. Prints one JSON document with its address and accounts, then answers one JSON command a line:
 ["put", bucket, key, file], ["get", bucket, key, file], ["list", bucket, prefix]. Ends when its standard input ends.
 """
 
@@ -51,7 +51,10 @@ accounts = {
 for bucket in ["models", "results"]:
     client("s3").create_bucket(Bucket=bucket)
 s3 = client("s3", *accounts["owner"])
-if "--open" not in sys.argv:
+if "--open" in sys.argv:
+    for bucket in ["models", "results"]:
+        client("s3").put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+else:
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
 print(json.dumps({"endpoint": endpoint, "accounts": accounts}), flush=True)
 
