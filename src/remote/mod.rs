@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpClient, HttpConnector};
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 use reqwest::{Client, redirect};
 use tokio::runtime::Runtime;
 
@@ -246,7 +246,11 @@ impl<'a> Remote<'a> {
         }
         builder = match self.options.variables.get(GS_CREDENTIALS) {
             Some(file) => builder.with_application_credentials(file),
-            None => builder.with_skip_signature(true),
+            // Without credentials of its own, the client would ask a metadata service before it writes.
+            None => {
+                let nobody = StaticCredentialProvider::new(GcpCredential { bearer: "nobody".to_owned() });
+                builder.with_skip_signature(true).with_credentials(Arc::new(nobody))
+            }
         };
         Ok(Arc::new(builder.build().map_err(|_| Problem::Credentials)?))
     }
