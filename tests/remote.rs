@@ -718,3 +718,33 @@ fn a_conversion_begins_and_ends_in_buckets() {
     assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     search(&folder.path().join("output"), &secrets);
 }
+
+#[test]
+fn an_image_fetches_and_uploads_by_itself() {
+    let (buckets, folder) = (Buckets::get(), folder());
+    let sample = root().join("shared_with_container/models/text_direction");
+    for entry in fs::read_dir(&sample).unwrap() {
+        let path = entry.unwrap().path();
+        buckets.put(&format!("inside/{}", path.file_name().unwrap().to_str().unwrap()), &fs::read(&path).unwrap());
+    }
+    let docker = || {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", format!("unix://{}", peer("MODELCONVERTER_TEST_DOCKER"))).current_dir(folder.path());
+        command
+    };
+    succeed(program(folder.path(), &shared_store()).args(["image", "export", "rvc2", "--output", "rvc2.tar"]));
+    succeed(docker().args(["load", "--input", "rvc2.tar"]));
+    let mut command = docker();
+    // The network of the host, where the server is.
+    command.args(["run", "--rm", "--network", "host", "--volume", &format!("{}:/work", folder.path().display())]);
+    for (name, value) in buckets.variables("owner", &buckets.endpoint) {
+        command.env(&name, value).args(["--env", &name]);
+    }
+    command.args(["--workdir", "/work", "modelconverter/rvc2:2021.4.2", "convert", "rvc2", "--to", "native"]);
+    command.args(["--output-dir", "r", "--path", "s3://models/inside/text_direction.yaml"]);
+    succeed(command.args(["output_remote_url", "s3://results/inside/final.superblob"]));
+    let superblob = buckets.read("results", "inside/final.superblob");
+    let here = fs::read_dir(folder.path().join("output/r")).unwrap().map(|entry| entry.unwrap().path());
+    let here = here.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "superblob")).unwrap();
+    assert!(superblob == fs::read(here).unwrap());
+}

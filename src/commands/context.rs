@@ -138,13 +138,22 @@ impl Context {
         let is_meant = |(name, _): &(&String, &String)| names.iter().any(|start| name.starts_with(start));
         let variables = self.environment.iter().filter(is_meant);
         let options = RemoteOptions {
-            folder: self.store_root().ok().map(|root| root.join("remote")),
+            folder: self.downloads(),
             variables: Variables::new(variables.map(|(name, value)| (name.clone(), value.clone()))),
             home: self.variable("HOME").map(PathBuf::from),
             network: self.network,
             ..RemoteOptions::default()
         };
         Remote::new(options, self.progress())
+    }
+
+    /// Returns the folder of what was downloaded from other machines; nothing where there is no place.
+    pub(super) fn downloads(&self) -> Option<PathBuf> {
+        if self.inside().is_some() && self.variable("MODELCONVERTER_CACHE_DIR").is_none() {
+            // In an image nothing stays; and often nothing else can be written to.
+            return Some(PathBuf::from("/tmp/modelconverter-downloads"));
+        }
+        Some(self.store_root().ok()?.join("remote"))
     }
 
     /// Makes the image of a toolchain ready to run.

@@ -18,8 +18,8 @@ use crate::ops::collect::CollectError;
 use crate::ops::convert::{ConvertError, Output};
 use crate::ops::dispatch::{DispatchError, Session, SessionImage};
 use crate::ops::gather::{Folders, GatherError, Gathered, Words};
-use crate::plan::convert::{self, ConversionPlan, ConversionRequest, EngineChoice, ImageChoice};
-use crate::ops::upload::{Destination, UploadError};
+use crate::plan::convert::{self, ConversionRequest, EngineChoice, ImageChoice};
+use crate::ops::upload::{UploadError, Uploads};
 use crate::project::Project;
 use crate::remote::Remote;
 use crate::ui::{Failure, Kind};
@@ -37,7 +37,8 @@ pub(super) struct ConvertArgs {
     /// Pairs of configuration key and value; they win over the configuration file
     #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
     overrides: Vec<String>,
-    /// A configuration (YAML), an NN Archive, or a bare model (.onnx, .xml, .bin, .tflite)
+    /// A configuration (YAML), an NN Archive, or a bare model (.onnx, .xml, .bin, .tflite): a path, or a URL (s3://, gs://,
+    /// https://)
     #[arg(long)]
     path: Option<String>,
     /// The version of the vendor's tools; see `toolchain list`
@@ -109,7 +110,8 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
+pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
+    args.run.complete(context);
     let working = context.working_folder()?;
     let remote = context.remote();
     let words = Words {
@@ -119,14 +121,15 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         preprocessing: args.preprocessing(),
     };
     let gathered = gather(&words, &working, context, &remote)?;
-    // Its files are there until the conversion ends.
+    // These files are there until the conversion ends.
     let _archive = gathered.archive.clone();
-    let uploads = ops::upload::destinations(&gathered.configuration).map_err(upload_failure)?;
+    let _followed = gathered.followed.clone();
+    let uploads = Uploads::new(&gathered.configuration, &remote).map_err(upload_failure)?;
     for note in &gathered.notes {
         context.printer.warn(note.to_string());
     }
     if let Some(toolchain) = context.inside() {
-        return in_image(&args, gathered, toolchain, &Uploads { destinations: &uploads, remote: &remote }, context);
+        return in_image(&args, gathered, toolchain, &uploads, context);
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
@@ -141,8 +144,7 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         return Ok(Status::Success);
     }
     ops::collect::check_place(&plan.output).map_err(|error| failure(error.into()))?;
-    let uploads = Uploads { destinations: &uploads, remote: &remote };
-    uploads.check()?;
+    uploads.check().map_err(upload_failure)?;
     let tool_time = context.tool_time()?;
     let store = context.store()?;
     let engine = context.engine(Some(plan.engine), &store)?;
@@ -162,7 +164,7 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         tool_time,
     };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
-    finish(uploads.carry_out(&plan, output)?, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
     Ok(Status::Success)
 }
 
@@ -210,10 +212,10 @@ fn in_image(
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
-    uploads.check()?;
+    uploads.check().map_err(upload_failure)?;
     let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
         .map_err(failure)?;
-    finish(uploads.carry_out(&plan, output)?, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
     Ok(Status::Success)
 }
 
@@ -261,25 +263,6 @@ impl ConvertArgs {
     /// Returns where mean, scale and colours are applied.
     fn preprocessing(&self) -> PreprocessingPlace {
         if self.archive_preprocess { PreprocessingPlace::Archive } else { PreprocessingPlace::Model }
-    }
-}
-
-/// Where results go besides this machine.
-struct Uploads<'a> {
-    destinations: &'a [Destination],
-    remote: &'a Remote<'a>,
-}
-
-impl Uploads<'_> {
-    fn check(&self) -> Result<(), Failure> {
-        ops::upload::check(self.destinations, self.remote).map_err(upload_failure)
-    }
-
-    fn carry_out(&self, plan: &ConversionPlan, output: Output) -> Result<Output, Failure> {
-        let configuration = &plan.order.configuration;
-        let uploads =
-            ops::upload::upload(self.destinations, configuration, &output, self.remote).map_err(upload_failure)?;
-        Ok(Output { uploads, ..output })
     }
 }
 
@@ -356,6 +339,12 @@ impl ChosenImage {
 }
 
 impl RunArgs {
+    /// Takes over what the file `.env` says, which clap does not know.
+    fn complete(&mut self, context: &Context) {
+        let kept = || EngineName::from_str(context.variable("MODELCONVERTER_ENGINE")?, false).ok();
+        self.engine = self.engine.or_else(kept);
+    }
+
     /// Returns what the tools may use up.
     pub(super) fn limits(&self) -> Limits {
         Limits { memory: self.memory, cpus: self.cpus }

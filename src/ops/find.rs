@@ -167,7 +167,7 @@ impl<'a> Places<'a> {
             };
             return found.map(|found| Spot::There(location.clone(), found)).ok_or_else(missing);
         }
-        let (mut tried, mut near) = (Vec::new(), None);
+        let (mut tried, mut near, mut refused) = (Vec::new(), None, None);
         for written in self.written(reference) {
             for place in &self.places {
                 let folder = match place {
@@ -179,6 +179,8 @@ impl<'a> Places<'a> {
                             Ok(Some(found)) => return Ok(Spot::There(location, found)),
                             // What was not downloaded before may still lie on this machine.
                             Ok(None) | Err(RemoteError::Offline { .. }) => tried.push(location.to_string()),
+                            // To accounts that may not list a bucket, what is not there is forbidden.
+                            Err(error) if error.is_denial() => refused = Some(error),
                             Err(error) => return Err(error.into()),
                         }
                         continue;
@@ -196,7 +198,10 @@ impl<'a> Places<'a> {
                 }
             }
         }
-        Err(FindError::Missing { reference: reference.clone(), tried, near })
+        match refused {
+            Some(error) => Err(error.into()),
+            None => Err(FindError::Missing { reference: reference.clone(), tried, near }),
+        }
     }
 
     /// Returns the paths that a reference may stand for.

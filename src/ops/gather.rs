@@ -10,6 +10,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::find::{FindError, Places, Spot};
+use super::linked;
 use crate::config::archive::from_archive;
 use crate::config::files::FileRole;
 use crate::config::merge::{self, Override};
@@ -21,7 +22,7 @@ use crate::config::{
     CalibrationKeys, ConversionConfig, FileReference, FrontEnd, FrontEndChoice, InputSettings, Note, Origin, Problem,
     Problems, Rvc2Options, Setting, yaml,
 };
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
 use crate::hint::Hint;
 use crate::invocation::front_end::Need;
@@ -72,6 +73,8 @@ pub struct Gathered {
     pub said: Said,
     /// The NN Archive that the configuration came from; files in it are there as long as this is.
     pub archive: Option<Arc<Opened>>,
+    /// Folders of samples whose links were followed; the same holds for them.
+    pub followed: Vec<Arc<TemporaryFolder>>,
     /// What the tools of OpenVINO 2021.4 surely refuse, by model.
     unsupported: Vec<(FileReference, Vec<Refusal>)>,
 }
@@ -242,11 +245,17 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     };
     let configuration = reading.config;
     let spots = find_all(&configuration, &document, &places)?;
-    let files = bring_all(&configuration, spots, &places)?;
+    let mut files = bring_all(&configuration, spots, &places)?;
+    let mut followed = Vec::new();
+    for file in files.iter_mut().filter(|file| file.role == FileRole::CalibrationData && file.path.is_dir()) {
+        let Some(made) = linked::followed(&file.path, folders.temporary)? else { continue };
+        file.path = made.path().join(file.path.file_name().unwrap_or_default());
+        followed.push(Arc::new(made));
+    }
     notes.extend(reading.notes);
     check_encodings(&files)?;
     let gathered = check(configuration, files, notes, reading.said, words.preprocessing)?;
-    Ok(Gathered { archive, ..gathered })
+    Ok(Gathered { archive, followed, ..gathered })
 }
 
 /// Finds every file of a configuration, or tells of all that cannot be found, each with the place that names it.
@@ -367,7 +376,7 @@ fn check(
             unsupported.push((written.model.path.clone(), refusals));
         }
     }
-    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, unsupported })
+    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, followed: Vec::new(), unsupported })
 }
 
 /// Lists what surely fails on every way that is open to a model.

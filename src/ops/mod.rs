@@ -10,6 +10,7 @@ pub mod gather;
 pub mod image;
 pub mod inside;
 mod layer;
+mod linked;
 pub mod lock;
 pub mod obtain;
 pub mod prepare;

@@ -15,11 +15,12 @@ use crate::disk::{self, DiskError};
 use crate::exchange::{Artifact, ArtifactKind};
 use crate::hint::Hint;
 use crate::pipeline;
+use crate::plan::convert::ConversionPlan;
 use crate::remote::{Location, LocationError, Remote, RemoteError};
 
 /// What of one stage goes where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
+struct Destination {
     stage: StageName,
     what: What,
     to: Location,
@@ -98,11 +99,66 @@ impl Hint for UploadError {
     }
 }
 
+/// What is uploaded of one conversion, and who does it.
+pub struct Uploads<'a> {
+    destinations: Vec<Destination>,
+    remote: &'a Remote<'a>,
+}
+
+impl<'a> Uploads<'a> {
+    /// Takes over what a configuration wants uploaded.
+    ///
+    /// # Errors
+    /// A URL is none that takes files, or what it is for will not be there.
+    pub fn new(configuration: &ConversionConfig, remote: &'a Remote<'a>) -> Result<Self, UploadError> {
+        Ok(Self { destinations: destinations(configuration)?, remote })
+    }
+
+    /// Checks that every destination can be written to.
+    ///
+    /// # Errors
+    /// One cannot.
+    pub fn check(&self) -> Result<(), UploadError> {
+        let mut checked: Vec<&Location> = Vec::new();
+        for destination in &self.destinations {
+            if !checked.contains(&&destination.to) {
+                self.remote.check_target(&destination.to).map_err(UploadError::Refused)?;
+                checked.push(&destination.to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads what is wanted of a result, and adds the URLs to it.
+    ///
+    /// # Errors
+    /// Something cannot be uploaded; the result stays where it is.
+    pub fn carry_out(&self, plan: &ConversionPlan, output: Output) -> Result<Output, UploadError> {
+        let stages = &plan.order.configuration.stages;
+        let mut uploads = Vec::new();
+        for destination in &self.destinations {
+            let pairs = match destination.what {
+                What::Results => results(destination, stages.len() == 1, &output.artifacts)?,
+                What::Intermediates => {
+                    let folder = match stages.len() {
+                        1 => output.folder.clone(),
+                        _ => output.folder.join(destination.stage.as_str()),
+                    };
+                    intermediates(destination, &folder.join(pipeline::INTERMEDIATES))?
+                }
+            };
+            for (file, to) in pairs {
+                let failed = |source| UploadError::Failed { folder: output.folder.clone(), source };
+                self.remote.upload(&output.folder.join(file), &to).map_err(failed)?;
+                uploads.push(to.to_string());
+            }
+        }
+        Ok(Output { uploads, ..output })
+    }
+}
+
 /// Returns everything that a configuration wants uploaded.
-///
-/// # Errors
-/// A URL is none that takes files, or what it is for will not be there.
-pub fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>, UploadError> {
+fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>, UploadError> {
     let mut destinations = Vec::new();
     for stage in &configuration.stages {
         let settings = &stage.settings;
@@ -121,52 +177,6 @@ pub fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>
         }
     }
     Ok(destinations)
-}
-
-/// Checks that every destination can be written to.
-///
-/// # Errors
-/// One cannot.
-pub fn check(destinations: &[Destination], remote: &Remote<'_>) -> Result<(), UploadError> {
-    let mut checked: Vec<&Location> = Vec::new();
-    for destination in destinations {
-        if !checked.contains(&&destination.to) {
-            remote.check_target(&destination.to).map_err(UploadError::Refused)?;
-            checked.push(&destination.to);
-        }
-    }
-    Ok(())
-}
-
-/// Uploads what the destinations want of a result, and returns the URLs it has now.
-///
-/// # Errors
-/// Something cannot be uploaded.
-pub fn upload(
-    destinations: &[Destination],
-    configuration: &ConversionConfig,
-    output: &Output,
-    remote: &Remote<'_>,
-) -> Result<Vec<String>, UploadError> {
-    let mut uploaded = Vec::new();
-    for destination in destinations {
-        let pairs = match destination.what {
-            What::Results => results(destination, configuration.stages.len() == 1, &output.artifacts)?,
-            What::Intermediates => {
-                let folder = match configuration.stages.len() {
-                    1 => output.folder.clone(),
-                    _ => output.folder.join(destination.stage.as_str()),
-                };
-                intermediates(destination, &folder.join(pipeline::INTERMEDIATES))?
-            }
-        };
-        for (file, to) in pairs {
-            let failed = |source| UploadError::Failed { folder: output.folder.clone(), source };
-            remote.upload(&output.folder.join(file), &to).map_err(failed)?;
-            uploaded.push(to.to_string());
-        }
-    }
-    Ok(uploaded)
 }
 
 /// Returns the results of a stage, by their path in the output folder, and where each goes.

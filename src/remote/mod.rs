@@ -14,7 +14,7 @@ mod transfer;
 mod upload;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::fetch::{self, Network};
 use crate::progress::Progress;
+use crate::units::ByteSize;
 
 pub use account::Variables;
 pub use location::{Location, LocationError, Service};
@@ -68,6 +69,14 @@ impl Default for RemoteOptions {
             silence: Duration::from_secs(30),
         }
     }
+}
+
+/// Removes every download below `folder`, and returns how much that was; nothing if another process may be using them.
+///
+/// # Errors
+/// They cannot be removed.
+pub fn clear(folder: &Path) -> Result<Option<ByteSize>, RemoteError> {
+    Ok(Shelf::clear(folder)?)
 }
 
 /// What is at a location.

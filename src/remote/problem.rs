@@ -78,6 +78,11 @@ impl RemoteError {
             _ => true,
         }
     }
+
+    /// Returns whether a server does not let this account read something.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Read { source: Problem::Denied { .. }, .. })
+    }
 }
 
 impl Hint for RemoteError {
@@ -88,7 +93,7 @@ impl Hint for RemoteError {
             Self::Folder { .. } => vec!["name a file in it".to_owned()],
             Self::Offline { .. } => vec!["run it once without `--offline`".to_owned()],
             Self::OfflineTarget { .. } => {
-                vec!["run it without `--offline`, or with `output_remote_url none`".to_owned()]
+                vec!["run it without `--offline`, or with `output_remote_url None`".to_owned()]
             }
             Self::NoFolder => vec!["set `MODELCONVERTER_CACHE_DIR` to a folder with some room".to_owned()],
             Self::Setup { .. } => Vec::new(),

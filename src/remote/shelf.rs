@@ -5,7 +5,7 @@
 //! folders/<sha256>/<name>/   folders of such files (hard links), by the digest of what is in them
 //! known/<key>                which file or folder a URL led to last: one JSON document
 //! partial/<key>              a download that broke off; <key>.from says of which version
-//! locks/<key>                held while the URL is being downloaded
+//! locks/<key>                held while the URL is being downloaded; locks/use, while files may be used
 //! ```
 //!
 //! A key is the digest of the whole URL, which may hold secrets and is written nowhere. A file is found by its bytes, so
@@ -32,7 +32,11 @@ const BUFFER: usize = 256 * 1024;
 /// The folder of downloads.
 pub(super) struct Shelf {
     root: PathBuf,
+    _use: FileLock,
 }
+
+/// What everything but locks is in.
+const FOLDERS: [&str; 4] = ["files", "folders", "known", "partial"];
 
 /// What a URL led to last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +74,28 @@ impl Key {
 
 impl Shelf {
     pub(super) fn open(root: &Path) -> Result<Self, DiskError> {
-        for folder in ["files", "folders", "known", "partial", "locks"] {
+        disk::create_folder(&root.join("locks"))?;
+        let in_use = FileLock::wait(&root.join("locks/use"), Sharing::Shared)?;
+        for folder in FOLDERS {
             disk::create_folder(&root.join(folder))?;
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), _use: in_use })
+    }
+
+    /// Removes everything below `root`, and returns how much that was; nothing if somebody may be using it.
+    pub(super) fn clear(root: &Path) -> Result<Option<ByteSize>, DiskError> {
+        if disk::metadata(root)?.is_none() {
+            return Ok(Some(ByteSize::default()));
+        }
+        disk::create_folder(&root.join("locks"))?;
+        let Some(_alone) = FileLock::attempt(&root.join("locks/use"))? else { return Ok(None) };
+        // Folders hold files once more, by hard links.
+        let mut size = 0;
+        for folder in ["files", "partial"] {
+            size += size_below(&root.join(folder))?;
+        }
+        FOLDERS.iter().try_for_each(|folder| disk::remove_all(&root.join(folder)))?;
+        Ok(Some(ByteSize::new(size)))
     }
 
     fn place(&self, folder: &str, key: &Key) -> PathBuf {
@@ -162,6 +184,18 @@ impl Shelf {
         let known = Known::Folder { contents, name: name.to_owned() };
         keys.into_iter().try_for_each(|key| self.remember(key, &known))
     }
+}
+
+fn size_below(folder: &Path) -> Result<u64, DiskError> {
+    let mut size = 0;
+    for path in disk::list(folder)? {
+        match disk::metadata(&path)? {
+            Some(metadata) if metadata.is_dir() => size += size_below(&path)?,
+            Some(metadata) => size += metadata.len(),
+            None => {}
+        }
+    }
+    Ok(size)
 }
 
 /// Returns whether a name stays in its folder.
@@ -314,6 +348,19 @@ mod tests {
         disk::remove_file(&held.path).unwrap();
         disk::write(&held.path, b"123").unwrap();
         assert!(shelf.held(&key("s3://b/net.onnx")).unwrap().is_none());
+    }
+
+    #[test]
+    fn everything_goes_at_once_unless_somebody_may_be_using_it() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Shelf::clear(&root.path().join("none")).unwrap(), Some(ByteSize::default()));
+        let shelf = Shelf::open(root.path()).unwrap();
+        let held = put(&shelf, "s3://b/net.onnx", b"12345");
+        assert_eq!(Shelf::clear(root.path()).unwrap(), None);
+        drop(shelf);
+        assert_eq!(Shelf::clear(root.path()).unwrap(), Some(ByteSize::new(5)));
+        assert!(disk::metadata(&held.path).unwrap().is_none());
+        assert!(Shelf::open(root.path()).unwrap().held(&key("s3://b/net.onnx")).unwrap().is_none());
     }
 
     #[test]
