@@ -19,7 +19,8 @@ use support::{fail, folder, program, shared_store, succeed};
 /// A network with its weights in `w é.bin` beside it, as two files.
 fn network() -> (Vec<u8>, Vec<u8>) {
     let weights: Vec<u8> = (0..4 * 3 * 9).flat_map(|index| (index as f32 / 64.0 - 0.8).to_le_bytes()).collect();
-    let convolution = Node::new("Conv", &["img", "w"], &["out"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
+    let convolution =
+        Node::new("Conv", &["img", "w"], &["out"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
     let graph = Graph::new()
         .node(convolution.named("convolution"))
         .initializer(Tensor::external("w", FLOAT, &[4, 3, 3, 3], &[("location", "w é.bin")]))
@@ -97,7 +98,10 @@ fn every_key_that_names_a_file_is_looked_up_by_the_same_rules() {
 
     let text = text.replace("stage: s, output: o, script", "random_key_that_is_not_there: 1, script");
     fs::write(at("conf/bad.yaml"), &text).unwrap();
-    let error = fail(program(folder.path(), &folder.path().join("store")).args(["convert", "rvc2", "--path", "conf/bad.yaml"]), 1);
+    let error = fail(
+        program(folder.path(), &folder.path().join("store")).args(["convert", "rvc2", "--path", "conf/bad.yaml"]),
+        1,
+    );
     assert!(error.contains("random_key_that_is_not_there"), "{error}");
 
     let plain = "input_model: net.onnx\ncalibration: { path: photos }\n\

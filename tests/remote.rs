@@ -128,7 +128,10 @@ fn at(url: &str) -> Location {
 
 /// Bytes that do not repeat, so that a part in the wrong place shows.
 fn content(length: u32, seed: u32) -> Vec<u8> {
-    (0..length).flat_map(|index| (index.wrapping_mul(2_654_435_761) ^ seed).to_le_bytes()).take(length as usize).collect()
+    (0..length)
+        .flat_map(|index| (index.wrapping_mul(2_654_435_761) ^ seed).to_le_bytes())
+        .take(length as usize)
+        .collect()
 }
 
 /// The error, its causes and its hints as people see them.
@@ -380,7 +383,9 @@ fn google_cloud_storage_speaks_the_same_language() {
                 let reply = Reply::file(request, &served, "\"g1\"").header(date.0, date.1);
                 if request.before == 1 { reply.cut(150_000) } else { reply }
             }
-            "/bucket/photos/a.png" | "/bucket/photos/b.png" => Reply::new(200, "x").header("ETag", "\"p\"").header(date.0, date.1),
+            "/bucket/photos/a.png" | "/bucket/photos/b.png" => {
+                Reply::new(200, "x").header("ETag", "\"p\"").header(date.0, date.1)
+            }
             "/secret/net.onnx" => Reply::new(403, "<Error><Code>AccessDenied</Code></Error>"),
             _ => Reply::new(404, "<Error><Code>NoSuchKey</Code></Error>"),
         }
@@ -531,7 +536,8 @@ fn results_reach_google_cloud_storage() {
 /// A network with its weights in `weights/w.bin`, as two files.
 fn network() -> (Vec<u8>, Vec<u8>) {
     let weights: Vec<u8> = (0..4 * 3 * 9).flat_map(|index| (index as f32 / 64.0 - 0.8).to_le_bytes()).collect();
-    let convolution = Node::new("Conv", &["img", "w"], &["out"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
+    let convolution =
+        Node::new("Conv", &["img", "w"], &["out"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
     let graph = Graph::new()
         .node(convolution.named("convolution"))
         .initializer(Tensor::external("w", FLOAT, &[4, 3, 3, 3], &[("location", "weights/w.bin")]))
@@ -590,7 +596,8 @@ fn a_configuration_in_a_bucket_names_files_beside_it() {
         .iter()
         .map(|mount| (mount["source"].as_str().unwrap().to_owned(), mount["target"].as_str().unwrap()))
         .collect();
-    let source = |target: &str| &mounts.iter().find(|mount| mount.1 == target).unwrap_or_else(|| panic!("{mounts:?}")).0;
+    let source =
+        |target: &str| &mounts.iter().find(|mount| mount.1 == target).unwrap_or_else(|| panic!("{mounts:?}")).0;
     assert_eq!(fs::read(source("/inputs/0/net é.onnx")).unwrap(), model);
     assert_eq!(fs::read(source("/inputs/0/weights/w.bin")).unwrap(), weights);
     assert_eq!(fs::read_dir(source("/inputs/1/photos")).unwrap().count(), 1);
@@ -598,14 +605,8 @@ fn a_configuration_in_a_bucket_names_files_beside_it() {
     assert_eq!(plan(), text, "a second time it is the same");
     // And without network.
     let mut command = in_folder(folder.path(), &[]);
-    let offline = succeed(command.args([
-        "--offline",
-        "--dry-run",
-        "--output-dir",
-        "r",
-        "--path",
-        "s3://models/conf/conf.yaml",
-    ]));
+    let offline =
+        succeed(command.args(["--offline", "--dry-run", "--output-dir", "r", "--path", "s3://models/conf/conf.yaml"]));
     assert_eq!(offline, text);
     let mut command = in_folder(folder.path(), &[]);
     let error = said(&command.args(["--offline", "--dry-run", "--path", "s3://models/else.yaml"]).output().unwrap());
@@ -634,9 +635,24 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         (reader, vec!["--path", "s3://models/none.yaml"], 1, ["`s3://models/none.yaml` does not exist", ""]),
         (reader, vec!["--path", "s3://none/conf.yaml"], 1, ["no such bucket", "correct the name of the bucket"]),
         (reader, vec!["--path", "mlflow://run/net.onnx"], 1, ["a URL of an unknown kind", "s3://"]),
-        (reader, vec!["--path", "s3://id:hush@models/net.onnx"], 1, ["must not hold credentials", "AWS_SECRET_ACCESS_KEY"]),
-        (reader, vec!["--path", "net.onnx", "output_remote_url", "/tmp/r"], 1, ["impossible `output_remote_url`", "--output-dir"]),
-        (reader, vec!["--path", "net.onnx", "output_remote_url", "s3://results/r"], 3, ["AccessDenied", "AWS_ACCESS_KEY_ID"]),
+        (
+            reader,
+            vec!["--path", "s3://id:hush@models/net.onnx"],
+            1,
+            ["must not hold credentials", "AWS_SECRET_ACCESS_KEY"],
+        ),
+        (
+            reader,
+            vec!["--path", "net.onnx", "output_remote_url", "/tmp/r"],
+            1,
+            ["impossible `output_remote_url`", "--output-dir"],
+        ),
+        (
+            reader,
+            vec!["--path", "net.onnx", "output_remote_url", "s3://results/r"],
+            3,
+            ["AccessDenied", "AWS_ACCESS_KEY_ID"],
+        ),
         (owner, vec!["--path", "net.onnx", "output_remote_url", "s3://none/r"], 3, ["no such bucket", ""]),
         (reader, vec!["--path", "net.onnx", "--offline", "output_remote_url", "s3://results/r"], 3, ["offline", ""]),
     ] {
@@ -645,7 +661,10 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         let text = said(&output);
         assert_eq!(output.status.code(), Some(code), "{words:?}\n{text}");
         assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("hush"), "{words:?}\n{text}");
-        assert!(!folder.path().join("output").exists() && !folder.path().join("cache/blobs/sha256").exists(), "{words:?}");
+        assert!(
+            !folder.path().join("output").exists() && !folder.path().join("cache/blobs/sha256").exists(),
+            "{words:?}"
+        );
     }
 }
 
@@ -665,12 +684,16 @@ fn secrets_end_where_they_come_in() {
     });
     let folder = folder();
     let secrets = ["hush-key", "hush-secret", "hush-token", "hush-query", "hush-user", "hush-body"];
-    let lines = "AWS_ACCESS_KEY_ID=hush-key\nAWS_SECRET_ACCESS_KEY='hush-secret'\nexport AWS_SESSION_TOKEN=hush-token\n";
+    let lines =
+        "AWS_ACCESS_KEY_ID=hush-key\nAWS_SECRET_ACCESS_KEY='hush-secret'\nexport AWS_SESSION_TOKEN=hush-token\n";
     fs::write(folder.path().join(".env"), lines).unwrap();
-    let url = |path: &str| server.url(&format!("{path}?sig=hush-query")).replace("http://", "http://hush-user:hush-user@");
+    let url =
+        |path: &str| server.url(&format!("{path}?sig=hush-query")).replace("http://", "http://hush-user:hush-user@");
     let variables = [("AWS_ENDPOINT_URL", server.url("")), ("MODELCONVERTER_LOG", "trace".to_owned())];
     let variables = variables.map(|(name, value)| (name.to_owned(), value));
-    for (path, code) in [(url("conf.yaml"), 0), (url("broken.yaml"), 1), (url("none.yaml"), 3), ("s3://models/x.onnx".to_owned(), 3)] {
+    for (path, code) in
+        [(url("conf.yaml"), 0), (url("broken.yaml"), 1), (url("none.yaml"), 3), ("s3://models/x.onnx".to_owned(), 3)]
+    {
         let mut command = in_folder(folder.path(), &variables);
         let output = command.args(["--dry-run", "--path", &path]).output().unwrap();
         let text = said(&output);
@@ -681,7 +704,8 @@ fn secrets_end_where_they_come_in() {
     }
     fs::remove_file(folder.path().join(".env")).unwrap();
     search(folder.path(), &secrets);
-    let signed: Vec<Request> = server.requests().into_iter().filter(|request| request.path.starts_with("/models")).collect();
+    let signed: Vec<Request> =
+        server.requests().into_iter().filter(|request| request.path.starts_with("/models")).collect();
     assert!(signed.iter().all(|request| request.headers["x-amz-security-token"] == "hush-token"), "the file was read");
 }
 

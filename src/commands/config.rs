@@ -60,7 +60,7 @@ fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
         overrides: &args.overrides,
         preprocessing: PreprocessingPlace::Model,
     };
-    let gathered = gather(&words, &context.working_folder()?, context)?;
+    let gathered = gather(&words, &context.working_folder()?, context, &context.remote())?;
     let explanation =
         explain(&gathered.resolution, &gathered.configuration, &gathered.said, &args.overrides, &gathered.notes);
     context.printer.result(&explanation, || pretty(&explanation));

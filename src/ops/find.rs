@@ -160,11 +160,8 @@ impl<'a> Places<'a> {
         if reference.is_remote() {
             let location = Location::parse(reference)?;
             let found = self.folders.remote.look(&location)?;
-            let missing = || FindError::Missing {
-                reference: reference.clone(),
-                tried: vec![location.to_string()],
-                near: None,
-            };
+            let missing =
+                || FindError::Missing { reference: reference.clone(), tried: vec![location.to_string()], near: None };
             return found.map(|found| Spot::There(location.clone(), found)).ok_or_else(missing);
         }
         let (mut tried, mut near, mut refused) = (Vec::new(), None, None);
@@ -364,7 +361,8 @@ mod tests {
     #[test]
     fn every_way_to_write_a_path_leads_to_the_file() {
         let odd = "a b\n'ü'%20.onnx";
-        let root = tree(&["home/m/home.onnx", "working/here.onnx", "elsewhere/a b.onnx", "c/conf.yaml", "c/beside.onnx"]);
+        let root =
+            tree(&["home/m/home.onnx", "working/here.onnx", "elsewhere/a b.onnx", "c/conf.yaml", "c/beside.onnx"]);
         fs::write(root.path().join("working").join(odd), "").unwrap();
         let absolute = root.path().join("elsewhere/a b.onnx").display().to_string();
         for (words, path) in [

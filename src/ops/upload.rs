@@ -180,7 +180,11 @@ fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>, Up
 }
 
 /// Returns the results of a stage, by their path in the output folder, and where each goes.
-fn results(destination: &Destination, single: bool, artifacts: &[Artifact]) -> Result<Vec<(PathBuf, Location)>, UploadError> {
+fn results(
+    destination: &Destination,
+    single: bool,
+    artifacts: &[Artifact],
+) -> Result<Vec<(PathBuf, Location)>, UploadError> {
     let is_result = |artifact: &&Artifact| match artifact.kind {
         ArtifactKind::Blob | ArtifactKind::Superblob | ArtifactKind::Dlc | ArtifactKind::Hef => true,
         ArtifactKind::NnArchive => true,

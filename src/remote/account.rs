@@ -103,7 +103,10 @@ impl S3Settings {
             });
         Self {
             account,
-            region: variables.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).map(str::to_owned).or_else(|| kept("region")),
+            region: variables
+                .first(&["AWS_REGION", "AWS_DEFAULT_REGION"])
+                .map(str::to_owned)
+                .or_else(|| kept("region")),
             endpoint: variables.first(&S3_ENDPOINTS).map(str::to_owned).or_else(|| kept("endpoint_url")),
         }
     }

@@ -58,7 +58,9 @@ pub enum LocationError {
     #[error("a URL of a bucket must not hold credentials")]
     Credentials,
     /// A key that cannot be asked for.
-    #[error("`{reference}` has a key that is not supported: it has an empty component, `.`, `..` or a control character")]
+    #[error(
+        "`{reference}` has a key that is not supported: it has an empty component, `.`, `..` or a control character"
+    )]
     Key {
         /// The URL.
         reference: FileReference,
@@ -89,7 +91,10 @@ impl Hint for LocationError {
             ],
             Self::Key { .. } | Self::Web { .. } => Vec::new(),
             Self::NoTarget { .. } => {
-                vec!["give a URL of the form `s3://BUCKET/KEY` or `gs://BUCKET/KEY`; for a folder use `--output-dir`".to_owned()]
+                vec![
+                    "give a URL of the form `s3://BUCKET/KEY` or `gs://BUCKET/KEY`; for a folder use `--output-dir`"
+                        .to_owned(),
+                ]
             }
         }
     }

@@ -147,7 +147,11 @@ impl Shelf {
         }
         let file = disk::append(&path)?;
         let mut slot = Slot { shelf: self, key, path, file, hasher: Hasher::default(), version, _lock: lock };
-        if slot.version.is_some() { slot.take_up()? } else { slot.restart(None)? }
+        if slot.version.is_some() {
+            slot.take_up()?
+        } else {
+            slot.restart(None)?
+        }
         Ok(slot)
     }
 
@@ -367,7 +371,8 @@ mod tests {
     fn folders_are_made_once_of_what_is_held() {
         let root = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(root.path()).unwrap();
-        let files = [("a.onnx".to_owned(), put(&shelf, "s3://b/a", b"1")), ("d/w".to_owned(), put(&shelf, "s3://b/w", b"2"))];
+        let files =
+            [("a.onnx".to_owned(), put(&shelf, "s3://b/a", b"1")), ("d/w".to_owned(), put(&shelf, "s3://b/w", b"2"))];
         let (contents, folder) = shelf.folder("photos", &files).unwrap();
         assert_eq!(shelf.folder("photos", &files).unwrap(), (contents, folder.clone()));
         assert_eq!(disk::read(&folder.join("d/w"), ByteSize::new(9)).unwrap(), b"2");

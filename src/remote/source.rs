@@ -170,10 +170,12 @@ async fn page(client: &Client, url: &Url, wanted: Wanted<'_>) -> Result<Answer, 
     let mut headers = HeaderMap::new();
     // Lengths and positions are those of the file itself; a server must not compress it on the way.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let mut set = |name: HeaderName, text: &str| HeaderValue::from_str(text).is_ok_and(|value| {
-        headers.insert(name, value);
-        true
-    });
+    let mut set = |name: HeaderName, text: &str| {
+        HeaderValue::from_str(text).is_ok_and(|value| {
+            headers.insert(name, value);
+            true
+        })
+    };
     let offset = match &wanted {
         Wanted::Whole { known: None } => 0,
         Wanted::Whole { known: Some(Version::Tag(tag) | Version::WeakTag(tag)) } => {
@@ -248,7 +250,9 @@ mod tests {
     #[test]
     fn versions_read_back_and_say_what_they_are_good_for() {
         let headers = |pairs: &[(HeaderName, &str)]| {
-            HeaderMap::from_iter(pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())))
+            HeaderMap::from_iter(
+                pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())),
+            )
         };
         let date = "Wed, 21 Oct 2015 07:28:00 GMT";
         for (headers, version, resumes) in [
