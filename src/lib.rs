@@ -47,6 +47,7 @@ pub mod process;
 pub mod defaults;
 pub mod store;
 pub mod fetch;
+pub mod remote;
 pub mod engine;
 pub mod project;
 

@@ -60,7 +60,7 @@ fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
         overrides: &args.overrides,
         preprocessing: PreprocessingPlace::Model,
     };
-    let gathered = gather(&words, &context.working_folder()?, context)?;
+    let gathered = gather(&words, &context.working_folder()?, context, &context.remote())?;
     let mut resolution = gathered.resolution.clone();
     if gathered.archive.is_some() {
         // The folder with its members goes away now; people know the members by their names.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Global;
+use super::{Global, dotenv};
 use crate::defaults;
 use crate::digest::Digest;
 use crate::disk::TemporaryFolder;
@@ -24,6 +24,7 @@ use crate::ops::ready::{self, ReadyError, Workshop};
 use crate::plan::convert::EngineChoice;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::remote::{Remote, RemoteOptions, Variables};
 use crate::sources::{Mirrors, Sources};
 use crate::store::Store;
 use crate::ui::{Bars, Colours, Failure, Kind, Motion, Printer};
@@ -42,9 +43,12 @@ pub(super) struct Context {
 impl Context {
     /// Reads the process's surroundings.
     pub(super) fn new(global: &Global) -> Self {
-        let environment: BTreeMap<String, String> = env::vars_os()
+        let mut environment: BTreeMap<String, String> = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        if let Ok(folder) = env::current_dir() {
+            dotenv::add(&folder, &mut environment);
+        }
         let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
         let colours = if set("NO_COLOR") { Colours::Unwanted } else { global.colours() };
         let motion =
@@ -126,6 +130,30 @@ impl Context {
         let mut sources = Sources::settle(&mirrors, &machine, &defaults::mirrors()).map_err(wrong)?;
         sources.extra_packages = project.extra_packages();
         Ok(Fetcher::new(sources, FetchOptions { network: self.network, ..FetchOptions::default() }))
+    }
+
+    /// Returns who brings files of other machines and takes results there.
+    pub(super) fn remote(&self) -> Remote<'_> {
+        let names = ["AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST"];
+        let is_meant = |(name, _): &(&String, &String)| names.iter().any(|start| name.starts_with(start));
+        let variables = self.environment.iter().filter(is_meant);
+        let options = RemoteOptions {
+            folder: self.downloads(),
+            variables: Variables::new(variables.map(|(name, value)| (name.clone(), value.clone()))),
+            home: self.variable("HOME").map(PathBuf::from),
+            network: self.network,
+            ..RemoteOptions::default()
+        };
+        Remote::new(options, self.progress())
+    }
+
+    /// Returns the folder of what was downloaded from other machines; nothing where there is no place.
+    pub(super) fn downloads(&self) -> Option<PathBuf> {
+        if self.inside().is_some() && self.variable("MODELCONVERTER_CACHE_DIR").is_none() {
+            // In an image nothing stays; and often nothing else can be written to.
+            return Some(PathBuf::from("/tmp/modelconverter-downloads"));
+        }
+        Some(self.store_root().ok()?.join("remote"))
     }
 
     /// Makes the image of a toolchain ready to run.

@@ -18,8 +18,10 @@ use crate::ops::collect::CollectError;
 use crate::ops::convert::{ConvertError, Output};
 use crate::ops::dispatch::{DispatchError, Session, SessionImage};
 use crate::ops::gather::{Folders, GatherError, Gathered, Words};
+use crate::ops::upload::{UploadError, Uploads};
 use crate::plan::convert::{self, ConversionRequest, EngineChoice, ImageChoice};
 use crate::project::Project;
+use crate::remote::Remote;
 use crate::ui::{Failure, Kind};
 use crate::units::ByteSize;
 
@@ -35,7 +37,8 @@ pub(super) struct ConvertArgs {
     /// Pairs of configuration key and value; they win over the configuration file
     #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
     overrides: Vec<String>,
-    /// A configuration (YAML), an NN Archive, or a bare model (.onnx, .xml, .bin, .tflite)
+    /// A configuration (YAML), an NN Archive, or a bare model (.onnx, .xml, .bin, .tflite): a path, or a URL (s3://, gs://,
+    /// https://)
     #[arg(long)]
     path: Option<String>,
     /// The version of the vendor's tools; see `toolchain list`
@@ -107,22 +110,26 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
+pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status, Failure> {
+    args.run.complete(context);
     let working = context.working_folder()?;
+    let remote = context.remote();
     let words = Words {
         target: args.target,
         path: args.path.as_deref(),
         overrides: &args.overrides,
         preprocessing: args.preprocessing(),
     };
-    let gathered = gather(&words, &working, context)?;
-    // Its files are there until the conversion ends.
+    let gathered = gather(&words, &working, context, &remote)?;
+    // These files are there until the conversion ends.
     let _archive = gathered.archive.clone();
+    let _followed = gathered.followed.clone();
+    let uploads = Uploads::new(&gathered.configuration, &remote).map_err(upload_failure)?;
     for note in &gathered.notes {
         context.printer.warn(note.to_string());
     }
     if let Some(toolchain) = context.inside() {
-        return in_image(&args, gathered, toolchain, context);
+        return in_image(&args, gathered, toolchain, &uploads, context);
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
@@ -137,6 +144,7 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         return Ok(Status::Success);
     }
     ops::collect::check_place(&plan.output).map_err(|error| failure(error.into()))?;
+    uploads.check().map_err(upload_failure)?;
     let tool_time = context.tool_time()?;
     let store = context.store()?;
     let engine = context.engine(Some(plan.engine), &store)?;
@@ -156,18 +164,24 @@ pub(super) fn run(args: ConvertArgs, context: &mut Context) -> Result<Status, Fa
         tool_time,
     };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
-    finish(&output, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
     Ok(Status::Success)
 }
 
 /// Makes a configuration of words.
-pub(super) fn gather(words: &Words<'_>, working: &Path, context: &Context) -> Result<Gathered, Failure> {
+pub(super) fn gather(
+    words: &Words<'_>,
+    working: &Path,
+    context: &Context,
+    remote: &Remote<'_>,
+) -> Result<Gathered, Failure> {
     let home = context.variable("HOME").map(PathBuf::from);
     let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
-    let folders = Folders { working, home: home.as_deref(), temporary };
+    let folders = Folders { working, home: home.as_deref(), temporary, remote };
     ops::gather::gather(words, &folders).map_err(|error| {
-        let kind = match error {
+        let kind = match &error {
             GatherError::Words(_) => Kind::Usage,
+            GatherError::Find(error) if error.is_about_the_machine() => Kind::Environment,
             _ => Kind::Project,
         };
         Failure::of(kind, &error)
@@ -179,6 +193,7 @@ fn in_image(
     args: &ConvertArgs,
     gathered: Gathered,
     toolchain: ToolchainName,
+    uploads: &Uploads<'_>,
     context: &Context,
 ) -> Result<Status, Failure> {
     gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
@@ -197,9 +212,10 @@ fn in_image(
         context.printer.result(&plan, || plan.to_string());
         return Ok(Status::Success);
     }
+    uploads.check().map_err(upload_failure)?;
     let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
         .map_err(failure)?;
-    finish(&output, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
     Ok(Status::Success)
 }
 
@@ -250,7 +266,11 @@ impl ConvertArgs {
     }
 }
 
-fn finish(output: &Output, context: &Context) {
+fn upload_failure(error: UploadError) -> Failure {
+    Failure::of(if error.is_about_the_machine() { Kind::Environment } else { Kind::Project }, &error)
+}
+
+fn finish(output: Output, context: &Context) {
     let proofs = &output.report.proofs;
     for proof in proofs {
         let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
@@ -259,11 +279,14 @@ fn finish(output: &Output, context: &Context) {
     for warning in &output.report.warnings {
         context.printer.warn(warning);
     }
-    context.printer.result(output, || {
+    context.printer.result(&output, || {
         let mut text = String::new();
         for artifact in &output.artifacts {
             let path = output.folder.join(&artifact.path);
             let _ = writeln!(text, "{} ({})", path.display(), artifact.size);
+        }
+        for url in &output.uploads {
+            let _ = writeln!(text, "{url}");
         }
         text
     });
@@ -316,6 +339,12 @@ impl ChosenImage {
 }
 
 impl RunArgs {
+    /// Takes over what the file `.env` says, which clap does not know.
+    fn complete(&mut self, context: &Context) {
+        let kept = || EngineName::from_str(context.variable("MODELCONVERTER_ENGINE")?, false).ok();
+        self.engine = self.engine.or_else(kept);
+    }
+
     /// Returns what the tools may use up.
     pub(super) fn limits(&self) -> Limits {
         Limits { memory: self.memory, cpus: self.cpus }

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod context;
 mod convert;
+mod dotenv;
 mod exit;
 mod image;
 mod import;

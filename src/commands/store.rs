@@ -6,6 +6,7 @@ use super::Status;
 use super::context::Context;
 use crate::ops;
 use crate::project::Project;
+use crate::remote;
 use crate::store::Kept;
 use crate::ui::{Failure, Kind};
 
@@ -24,7 +25,11 @@ enum StoreCommand {
     ///
     /// The lock is that of the project around the working folder, else the built-in one. What a running process relies
     /// on stays.
-    Gc,
+    Gc {
+        /// Also remove what was downloaded from buckets and web servers
+        #[arg(long)]
+        downloads: bool,
+    },
     /// Read everything again and remove what is broken
     Verify,
 }
@@ -38,7 +43,14 @@ pub(super) fn run(args: StoreArgs, context: &mut Context) -> Result<Status, Fail
             let value = serde_json::json!({ "root": store.root(), "size": usage.size(), "kinds": usage.kinds });
             context.printer.result(&value, || format!("{}\n{usage}", store.root().display()));
         }
-        StoreCommand::Gc => {
+        StoreCommand::Gc { downloads } => {
+            if let Some(folder) = context.downloads().filter(|_| downloads) {
+                let cleared = remote::clear(&folder).map_err(|error| Failure::of(Kind::Environment, &error))?;
+                context.printer.say(cleared.map_or_else(
+                    || "downloads stay: another process may be using them".to_owned(),
+                    |size| format!("removed {size} of downloads"),
+                ));
+            }
             let project = context.project()?;
             let collected = ops::store::gc(&store, &[project.lock()], kept(&project)).map_err(failed)?;
             context.printer.result(&collected, || format!("removed\n{collected}"));

@@ -166,13 +166,23 @@ impl FileReference {
     /// Returns whether the text is a URL of another place than this machine.
     pub fn is_remote(&self) -> bool {
         self.0.split_once("://").is_some_and(|(scheme, _)| {
-            !scheme.is_empty() && scheme != "file" && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+            !scheme.is_empty() && scheme != "file" && scheme.bytes().all(fits)
         })
+    }
+
+    /// Splits an address of the web before its query and fragment, which belong to no name of a file; whatever else is
+    /// whole.
+    fn parts(&self) -> (&str, &str) {
+        let scheme = self.0.split_once("://").map_or("", |(scheme, _)| scheme);
+        let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+        let end = self.0.find(['?', '#']).filter(|_| is_web).unwrap_or(self.0.len());
+        self.0.split_at(end)
     }
 
     /// Returns the last component.
     pub fn file_name(&self) -> &str {
-        self.0.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+        self.parts().0.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
     }
 
     /// Returns the last component up to its last dot: `conv.v2` of `models/conv.v2.onnx`.
@@ -191,15 +201,25 @@ impl FileReference {
     /// Returns the reference with another suffix in the place of its own.
     #[must_use]
     pub fn with_suffix(&self, suffix: &str) -> Self {
-        let trimmed = self.0.trim_end_matches('/');
+        let (path, rest) = self.parts();
+        let trimmed = path.trim_end_matches('/');
         let kept = trimmed.strip_suffix(self.suffix()).unwrap_or(trimmed);
-        Self(format!("{kept}{suffix}"))
+        Self(format!("{kept}{suffix}{rest}"))
     }
 }
 
+/// Prints the text; of a URL without what may be secret: users, passwords and query strings.
 impl fmt::Display for FileReference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        let (path, rest) = self.parts();
+        let (start, place) = match path.split_once("://") {
+            Some((scheme, place)) if self.is_remote() => (format!("{scheme}://"), place),
+            _ => (String::new(), path),
+        };
+        let host = place.split('/').next().unwrap_or_default();
+        let hidden = if start.is_empty() { None } else { host.rfind('@') };
+        let place = place.get(hidden.map_or(0, |at| at + 1)..).unwrap_or_default();
+        write!(formatter, "{start}{place}{}", if rest.starts_with('?') { "?…" } else { "" })
     }
 }
 

@@ -25,7 +25,7 @@ impl Source {
     /// # Errors
     /// The file is a model that cannot be converted, or not for this target.
     pub fn of(path: &FileReference, target: Target) -> Result<Self, Problems> {
-        let origin = Origin::Path { path: path.as_str().to_owned() };
+        let origin = Origin::Path { path: path.to_string() };
         let pair = |key: &str, value: &FileReference| Override {
             key: key.to_owned(),
             value: Tree::new(Value::Text(value.as_str().to_owned()), origin.clone()),

@@ -162,7 +162,8 @@ fn authorised(message: reqwest::RequestBuilder, credentials: Option<&Credentials
     }
 }
 
-fn builder(silence: Duration) -> ClientBuilder {
+/// Returns what every client of this program has in common; `silence` is how long a connection may say nothing.
+pub(crate) fn builder(silence: Duration) -> ClientBuilder {
     let policy = redirect::Policy::custom(|attempt| {
         let before = attempt.previous().last().map(Url::scheme);
         if attempt.previous().len() > 10 || (before == Some("https") && attempt.url().scheme() != "https") {

@@ -28,6 +28,9 @@ pub struct Output {
     pub artifacts: Vec<Artifact>,
     /// The whole report.
     pub report: Report,
+    /// The URLs of what was uploaded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uploads: Vec<String>,
 }
 
 /// A conversion that failed.
@@ -125,7 +128,7 @@ pub(super) fn settle(plan: &ConversionPlan, made: &Path, report: Report) -> Resu
         }
         Outcome::Success { artifacts } => {
             collect::collect(made, artifacts, &plan.output)?;
-            Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report })
+            Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report, uploads: Vec::new() })
         }
     }
 }

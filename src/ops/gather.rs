@@ -1,14 +1,16 @@
 //! The words of a person become a configuration whose every file is found on this machine.
 //!
-//! Owns the order in which relative paths are tried: beside the configuration, in the working folder, in
-//! `shared_with_container`. All problems are found before anything expensive begins. Must not fetch or convert.
+//! All problems are found before anything expensive begins: every file is found ([`find`](super::find)) before the first
+//! one is downloaded, and read before an image is made. Must not convert.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::find::{FindError, Places, Spot};
+use super::linked;
 use crate::config::archive::from_archive;
 use crate::config::files::FileRole;
 use crate::config::merge::{self, Override};
@@ -17,11 +19,12 @@ use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
-    ConversionConfig, FileReference, FrontEnd, FrontEndChoice, Note, Origin, Problem, Problems, Rvc2Options, yaml,
+    CalibrationKeys, ConversionConfig, FileReference, FrontEnd, FrontEndChoice, InputSettings, Note, Origin, Problem,
+    Problems, Rvc2Options, Setting, yaml,
 };
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
-use crate::hint::{Hint, nearest};
+use crate::hint::Hint;
 use crate::invocation::front_end::Need;
 use crate::name::{Target, ToolchainName};
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
@@ -32,8 +35,7 @@ use crate::plan::convert::FoundFile;
 use crate::surgery::support::{self, Refusal};
 use crate::units::ByteSize;
 
-/// The folder below the working folder in which users of the earlier tool keep their files.
-const SHARED: &str = "shared_with_container";
+pub use super::find::Folders;
 
 /// The keys that name a model, for configurations that cannot be read.
 const MODEL_KEYS: [&str; 2] = ["input_model", "input_bin"];
@@ -57,17 +59,6 @@ pub struct Words<'a> {
     pub preprocessing: PreprocessingPlace,
 }
 
-/// Where files are looked for.
-#[derive(Clone, Debug)]
-pub struct Folders<'a> {
-    /// The working folder.
-    pub working: &'a Path,
-    /// The user's own folder, for `~`.
-    pub home: Option<&'a Path>,
-    /// The folder for what goes with the conversion: the members of NN Archives.
-    pub temporary: &'a Path,
-}
-
 /// A configuration and its files.
 #[derive(Clone, Debug)]
 pub struct Gathered {
@@ -83,6 +74,8 @@ pub struct Gathered {
     pub said: Said,
     /// The NN Archive that the configuration came from; files in it are there as long as this is.
     pub archive: Option<Arc<Opened>>,
+    /// Folders of samples whose links were followed; the same holds for them.
+    pub followed: Vec<Arc<TemporaryFolder>>,
     /// What the tools of OpenVINO 2021.4 surely refuse, by model.
     unsupported: Vec<(FileReference, Vec<Refusal>)>,
 }
@@ -119,22 +112,9 @@ pub enum GatherError {
     /// The words do not come in pairs.
     #[error(transparent)]
     Words(Problems),
-    /// A file does not exist.
-    #[error("`{reference}` does not exist")]
-    Missing {
-        /// The path as it was written.
-        reference: FileReference,
-        /// Where it was looked for.
-        tried: Vec<PathBuf>,
-        /// A file beside the first place whose name is much alike.
-        near: Option<String>,
-    },
-    /// A file of another machine.
-    #[error("`{reference}` is on another machine, and remote files are not supported yet")]
-    Remote {
-        /// The URL.
-        reference: FileReference,
-    },
+    /// A file cannot be found or brought.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// An NN Archive that is none, or lacks something.
     #[error("failed to read the NN Archive `{path}`")]
     Archive {
@@ -186,13 +166,7 @@ impl Hint for GatherError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Problems(problems) | Self::Words(problems) => problems.hints(),
-            Self::Missing { tried, near, .. } => {
-                let mut hints: Vec<String> = near.iter().map(|near| format!("did you mean `{near}`?")).collect();
-                let tried: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
-                hints.push(format!("looked at {}", tried.join(", ")));
-                hints
-            }
-            Self::Remote { .. } => vec!["download it, and name the local file".to_owned()],
+            Self::Find(error) => error.hints(),
             Self::Archive { source, .. } => source.hints(),
             Self::NoText { .. } => vec!["name a YAML configuration or a model (.onnx, .xml)".to_owned()],
             Self::Disk(error) => error.hints(),
@@ -217,7 +191,7 @@ impl Hint for GatherError {
 /// The configuration is wrong in any way, or a file is not there.
 pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, GatherError> {
     let overrides = Override::pairs(words.overrides).map_err(GatherError::Words)?;
-    let mut places = vec![folders.working.to_owned(), folders.working.join(SHARED)];
+    let mut places = Places::new(folders);
     let mut archive = None;
     let mut notes = Vec::new();
     let (document, all) = match words.path {
@@ -227,16 +201,17 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
             match Source::of(&reference, words.target)? {
                 Source::Model(pairs) => (empty(), pairs.into_iter().chain(overrides).collect()),
                 source => {
-                    let file = find(&reference, &places, folders)?;
+                    let spot = places.find(&reference)?;
+                    let file = places.bring_file(&spot)?;
                     let is_archive = match source {
                         Source::Document => file.is_dir(),
                         Source::Unclear => source_archive::is_archive(&file)?,
                         Source::Archive | Source::Model(_) => true,
                     };
                     if is_archive {
-                        let failed = |source| GatherError::Archive { path: path.to_owned(), source };
+                        let failed = |source| GatherError::Archive { path: reference.to_string(), source };
                         let opened = source_archive::open(&file, folders.temporary).map_err(failed)?;
-                        places.insert(0, opened.folder.clone());
+                        places.begin_in(&opened.folder);
                         let encodings = opened.encodings.as_ref().filter(|_| words.target == Target::Rvc4);
                         let (document, guesses) = from_archive(&opened.source.document, encodings)?;
                         notes = guesses;
@@ -244,11 +219,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
                         (document, overrides)
                     } else {
                         let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
-                            .map_err(|_| GatherError::NoText { path: path.to_owned() })?;
-                        if let Some(folder) = file.parent() {
-                            places.insert(0, folder.to_owned());
-                        }
-                        (yaml::parse(&text, path)?, overrides)
+                            .map_err(|_| GatherError::NoText { path: reference.to_string() })?;
+                        places.begin_beside(&spot);
+                        (yaml::parse(&text, &reference.to_string())?, overrides)
                     }
                 }
             }
@@ -261,7 +234,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
             let mut all = problems.all().to_vec();
             for model in MODEL_KEYS.iter().filter_map(|key| document.get(key)) {
                 if let Value::Text(text) = &model.value
-                    && let Err(error) = find(&FileReference::new(text.as_str()), &places, folders)
+                    && let reference = FileReference::new(text.as_str())
+                    && !reference.is_remote()
+                    && let Err(error) = places.find(&reference)
                 {
                     all.push(Problem::advised(&model.origin, error.to_string(), error.hints().join("; ")));
                 }
@@ -270,25 +245,33 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
         }
     };
     let configuration = reading.config;
-    let files = find_all(&configuration, &document, &places, folders)?;
+    let spots = find_all(&configuration, &document, &places)?;
+    let mut files = bring_all(&configuration, spots, &places)?;
+    let mut followed = Vec::new();
+    for file in files.iter_mut().filter(|file| file.role == FileRole::CalibrationData && file.path.is_dir()) {
+        let Some(made) = linked::followed(&file.path, folders.temporary)? else { continue };
+        file.path = made.path().join(file.path.file_name().unwrap_or_default());
+        followed.push(Arc::new(made));
+    }
     notes.extend(reading.notes);
     check_encodings(&files)?;
     let gathered = check(configuration, files, notes, reading.said, words.preprocessing)?;
-    Ok(Gathered { archive, ..gathered })
+    Ok(Gathered { archive, followed, ..gathered })
 }
 
 /// Finds every file of a configuration, or tells of all that cannot be found, each with the place that names it.
 fn find_all(
     configuration: &ConversionConfig,
     document: &Tree,
-    places: &[PathBuf],
-    folders: &Folders<'_>,
-) -> Result<Vec<FoundFile>, GatherError> {
-    let (mut files, mut failures) = (Vec::new(), Vec::new());
+    places: &Places<'_>,
+) -> Result<Vec<(FileRole, FileReference, Spot)>, GatherError> {
+    let (mut spots, mut failures) = (Vec::new(), Vec::new());
     for (role, reference) in configuration.files() {
-        match find(&reference, places, folders) {
-            Ok(path) => files.push(FoundFile { role, reference, path, companions: BTreeMap::new() }),
-            Err(error) => failures.push((origin(document, reference.as_str()), error)),
+        match places.find(&reference) {
+            Ok(spot) => spots.push((role, reference, spot)),
+            // Nothing is known then about the other files.
+            Err(error) if error.is_about_the_machine() => return Err(error.into()),
+            Err(error) => failures.push((origin(document, reference.as_str()), GatherError::from(error))),
         }
     }
     if failures.iter().all(|(origin, _)| !matches!(origin, Some(Origin::File { .. })))
@@ -299,7 +282,45 @@ fn find_all(
     let problem = |(origin, error): (Option<Origin>, GatherError)| {
         Problem::advised(&origin.unwrap_or(Origin::Made), error.to_string(), error.hints().join("; "))
     };
-    Problems::of(failures.into_iter().map(problem).collect()).map_or(Ok(files), |problems| Err(problems.into()))
+    Problems::of(failures.into_iter().map(problem).collect()).map_or(Ok(spots), |problems| Err(problems.into()))
+}
+
+/// Brings every file that was found to this machine.
+fn bring_all(
+    configuration: &ConversionConfig,
+    spots: Vec<(FileRole, FileReference, Spot)>,
+    places: &Places<'_>,
+) -> Result<Vec<FoundFile>, GatherError> {
+    let mut files = Vec::with_capacity(spots.len());
+    for (role, reference, spot) in spots {
+        let path = places.bring(&spot, role, &reference, sample_limit(configuration, &reference))?;
+        files.push(FoundFile { role, reference, path, companions: BTreeMap::new() });
+    }
+    Ok(files)
+}
+
+/// Returns how many samples of a folder are wanted at most, if that is sure.
+fn sample_limit(configuration: &ConversionConfig, folder: &FileReference) -> Option<usize> {
+    let mut limit = 0;
+    for stage in &configuration.stages {
+        let keys = |settings: &'_ InputSettings| match &settings.calibration {
+            Setting::Given(keys, _) => Some(keys.clone()),
+            _ => None,
+        };
+        let own = keys(&stage.defaults);
+        let inputs = stage.inputs.iter().filter_map(|entry| keys(&entry.settings));
+        let all: Vec<CalibrationKeys> = own.iter().cloned().chain(inputs).collect();
+        let general = own.as_ref().and_then(|keys| keys.max_images);
+        let names = |keys: &&CalibrationKeys| keys.path.as_ref() == Some(folder);
+        for keys in all.iter().filter(names) {
+            // An input may say its own number and take the folder over, so all numbers of the stage count.
+            let own = keys.max_images.or(general)?;
+            for number in all.iter().filter_map(|keys| keys.max_images).chain([own]) {
+                limit = limit.max(usize::try_from(number).ok()?);
+            }
+        }
+    }
+    (limit > 0).then_some(limit)
 }
 
 /// Returns where a document says `text`.
@@ -362,7 +383,7 @@ fn check(
             unsupported.push((written.model.path.clone(), refusals));
         }
     }
-    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, unsupported })
+    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, followed: Vec::new(), unsupported })
 }
 
 /// Lists what surely fails on every way that is open to a model.
@@ -384,43 +405,14 @@ fn empty() -> Tree {
     Tree::made(Value::Null)
 }
 
-fn find(reference: &FileReference, places: &[PathBuf], folders: &Folders<'_>) -> Result<PathBuf, GatherError> {
-    if reference.is_remote() {
-        return Err(GatherError::Remote { reference: reference.clone() });
-    }
-    let text = reference.as_str().strip_prefix("file://").unwrap_or(reference.as_str());
-    let written = match (text.strip_prefix("~/"), folders.home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(text),
-    };
-    // Joining an absolute path gives the path itself.
-    let mut tried: Vec<PathBuf> = places.iter().map(|place| place.join(&written)).collect();
-    tried.dedup();
-    for path in &tried {
-        if disk::metadata(path)?.is_some() {
-            return Ok(path.canonicalize().unwrap_or_else(|_| path.clone()));
-        }
-    }
-    let near = tried.first().and_then(|path| alike(path));
-    Err(GatherError::Missing { reference: reference.clone(), tried, near })
-}
-
-/// Returns the name in the folder of `path` that looks most like its own.
-fn alike(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
-    let names: Vec<String> = disk::list(path.parent()?)
-        .ok()?
-        .iter()
-        .filter_map(|path| path.file_name()?.to_str().map(str::to_owned))
-        .collect();
-    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::super::find::SHARED;
     use super::*;
+    use crate::progress::Silent;
+    use crate::remote::{Remote, RemoteOptions};
 
     fn words<'a>(path: Option<&'a str>, overrides: &'a [String]) -> Words<'a> {
         Words { target: Target::Rvc2, path, overrides, preprocessing: PreprocessingPlace::Model }
@@ -433,7 +425,8 @@ mod tests {
     #[test]
     fn paths_are_tried_beside_the_configuration_then_here_then_in_the_shared_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders { working: folder.path(), home: None, temporary: folder.path() };
+        let remote = Remote::new(RemoteOptions::default(), &Silent);
+        let folders = Folders { working: folder.path(), home: None, temporary: folder.path(), remote: &remote };
         fs::create_dir_all(folder.path().join("configs dir")).unwrap();
         fs::create_dir_all(folder.path().join(SHARED)).unwrap();
         let config = folder.path().join("configs dir/é.yaml");
@@ -460,13 +453,14 @@ mod tests {
     #[test]
     fn what_cannot_be_found_is_named_with_a_guess() {
         let folder = tempfile::tempdir().unwrap();
-        let folders = Folders { working: folder.path(), home: None, temporary: folder.path() };
+        let remote = Remote::new(RemoteOptions::default(), &Silent);
+        let folders = Folders { working: folder.path(), home: None, temporary: folder.path(), remote: &remote };
         fs::write(folder.path().join("model.onnx"), "").unwrap();
         let error = gather(&words(Some("modle.onnx"), &[]), &folders).unwrap_err();
         assert_eq!(error.to_string(), "`modle.onnx` does not exist");
         assert_eq!(error.hints()[0], "did you mean `model.onnx`?");
-        let error = gather(&words(Some("s3://bucket/model.onnx"), &[]), &folders).unwrap_err();
-        assert!(matches!(error, GatherError::Remote { .. }), "{error}");
+        let error = gather(&words(Some("mlflow://run/model.onnx"), &[]), &folders).unwrap_err();
+        assert!(matches!(error, GatherError::Find(FindError::Remote(_))), "{error}");
         let odd = strings(&["rvc2.superblob"]);
         assert!(matches!(gather(&words(None, &odd), &folders).unwrap_err(), GatherError::Words(_)));
     }

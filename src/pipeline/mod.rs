@@ -42,7 +42,7 @@ use crate::progress::Progress;
 pub use self::failure::PipelineError;
 
 /// The folder for everything between model and result.
-const INTERMEDIATES: &str = "intermediate_outputs";
+pub const INTERMEDIATES: &str = "intermediate_outputs";
 
 /// Where and with what a conversion is done.
 pub struct Workshop<'run> {

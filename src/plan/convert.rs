@@ -321,6 +321,10 @@ impl fmt::Display for ConversionPlan {
         }
         for stage in &self.order.configuration.stages {
             writeln!(formatter, "stage      {} from {}", stage.name, stage.model.path)?;
+            let settings = &stage.settings;
+            for url in settings.output_remote_url.iter().chain(&settings.intermediate_outputs_remote_url) {
+                writeln!(formatter, "upload     to {url}")?;
+            }
         }
         if let (Some(main), [_, _, ..]) = (&self.order.main_stage, self.order.configuration.stages.as_slice()) {
             writeln!(formatter, "main       {main}")?;

@@ -21,9 +21,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the first byte asked for, if only a part was.
+    /// Returns the first byte asked for, if only the rest from there was; its end may be named.
     pub fn offset(&self) -> Option<usize> {
-        self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+        self.headers.get("range")?.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
     }
 }
 
