@@ -11,5 +11,9 @@ mod pairs;
 mod control;
 #[path = "surgery/networks.rs"]
 mod networks;
+#[path = "surgery/network.rs"]
+mod network;
+#[path = "surgery/lowering.rs"]
+mod lowering;
 #[path = "support/onnx_builder.rs"]
 mod builder;

@@ -16,8 +16,8 @@ use crate::hint::Hint;
 use crate::invocation::front_end::Need;
 use crate::onnx::{self, BindError, Model, SaveError, SelectError};
 use crate::surgery::{
-    self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing,
-    LowerHardSigmoid, Operation, Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
+    self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing, Operation,
+    Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
 };
 use crate::translation::TranslationError;
 
@@ -242,8 +242,7 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let plain: [&dyn Pass; 6] =
         [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
     let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
-    let lowered: [&dyn Pass; 4] = [&preprocess, &LowerHardSigmoid, &DeadCode, &UnusedDomains];
-    let passes = [&plain, simpler, &lowered].concat();
+    let passes = [&plain, simpler, &[&preprocess], &surgery::myriad_passes(), &[&DeadCode, &UnusedDomains]].concat();
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
     let (model, restated) = onnx::restate_shapes(model);

@@ -150,6 +150,13 @@ pub(super) fn integers_attribute(name: &str, values: Vec<i64>) -> AttributeProto
     AttributeProto { ints: values, ..attribute(name, AttributeType::Ints) }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
+}
+
+pub(super) fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        s: Some(bytes::Bytes::copy_from_slice(value.as_bytes())),
+        ..attribute(name, AttributeType::String)
+    }
 }

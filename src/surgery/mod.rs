@@ -6,6 +6,7 @@
 
 mod build;
 mod dead_code;
+mod draft;
 #[cfg(test)]
 mod evaluate;
 mod fold;
@@ -13,6 +14,7 @@ mod hard_sigmoid;
 mod initializer_inputs;
 mod inline;
 mod no_ops;
+mod lower;
 mod onnx_domain;
 mod preprocessing;
 pub mod support;
@@ -26,6 +28,7 @@ pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
 pub use self::no_ops::RemoveNoOps;
+pub use self::lower::{Lowering, OldForms, Unquantize, UnquantizeDynamically};
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 
@@ -153,6 +156,16 @@ impl Hint for SurgeryError {
             _ => Vec::new(),
         }
     }
+}
+
+/// The rewritings that an ONNX model for MyriadX gets after its control flow is written out, in order.
+pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
+    let mut passes: Vec<&dyn Pass> = vec![&UnquantizeDynamically];
+    passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
+    passes.push(&Unquantize);
+    passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
+    passes.extend([&LowerHardSigmoid as &dyn Pass, &OldForms]);
+    passes
 }
 
 /// What one application of a pass changed.

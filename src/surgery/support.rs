@@ -3,10 +3,12 @@
 //! Owns tables of measured facts about OpenVINO 2021.4.2: what the ONNX importer of the Inference Engine does not know,
 //! what the Model Optimizer does not know, and what the MYRIAD compiler has no layer for. Only what surely fails is
 //! refused; the tools have the last word on everything else. How the facts were measured: every operator of ONNX's
-//! domains in a model of its own, and the node tests of the onnx package, through both front ends and the compiler.
+//! domains in a model of its own, and the node tests of the onnx package, through both front ends and the compiler, and
+//! what was compiled was computed on OpenVINO's CPU device beside ONNX Runtime: what is read wrongly is refused too.
 
 use std::collections::HashSet;
 
+use super::lower::opset;
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::onnx::{Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
 
@@ -53,15 +55,18 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
     let live = reads.live_nodes(graph);
     let mut variable: HashSet<&str> = graph_inputs(model);
     let mut refusals = Vec::new();
-    for (node, live) in graph.node.iter().zip(live) {
+    let newer: HashSet<usize> = opset::without_old_form(model).into_iter().collect();
+    for (place, (node, live)) in graph.node.iter().zip(live).enumerate() {
         let varies = depends(node, &variable);
         if varies {
             variable.extend(node.output.iter().map(String::as_str));
         }
         // The Model Optimizer turns the results of dead nodes into outputs.
         let compiled = varies && (live || front_end == FrontEnd::ModelOptimizer);
-        let reason =
-            unreadable(node, front_end).or_else(|| if compiled { uncompilable(node, front_end) } else { None });
+        let reason = unreadable(node, front_end)
+            .or_else(|| newer.contains(&place).then(too_new))
+            .or_else(|| misread(node, &reads))
+            .or_else(|| if compiled { uncompilable(node, front_end) } else { None });
         if let Some(reason) = reason {
             let advice = advice(model, node, front_end, compiled, &variable);
             refusals.push(Refusal { node: node_label(node), reason, advice });
@@ -120,6 +125,39 @@ fn unreadable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn too_new() -> String {
+    format!("it has a form that is newer than opset {}, the newest that is read", opset::NEWEST)
+}
+
+/// Why the tools would compute something else than the node says, if so. What can be said otherwise has been rewritten.
+fn misread(node: &NodeProto, reads: &Reads<'_>) -> Option<String> {
+    if !is_onnx_domain(node.domain()) {
+        return None;
+    }
+    let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
+    let integer = |name: &str| attribute(name).and_then(|attribute| attribute.i);
+    let dilated = attribute("dilations").is_some_and(|dilations| dilations.ints.iter().any(|value| *value != 1));
+    let is_read = |output: &String| !reads.readers(output).is_empty() || reads.is_output(output);
+    let what = match node.op_type() {
+        "MaxPool" if node.output.get(1).is_some_and(is_read) => "the wish for the indices of a pooling",
+        "AveragePool" | "LpPool" | "MaxPool" if dilated => "dilations of a pooling",
+        "AveragePool" if integer("ceil_mode") == Some(1) && integer("count_include_pad") == Some(1) => {
+            "incomplete windows whose padding counts"
+        }
+        "ConvTranspose" if attribute("output_shape").is_some() => "`output_shape`",
+        "GRU" | "LSTM" | "RNN" if integer("layout") == Some(1) => "a layout with the batch first",
+        "LSTM" if node.input.get(7).is_some_and(|peepholes| !peepholes.is_empty()) => "peepholes",
+        "Resize" if integer("antialias") == Some(1) => "`antialias`",
+        "ScatterElements" | "ScatterND"
+            if attribute("reduction").is_some_and(|reduction| reduction.s() != b"none".as_slice()) =>
+        {
+            "a reduction"
+        }
+        _ => return None,
+    };
+    Some(format!("OpenVINO ignores {what}, and would compute something else"))
 }
 
 /// Why the compiler cannot take a node that is left in the network, if so.
@@ -400,6 +438,7 @@ const COMPILER_LACKS: &[(&str, &str)] = &[
     ("Atanh", "Atanh"),
     ("Cos", "Cos"),
     ("Cosh", "Cosh"),
+    ("CumSum", "CumSum"),
     ("HardSigmoid", "HardSigmoid"),
     ("QuantizeLinear", "FakeQuantize"),
     ("ReduceL1", "Abs"),

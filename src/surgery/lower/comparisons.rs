@@ -1,0 +1,71 @@
+//! Comparisons, logic and signs.
+
+use super::super::draft::{Draft, Site};
+
+pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let result = match site.node.op_type() {
+        "GreaterOrEqual" => negated(draft, "Less", left, right),
+        "LessOrEqual" => negated(draft, "Greater", left, right),
+        "Or" => either(draft, left, right),
+        "Xor" => {
+            let either = either(draft, left, right);
+            let not_both = negated(draft, "And", left, right);
+            draft.binary("And", &either, &not_both)
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
+}
+
+fn negated(draft: &mut Draft, operator: &str, left: &str, right: &str) -> String {
+    let result = draft.apply(operator, &[left, right]);
+    draft.unary("Not", &result)
+}
+
+fn either(draft: &mut Draft, left: &str, right: &str) -> String {
+    let (left, right) = (draft.unary("Not", left), draft.unary("Not", right));
+    negated(draft, "And", &left, &right)
+}
+
+/// The first operator set whose comparisons and `Where` do as NumPy does.
+const COMPARISONS: i64 = 9;
+
+pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let result = match site.node.op_type() {
+        "Sign" if site.opset() >= COMPARISONS => {
+            let (zero, one, minus) = (draft.number(0.0), draft.number(1.0), draft.number(-1.0));
+            let (above, below) = (draft.binary("Greater", input, &zero), draft.binary("Less", input, &zero));
+            let rest = draft.apply("Where", &[&below, &minus, &zero]);
+            draft.apply("Where", &[&above, &one, &rest])
+        }
+        "Softsign" => {
+            let size = magnitude(draft, input);
+            let raised = draft.with_number("Add", &size, 1.0);
+            draft.binary("Div", input, &raised)
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
+}
+
+pub(super) fn absolute(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let result = magnitude(draft, input);
+    draft.yields(&result, output);
+    Some(())
+}
+
+pub(super) fn magnitude(draft: &mut Draft, input: &str) -> String {
+    let turned = draft.unary("Neg", input);
+    draft.apply("Max", &[input, &turned])
+}

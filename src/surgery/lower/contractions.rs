@@ -1,0 +1,96 @@
+//! Products and sums along axes.
+
+use super::super::draft::{Draft, Site};
+use super::comparisons::magnitude;
+use crate::onnx::element_count;
+
+/// The compiler multiplies matrices with at most two axes before them.
+const MATRIX_RANK: usize = 4;
+
+/// Multiplies matrices with many axes before them as matrices with one axis before them.
+pub(super) fn high_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let (left_sizes, right_sizes) = (site.sizes(0)?, site.sizes(1)?);
+    if left_sizes.len().max(right_sizes.len()) <= MATRIX_RANK {
+        return None;
+    }
+    let (left_batch, &[rows, inner]) = left_sizes.split_last_chunk()?;
+    let (right_batch, &[_, columns]) = right_sizes.split_last_chunk()?;
+    let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+    let (left, right) = match (left_batch, right_batch) {
+        (batch, []) => (draft.reshape(left, &[1, count(batch)?.checked_mul(rows)?, inner]), right.to_owned()),
+        (batch, other) if batch == other => {
+            let batch = count(batch)?;
+            (draft.reshape(left, &[batch, rows, inner]), draft.reshape(right, &[batch, inner, columns]))
+        }
+        _ => return None,
+    };
+    let product = draft.apply("MatMul", &[&left, &right]);
+    let result = draft.reshape(&product, &[left_batch, &[rows, columns]].concat());
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// The longest axis whose running sum is written as a product with a triangle of ones: the triangle has the square of
+/// its elements.
+const LONGEST_RUNNING_SUM: i64 = 4096;
+
+pub(super) fn cumulative_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let &[axis] = site.constant_integers(1)?.as_slice() else { return None };
+    let sizes = site.sizes(0)?;
+    let axis = Site::axis(axis, sizes.len())?;
+    let length = sizes.get(axis).copied().filter(|length| (0..=LONGEST_RUNNING_SUM).contains(length))?;
+    if !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let (reverse, exclusive) = (site.integer("reverse") == Some(1), site.integer("exclusive") == Some(1));
+    let counts = |from: i64, to: i64| {
+        let (first, second) = if reverse { (to, from) } else { (from, to) };
+        first < second || (first == second && !exclusive)
+    };
+    let ones = (0..length).flat_map(|from| (0..length).map(move |to| (from, to)));
+    let ones: Vec<f64> = ones.map(|(from, to)| if counts(from, to) { 1.0 } else { 0.0 }).collect();
+    let triangle = draft.floats(&[length, length], &ones);
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.swap(axis, sizes.len() - 1);
+    let is_last = axis == sizes.len() - 1;
+    let turned = if is_last { input.to_owned() } else { draft.transpose(input, &order) };
+    let sums = draft.apply("MatMul", &[&turned, &triangle]);
+    let result = if is_last { sums } else { draft.transpose(&sums, &order) };
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// The longest axis along which a product is written out.
+const LONGEST_PRODUCT: i64 = 32;
+
+pub(super) fn reduction(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let axes = site.axes(site.rank(0)?)?;
+    let keep = site.integer("keepdims") != Some(0);
+    let result = match site.node.op_type() {
+        "ReduceL1" => {
+            let size = magnitude(draft, input);
+            draft.reduce("ReduceSum", &size, &axes, keep)
+        }
+        "ReduceProd" => {
+            let sizes = site.sizes(0)?;
+            let mut result = input.to_owned();
+            for &axis in &axes {
+                let length = sizes.get(axis).copied().filter(|length| (1..=LONGEST_PRODUCT).contains(length))?;
+                let lengths = vec![1; usize::try_from(length).ok()?];
+                let parts = draft.split(&result, axis, &lengths);
+                result = parts.into_iter().reduce(|product, part| draft.binary("Mul", &product, &part))?;
+            }
+            let removed: Vec<i64> = axes.iter().map(|&axis| axis as i64).collect();
+            if keep || removed.is_empty() { result } else { draft.squeezing("Squeeze", &result, &removed) }
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
+}

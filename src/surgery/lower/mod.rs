@@ -1,0 +1,231 @@
+//! Operators that the tools for MyriadX lack, written with operators that they have.
+//!
+//! Owns the exact rewritings of single nodes: each computes what the node computed, up to the rounding of its
+//! arithmetic. What the tools lack was measured with OpenVINO 2021.4.2, the oldest of them; newer ones read the same forms. What
+//! a rewriting does not know enough about (a rank, a size, a constant) it leaves, and [`super::support`] names it.
+
+mod activations;
+mod comparisons;
+mod contractions;
+mod einsum;
+mod normalization;
+pub(super) mod opset;
+mod pooling;
+mod quantized;
+mod recurrent;
+mod resize;
+mod shapes;
+
+pub use self::opset::OldForms;
+pub use self::quantized::{Unquantize, UnquantizeDynamically};
+
+use super::draft::{Draft, Site, rewrite_nodes};
+use super::{Pass, PassError};
+use crate::onnx::{Model, Patch};
+
+/// The rewriting of the nodes of some operators.
+pub struct Lowering {
+    name: &'static str,
+    reason: &'static str,
+    operators: &'static [&'static str],
+    rewrite: fn(&Site<'_>, &mut Draft) -> Option<()>,
+}
+
+impl Pass for Lowering {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+        rewrite_nodes(model, |node| self.operators.contains(&node.op_type()), self.rewrite)
+    }
+}
+
+const IMPORTER_LACKS: &str = "the ONNX importer of OpenVINO does not know the operator";
+const COMPILER_LACKS: &str = "the MYRIAD compiler has no such layer";
+const IMPORTER_MISREADS: &str = "the ONNX importer of OpenVINO misreads this form of the operator";
+const COMPILER_REFUSES: &str = "the MYRIAD compiler refuses this form of the layer";
+
+/// What is rewritten of quantized networks, in order.
+pub static QUANTIZED: &[Lowering] = &[
+    Lowering {
+        name: "quantized-operators-to-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["QLinearConv", "QLinearMatMul"],
+        rewrite: quantized::operator,
+    },
+    Lowering {
+        name: "quantized-movements-to-numbers",
+        reason: "MyriadX computes with halves",
+        operators: quantized::MOVING,
+        rewrite: quantized::movement,
+    },
+    Lowering {
+        name: "dequantized-constants",
+        reason: "MyriadX computes with halves",
+        operators: &["DequantizeLinear"],
+        rewrite: quantized::constant,
+    },
+    Lowering {
+        name: "dequantization-to-arithmetic",
+        reason: COMPILER_LACKS,
+        operators: &["DequantizeLinear"],
+        rewrite: quantized::variable,
+    },
+];
+
+/// What is rewritten for MyriadX, in order: an operator is written with operators that stand below it.
+pub static MYRIAD: &[Lowering] = &[
+    Lowering {
+        name: "lower-activations",
+        reason: IMPORTER_LACKS,
+        operators: &["Gelu", "HardSwish", "Mish", "Swish"],
+        rewrite: activations::rewrite,
+    },
+    Lowering {
+        name: "lower-elu-kin",
+        reason: COMPILER_LACKS,
+        operators: &["Celu", "Selu"],
+        rewrite: activations::rewrite,
+    },
+    Lowering {
+        name: "lower-normalizations",
+        reason: IMPORTER_LACKS,
+        operators: &["GroupNormalization", "LayerNormalization", "RMSNormalization"],
+        rewrite: normalization::rewrite,
+    },
+    Lowering {
+        name: "lower-mean-variance",
+        reason: COMPILER_REFUSES,
+        operators: &["MeanVarianceNormalization"],
+        rewrite: normalization::mean_variance,
+    },
+    Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
+    Lowering {
+        name: "high-rank-matmul",
+        reason: COMPILER_REFUSES,
+        operators: &["MatMul"],
+        rewrite: contractions::high_rank,
+    },
+    Lowering {
+        name: "cumulative-sum-to-matmul",
+        reason: COMPILER_LACKS,
+        operators: &["CumSum"],
+        rewrite: contractions::cumulative_sum,
+    },
+    Lowering {
+        name: "lower-reductions",
+        reason: COMPILER_LACKS,
+        operators: &["ReduceL1", "ReduceProd"],
+        rewrite: contractions::reduction,
+    },
+    Lowering {
+        name: "recurrence-with-time-first",
+        reason: IMPORTER_MISREADS,
+        operators: &["GRU", "LSTM", "RNN"],
+        rewrite: recurrent::time_first,
+    },
+    Lowering {
+        name: "recurrence-of-one-direction",
+        reason: COMPILER_REFUSES,
+        operators: &["GRU", "LSTM", "RNN"],
+        rewrite: recurrent::one_direction,
+    },
+    Lowering {
+        name: "recurrence-step-by-step",
+        reason: COMPILER_LACKS,
+        operators: &["GRU", "LSTM", "RNN"],
+        rewrite: recurrent::unrolled,
+    },
+    Lowering {
+        name: "lstm-with-all-results",
+        reason: COMPILER_REFUSES,
+        operators: &["LSTM"],
+        rewrite: recurrent::whole_lstm,
+    },
+    Lowering { name: "resize-to-matmul", reason: COMPILER_LACKS, operators: &["Resize"], rewrite: resize::rewrite },
+    Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
+    Lowering {
+        name: "dilated-max-pool",
+        reason: IMPORTER_MISREADS,
+        operators: &["MaxPool"],
+        rewrite: pooling::dilated_max_pool,
+    },
+    Lowering {
+        name: "explicit-average-pool",
+        reason: IMPORTER_MISREADS,
+        operators: &["AveragePool"],
+        rewrite: pooling::average_pool,
+    },
+    Lowering {
+        name: "explicit-transposed-convolution",
+        reason: IMPORTER_MISREADS,
+        operators: &["ConvTranspose"],
+        rewrite: pooling::convolution_output_shape,
+    },
+    Lowering {
+        name: "flat-transposed-convolution",
+        reason: COMPILER_REFUSES,
+        operators: &["ConvTranspose"],
+        rewrite: pooling::flat_transposed_convolution,
+    },
+    Lowering {
+        name: "softmax-along-one-axis",
+        reason: IMPORTER_MISREADS,
+        operators: &["Hardmax", "LogSoftmax", "Softmax"],
+        rewrite: shapes::coerced_softmax,
+    },
+    Lowering { name: "triangle-to-mask", reason: IMPORTER_LACKS, operators: &["Trilu"], rewrite: shapes::triangle },
+    Lowering {
+        name: "cast-like-to-cast",
+        reason: IMPORTER_LACKS,
+        operators: &["CastLike"],
+        rewrite: shapes::cast_like,
+    },
+    Lowering {
+        name: "negative-padding-to-slice",
+        reason: COMPILER_REFUSES,
+        operators: &["Pad"],
+        rewrite: shapes::negative_padding,
+    },
+    Lowering {
+        name: "positive-indices",
+        reason: IMPORTER_MISREADS,
+        operators: &["Gather", "GatherElements"],
+        rewrite: shapes::positive_indices,
+    },
+    Lowering {
+        name: "scatter-to-concatenation",
+        reason: COMPILER_LACKS,
+        operators: &["ScatterND"],
+        rewrite: shapes::scatter,
+    },
+    Lowering {
+        name: "sum-of-one",
+        reason: IMPORTER_MISREADS,
+        operators: &["Max", "Mean", "Min", "Sum"],
+        rewrite: shapes::sum_of_one,
+    },
+    Lowering {
+        name: "lower-comparisons",
+        reason: COMPILER_REFUSES,
+        operators: &["GreaterOrEqual", "LessOrEqual", "Or", "Xor"],
+        rewrite: comparisons::rewrite,
+    },
+    Lowering {
+        name: "lower-signs",
+        reason: COMPILER_LACKS,
+        operators: &["Sign", "Softsign"],
+        rewrite: comparisons::sign,
+    },
+    Lowering {
+        name: "absolute-value-to-maximum",
+        reason: COMPILER_LACKS,
+        operators: &["Abs"],
+        rewrite: comparisons::absolute,
+    },
+];

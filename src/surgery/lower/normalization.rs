@@ -1,0 +1,121 @@
+//! Normalizations, as arithmetic on means.
+
+use super::super::draft::{Draft, Site};
+use crate::onnx::element_count;
+
+pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    match site.node.op_type() {
+        "LayerNormalization" => layer(site, draft),
+        "RMSNormalization" => root_mean_square(site, draft),
+        "GroupNormalization" => group(site, draft),
+        _ => None,
+    }
+}
+
+/// Centres a value along axes and divides it by its deviation; returns the result, the mean and the inverse deviation.
+fn standardized(draft: &mut Draft, input: &str, axes: &[usize], epsilon: f64) -> [String; 3] {
+    let mean = draft.reduce("ReduceMean", input, axes, true);
+    let centred = draft.binary("Sub", input, &mean);
+    let deviation = root_mean(draft, &centred, axes, epsilon);
+    let result = draft.binary("Div", &centred, &deviation);
+    [result, mean, deviation]
+}
+
+/// The root of the mean of squares along axes.
+fn root_mean(draft: &mut Draft, input: &str, axes: &[usize], epsilon: f64) -> String {
+    let square = draft.binary("Mul", input, input);
+    let mean = draft.reduce("ReduceMean", &square, axes, true);
+    let raised = if epsilon == 0.0 { mean } else { draft.with_number("Add", &mean, epsilon) };
+    draft.unary("Sqrt", &raised)
+}
+
+fn trailing_axes(site: &Site<'_>) -> Option<Vec<usize>> {
+    let rank = site.rank(0)?;
+    let first = Site::axis(site.integer("axis").unwrap_or(-1), rank)?;
+    Some((first..rank).collect())
+}
+
+fn layer(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, scale, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let axes = trailing_axes(site)?;
+    let [normal, mean, deviation] = standardized(draft, input, &axes, site.float("epsilon", 1e-5));
+    let mut result = draft.binary("Mul", &normal, scale);
+    if let Some(shift) = site.input(2) {
+        result = draft.binary("Add", &result, shift);
+    }
+    draft.yields(&result, output);
+    if let Some(output) = site.output(1) {
+        draft.yields(&mean, output);
+    }
+    if let Some(output) = site.output(2) {
+        let inverse = draft.unary("Reciprocal", &deviation);
+        draft.yields(&inverse, output);
+    }
+    Some(())
+}
+
+fn root_mean_square(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, scale, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let axes = trailing_axes(site)?;
+    let deviation = root_mean(draft, input, &axes, site.float("epsilon", 1e-5));
+    let normal = draft.binary("Div", input, &deviation);
+    let result = draft.binary("Mul", &normal, scale);
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// The first operator set in which scale and shift are given for each channel and not for each group.
+const AFFINE_BY_CHANNEL: i64 = 21;
+
+fn group(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let &[_, channels, ref space @ ..] = sizes.as_slice() else { return None };
+    let groups = site.integer("num_groups").filter(|groups| *groups > 0 && channels % groups == 0)?;
+    let inner = i64::try_from(element_count(space)?).ok()?;
+    let members = channels / groups;
+    // The compiler changes the size of the batch, so it is copied and not stated.
+    let apart = draft.reshape(input, &[0, groups, members.checked_mul(inner)?]);
+    let whole = [&[0], sizes.get(1..)?].concat();
+    let [normal, ..] = standardized(draft, &apart, &[2], site.float("epsilon", 1e-5));
+    let (scale, shift) = (site.input(1)?, site.input(2)?);
+    let affine = |draft: &mut Draft, value: &str, dims: &[i64]| {
+        let scale = draft.reshape(scale, dims);
+        let shift = draft.reshape(shift, dims);
+        let scaled = draft.binary("Mul", value, &scale);
+        draft.binary("Add", &scaled, &shift)
+    };
+    let result = if site.opset() >= AFFINE_BY_CHANNEL {
+        let together = draft.reshape(&normal, &whole);
+        let mut dims = vec![1; sizes.len()];
+        *dims.get_mut(1)? = channels;
+        affine(draft, &together, &dims)
+    } else {
+        let scaled = affine(draft, &normal, &[1, groups, 1]);
+        draft.reshape(&scaled, &whole)
+    };
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// What the standard's definition of the operator adds to the deviation.
+const EPSILON: f64 = 1e-9;
+
+/// The compiler takes the axes of height and width, with or without those of channels.
+pub(super) fn mean_variance(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let rank = site.rank(0)?;
+    let axes = site.integers("axes").unwrap_or(&[0, 2, 3]);
+    let mut axes = axes.iter().map(|&axis| Site::axis(axis, rank)).collect::<Option<Vec<_>>>()?;
+    axes.sort_unstable();
+    if rank == 4 && (axes == [2, 3] || axes == [1, 2, 3]) {
+        return None;
+    }
+    let mean = draft.reduce("ReduceMean", input, &axes, true);
+    let centred = draft.binary("Sub", input, &mean);
+    let deviation = root_mean(draft, &centred, &axes, 0.0);
+    let raised = draft.with_number("Add", &deviation, EPSILON);
+    let result = draft.binary("Div", &centred, &raised);
+    draft.yields(&result, output);
+    Some(())
+}

@@ -1,0 +1,377 @@
+//! Quantized networks, computed with floating numbers.
+//!
+//! MyriadX computes with halves, so what was quantized is taken back: constants are dequantized, and a value that is
+//! quantized and dequantized again is only limited to the range that the integers could express. The limits stay because
+//! exporters leave out activations (`Relu`) that they imply; the rounding to integers does not stay.
+
+use std::collections::BTreeMap;
+
+use super::super::build::integer;
+use super::super::draft::{Draft, Site, rewrite_nodes};
+use super::super::{Pass, PassError};
+use crate::onnx::proto::{NodeProto, TensorProto};
+use crate::onnx::{ElementType, Facts, Model, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
+
+/// How integers stand for numbers: `(integer - zero point) * scale`, for all elements or for each index of an axis.
+#[derive(Clone, Debug, PartialEq)]
+struct Scheme {
+    scales: Vec<f64>,
+    zeros: Vec<f64>,
+    /// The axis, if there is more than one scale.
+    axis: i64,
+    element: ElementType,
+}
+
+impl Scheme {
+    /// Reads the constants of a node that quantizes or dequantizes, from inputs 1 and 2.
+    fn of(node: &NodeProto, facts: &Facts<'_>, element: Option<ElementType>) -> Option<Self> {
+        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
+        if attribute("block_size").and_then(|attribute| attribute.i).is_some_and(|size| size != 0) {
+            return None;
+        }
+        let scales = read_floats(facts.constant(node.input.get(1)?)?).ok()?;
+        let zero = node.input.get(2).filter(|name| !name.is_empty());
+        let zeros = match zero {
+            Some(name) => integers(facts.constant(name)?)?,
+            None => vec![0.0; scales.len()],
+        };
+        let element = zero.and_then(|name| facts.element(name)).or(element)?;
+        let axis = match scales.len() {
+            1 => 0,
+            _ => attribute("axis").and_then(|attribute| attribute.i).unwrap_or(1),
+        };
+        (scales.len() == zeros.len()).then_some(Self { scales, zeros, axis, element })
+    }
+
+    fn limits(&self) -> Option<[f64; 2]> {
+        match self.element {
+            ElementType::Uint8 => Some([0.0, 255.0]),
+            ElementType::Int8 => Some([-128.0, 127.0]),
+            ElementType::Uint16 => Some([0.0, 65535.0]),
+            ElementType::Int16 => Some([-32768.0, 32767.0]),
+            _ => None,
+        }
+    }
+
+    /// The least and the greatest number, for each scale.
+    fn range(&self) -> Option<[Vec<f64>; 2]> {
+        let limits = self.limits()?;
+        let at = |limit: f64| self.scales.iter().zip(&self.zeros).map(|(scale, zero)| (limit - zero) * scale).collect();
+        Some(limits.map(at))
+    }
+
+    /// The dimensions with which values for each scale meet a tensor of some rank.
+    fn dims(&self, rank: Option<usize>) -> Option<Vec<i64>> {
+        if self.scales.len() == 1 {
+            return Some(Vec::new());
+        }
+        let rank = rank?;
+        let mut dims = vec![1; rank];
+        *dims.get_mut(Site::axis(self.axis, rank)?)? = i64::try_from(self.scales.len()).ok()?;
+        Some(dims)
+    }
+}
+
+/// Reads integers of up to 32 bits.
+fn integers(tensor: &TensorProto) -> Option<Vec<f64>> {
+    let element = ElementType::from_code(tensor.data_type())?;
+    match (element, &tensor.raw_data) {
+        (ElementType::Int8, Some(raw)) => Some(raw.iter().map(|&byte| f64::from(byte as i8)).collect()),
+        (ElementType::Uint8, Some(raw)) => Some(raw.iter().map(|&byte| f64::from(byte)).collect()),
+        (ElementType::Int16, Some(raw)) => {
+            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(i16::from_le_bytes(*bytes))).collect())
+        }
+        (ElementType::Uint16, Some(raw)) => {
+            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(u16::from_le_bytes(*bytes))).collect())
+        }
+        (ElementType::Int32, Some(raw)) => {
+            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect())
+        }
+        (
+            ElementType::Int8 | ElementType::Uint8 | ElementType::Int16 | ElementType::Uint16 | ElementType::Int32,
+            None,
+        ) => Some(tensor.int32_data.iter().map(|&value| f64::from(value)).collect()),
+        _ => None,
+    }
+}
+
+/// Dequantizes constants.
+pub(super) fn constant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let tensor = site.constant(0)?;
+    let scheme = Scheme::of(site.node, site.facts, ElementType::from_code(tensor.data_type()))?;
+    let values = integers(tensor)?;
+    let dims = scheme.dims(Some(tensor.dims.len()))?;
+    let axis = dims.iter().position(|size| *size != 1);
+    let behind = axis.and_then(|axis| tensor.dims.get(axis + 1..)).unwrap_or(&[]);
+    let stride = usize::try_from(element_count(behind)?).ok()?.max(1);
+    let count = scheme.scales.len();
+    let numbers = values.iter().enumerate().map(|(place, value)| {
+        let index = place / stride % count;
+        Some((value - scheme.zeros.get(index)?) * scheme.scales.get(index)?)
+    });
+    let numbers = numbers.collect::<Option<Vec<f64>>>()?;
+    if let Some(element) = site.facts.element(site.input(1)?).filter(|element| element.is_float()) {
+        draft.begin(site.output(0)?, element);
+    }
+    draft.floats_as(site.output(0)?, &tensor.dims, &numbers);
+    Some(())
+}
+
+/// Writes the dequantization of what varies as arithmetic.
+pub(super) fn variable(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let input = site.input(0)?;
+    let by_node = site.reads.producer(input).and_then(|place| site.model.graph().node.get(place));
+    // Where integers come from a node, they are rid of otherwise.
+    if site.constant(0).is_some() || by_node.is_some() {
+        return None;
+    }
+    let scheme = Scheme::of(site.node, site.facts, site.facts.element(input))?;
+    let element = site.facts.element(site.input(1)?).filter(|element| element.is_float())?;
+    draft.begin(site.output(0)?, element);
+    let dims = scheme.dims(site.rank(0))?;
+    let mut result = draft.cast(input, element);
+    if scheme.zeros.iter().any(|zero| *zero != 0.0) {
+        let zeros = draft.floats(&dims, &scheme.zeros);
+        result = draft.binary("Sub", &result, &zeros);
+    }
+    let scales = draft.floats(&dims, &scheme.scales);
+    let result = draft.binary("Mul", &result, &scales);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
+/// Writes operators on integers as operators on numbers between dequantization and quantization.
+pub(super) fn operator(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let output = site.output(0)?;
+    let scale_element = |place: usize| site.facts.element(site.input(place)?).filter(|element| element.is_float());
+    let dequantized = |draft: &mut Draft, at: usize, axis: i64| {
+        let inputs = [site.input(at)?, site.input(at + 1)?, site.input(at + 2)?];
+        Some(draft.apply_with("DequantizeLinear", &inputs, vec![integer("axis", axis)]))
+    };
+    let result = match site.node.op_type() {
+        "QLinearConv" => {
+            draft.begin(output, scale_element(1)?);
+            let input = dequantized(draft, 0, 1)?;
+            let weights = dequantized(draft, 3, 0)?;
+            let mut inputs = vec![input, weights];
+            if site.input(8).is_some() {
+                let sums = integers(site.constant(8)?)?;
+                let left = read_floats(site.constant(1)?).ok()?;
+                let right = read_floats(site.constant(4)?).ok()?;
+                let scales = right.iter().map(|right| Some(right * left.first()?)).collect::<Option<Vec<f64>>>()?;
+                let scale = |place: usize| scales.get(if scales.len() == 1 { 0 } else { place });
+                let shift = sums.iter().enumerate().map(|(place, sum)| Some(sum * scale(place)?));
+                let shift = shift.collect::<Option<Vec<f64>>>()?;
+                inputs.push(draft.floats(&[i64::try_from(shift.len()).ok()?], &shift));
+            }
+            let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+            draft.apply_with("Conv", &inputs, site.node.attribute.clone())
+        }
+        "QLinearMatMul" => {
+            draft.begin(output, scale_element(1)?);
+            let left = dequantized(draft, 0, -2)?;
+            let right = dequantized(draft, 3, -1)?;
+            draft.apply("MatMul", &[&left, &right])
+        }
+        _ => return None,
+    };
+    let quantized = draft.apply("QuantizeLinear", &[&result, site.input(6)?, site.input(7)?]);
+    draft.yields(&quantized, output);
+    Some(())
+}
+
+/// Operators that only move elements, or choose among them in a way that quantization keeps.
+pub(super) const MOVING: &[&str] =
+    &["Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// Lets operators that move integers move the numbers that these stand for.
+pub(super) fn movement(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let producer = site.model.graph().node.get(site.reads.producer(site.input(0)?)?)?;
+    if producer.op_type() != "QuantizeLinear" || !is_onnx_domain(producer.domain()) || site.is_read(1) {
+        return None;
+    }
+    let scheme = Scheme::of(producer, site.facts, None)?;
+    let (scale, zero) = (producer.input.get(1)?, producer.input.get(2)?);
+    if scheme.scales.len() != 1 {
+        return None;
+    }
+    let numbers = draft.apply("DequantizeLinear", &[site.input(0)?, scale, zero]);
+    let mut inputs = vec![numbers.as_str()];
+    inputs.extend(site.node.input.iter().skip(1).map(String::as_str));
+    let moved = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
+    let result = draft.apply("QuantizeLinear", &[&moved, scale, zero]);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
+/// Replaces quantization that is followed by dequantization alone with the limits of the integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Unquantize;
+
+impl Pass for Unquantize {
+    fn name(&self) -> &'static str {
+        "quantization-to-clip"
+    }
+
+    fn reason(&self) -> &'static str {
+        "MyriadX computes with halves: values keep the limits of the quantization and are not rounded"
+    }
+
+    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+        let nodes = &model.graph().node;
+        let is = |node: &NodeProto, operator: &str| node.op_type() == operator && is_onnx_domain(node.domain());
+        if !nodes.iter().any(|node| is(node, "QuantizeLinear")) {
+            return Ok(None);
+        }
+        let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
+        let mut removed: BTreeMap<usize, String> = BTreeMap::new();
+        let patch = rewrite_nodes(
+            model,
+            |node| node.op_type() == "QuantizeLinear",
+            |site, draft| {
+                let (input, output) = (site.input(0)?, site.output(0)?);
+                let scheme = Scheme::of(site.node, &facts, Some(ElementType::Uint8))?;
+                let readers = reads.readers(output);
+                let undoes = |place: &usize| {
+                    nodes.get(*place).is_some_and(|node| {
+                        is(node, "DequantizeLinear")
+                            && node.input.first().is_some_and(|name| name == output)
+                            && Scheme::of(node, &facts, Some(scheme.element)).as_ref() == Some(&scheme)
+                    })
+                };
+                if readers.is_empty() || reads.is_output(output) || !readers.iter().all(undoes) {
+                    return None;
+                }
+                let [least, greatest] = scheme.range()?;
+                let result = match (least.as_slice(), greatest.as_slice()) {
+                    (&[least], &[greatest]) => draft.clip(input, [least, greatest]),
+                    _ => {
+                        let dims = scheme.dims(site.rank(0))?;
+                        let (least, greatest) = (draft.floats(&dims, &least), draft.floats(&dims, &greatest));
+                        let raised = draft.apply("Max", &[input, &least]);
+                        draft.apply("Min", &[&raised, &greatest])
+                    }
+                };
+                removed.extend(readers.iter().map(|place| (*place, result.clone())));
+                Some(())
+            },
+        )?;
+        let Some(mut patch) = patch else { return Ok(None) };
+        for (place, value) in removed {
+            let Some(output) = nodes.get(place).and_then(|node| node.output.first()) else { continue };
+            if reads.is_output(output) {
+                let mut node = NodeProto { op_type: Some("Identity".to_owned()), ..NodeProto::default() };
+                node.name = nodes.get(place).map(|node| node_label(node).name);
+                node.input = vec![value];
+                node.output = vec![output.clone()];
+                patch.replace(place, vec![node]);
+            } else {
+                patch.removed_nodes.insert(place);
+                patch.rewired.insert(output.clone(), value);
+            }
+        }
+        // What was inserted is not rewired by the patch, but may read what another insertion replaces.
+        let rewired = patch.rewired.clone();
+        for input in patch.inserted_nodes.values_mut().flatten().flat_map(|node| &mut node.input) {
+            if let Some(new) = rewired.get(input) {
+                input.clone_from(new);
+            }
+        }
+        Ok(Some(patch))
+    }
+}
+
+/// Replaces dynamic quantization before products with constants: the product is computed with the numbers themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct UnquantizeDynamically;
+
+impl Pass for UnquantizeDynamically {
+    fn name(&self) -> &'static str {
+        "dynamic-quantization-to-numbers"
+    }
+
+    fn reason(&self) -> &'static str {
+        "MyriadX computes with halves: values are not rounded to integers first"
+    }
+
+    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+        let nodes = &model.graph().node;
+        let reads = Reads::of(model.graph());
+        let facts = Facts::of(model);
+        let is_product = |node: &NodeProto| {
+            matches!(node.op_type(), "ConvInteger" | "MatMulInteger") && is_onnx_domain(node.domain())
+        };
+        let dynamic = |value: &str| {
+            let node = nodes.get(reads.producer(value)?)?;
+            let is_dynamic = node.op_type() == "DynamicQuantizeLinear" && is_onnx_domain(node.domain());
+            Some(node).filter(|node| is_dynamic && node.output.first().is_some_and(|output| output == value))
+        };
+        // The scale becomes 1 for all readers, so all products of a quantized value are rewritten, or none.
+        let fits = |place: &usize| {
+            nodes.get(*place).is_some_and(|node| {
+                is_product(node)
+                    && node.input.get(1).and_then(|name| facts.constant(name)).and_then(integers).is_some()
+                    && node.input.first().and_then(|name| dynamic(name)).is_some_and(|quantizer| {
+                        node.input.get(2).is_none_or(|zero| zero.is_empty() || Some(zero) == quantizer.output.get(2))
+                    })
+                    && node.output.first().is_some_and(|output| {
+                        !reads.is_output(output) && reads.readers(output).iter().all(|place| is_cast(nodes.get(*place)))
+                    })
+            })
+        };
+        let is_free = |quantizer: &NodeProto| {
+            let outputs = [0, 2].map(|place| quantizer.output.get(place));
+            outputs
+                .into_iter()
+                .flatten()
+                .all(|output| !reads.is_output(output) && reads.readers(output).iter().all(&fits))
+        };
+        let mut casts = Vec::new();
+        let patch = rewrite_nodes(
+            model,
+            |node| is_product(node) || node.op_type() == "DynamicQuantizeLinear",
+            |site, draft| {
+                if !is_product(site.node) {
+                    if !is_free(site.node) {
+                        return None;
+                    }
+                    draft.floats_as(site.output(1)?, &[], &[1.0]);
+                    return Some(());
+                }
+                let quantizer = dynamic(site.input(0)?).filter(|quantizer| is_free(quantizer))?;
+                draft.begin(site.output(0)?, ElementType::Float32);
+                let tensor = site.constant(1)?;
+                let mut weights = integers(tensor)?;
+                if let Some(zero) = site.input(3) {
+                    let &[zero] = integers(facts.constant(zero)?)?.as_slice() else { return None };
+                    weights.iter_mut().for_each(|weight| *weight -= zero);
+                }
+                let weights = draft.floats(&tensor.dims, &weights);
+                let operator = if site.node.op_type() == "ConvInteger" { "Conv" } else { "MatMul" };
+                let inputs = [quantizer.input.first()?, weights.as_str()];
+                let result = draft.apply_with(operator, &inputs, site.node.attribute.clone());
+                draft.yields(&result, site.output(0)?);
+                casts.extend_from_slice(reads.readers(site.output(0)?));
+                Some(())
+            },
+        )?;
+        let Some(mut patch) = patch else { return Ok(None) };
+        for place in casts {
+            let Some(cast) = nodes.get(place) else { continue };
+            let mut node = cast.clone();
+            node.op_type = Some("Identity".to_owned());
+            node.attribute.clear();
+            patch.replace(place, vec![node]);
+        }
+        Ok(Some(patch))
+    }
+}
+
+fn is_cast(node: Option<&NodeProto>) -> bool {
+    let to = |node: &NodeProto| node.attribute.iter().find(|attribute| attribute.name() == "to").and_then(|to| to.i);
+    node.is_some_and(|node| {
+        node.op_type() == "Cast"
+            && is_onnx_domain(node.domain())
+            && to(node) == Some(ElementType::Float32.code().into())
+    })
+}

@@ -1,0 +1,156 @@
+//! Selecting, joining and converting elements; functions along axes.
+
+use bytes::Bytes;
+
+use super::super::build::integer;
+use super::super::draft::{Draft, Site};
+use crate::onnx::ElementType;
+use crate::onnx::element_count;
+use crate::onnx::proto::TensorProto;
+
+/// The first operator set whose `Softmax` is along one axis. Before it, all axes behind belong to it.
+const ONE_AXIS: i64 = 13;
+
+pub(super) fn coerced_softmax(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if site.opset() >= ONE_AXIS {
+        return None;
+    }
+    let sizes = site.sizes(0)?;
+    let axis = Site::axis(site.integer("axis").unwrap_or(1), sizes.len())?;
+    let (before, within) = sizes.split_at_checked(axis)?;
+    if within.get(1..)?.iter().all(|size| *size == 1) {
+        return None;
+    }
+    let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+    let flat = draft.reshape(input, &[count(before)?, count(within)?]);
+    let result = draft.apply_with(site.node.op_type(), &[&flat], vec![integer("axis", 1)]);
+    let result = draft.reshape(&result, &sizes);
+    draft.yields(&result, output);
+    Some(())
+}
+
+pub(super) fn triangle(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let (_, &[rows, columns]) = sizes.split_last_chunk()?;
+    let diagonal = match site.input(1) {
+        Some(_) => *site.constant_integers(1)?.first()?,
+        None => 0,
+    };
+    if !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let upper = site.integer("upper") != Some(0);
+    let stays = |row: i64, column: i64| {
+        let place = column.saturating_sub(row);
+        if upper { place >= diagonal } else { place <= diagonal }
+    };
+    let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    let mask: Vec<u8> = places.map(|(row, column)| stays(row, column).into()).collect();
+    let mask = draft.constant(TensorProto {
+        data_type: Some(ElementType::Boolean.code()),
+        dims: vec![rows, columns],
+        raw_data: Some(Bytes::from(mask)),
+        ..TensorProto::default()
+    });
+    let zero = draft.number(0.0);
+    let result = draft.apply("Where", &[&mask, input, &zero]);
+    draft.yields(&result, output);
+    Some(())
+}
+
+pub(super) fn cast_like(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let element = site.facts.element(site.input(1)?)?;
+    let result = draft.cast(site.input(0)?, element);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
+pub(super) fn negative_padding(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let pads = match site.integers("pads") {
+        Some(pads) => pads.to_vec(),
+        None => site.constant_integers(1)?,
+    };
+    let sizes = site.sizes(0)?;
+    if site.text("mode", "constant") != "constant" || site.input(3).is_some() || pads.iter().all(|pad| *pad >= 0) {
+        return None;
+    }
+    let (before, behind) = pads.split_at_checked(sizes.len()).filter(|(_, behind)| behind.len() == sizes.len())?;
+    let axes: Vec<i64> = (0..sizes.len() as i64).collect();
+    let starts: Vec<i64> = before.iter().map(|pad| (-pad).max(0)).collect();
+    let ends: Vec<i64> = sizes.iter().zip(behind).map(|(size, pad)| size + pad.min(&0)).collect();
+    let mut result = draft.slice(input, &axes, &starts, &ends);
+    let pads: Vec<i64> = pads.iter().map(|pad| *pad.max(&0)).collect();
+    if pads.iter().any(|pad| *pad != 0) {
+        let mut node = site.node.clone();
+        if let Some(attribute) = node.attribute.iter_mut().find(|attribute| attribute.name() == "pads") {
+            attribute.ints = pads;
+        } else {
+            *node.input.get_mut(1)? = draft.integers(&pads);
+        }
+        *node.input.first_mut()? = result;
+        draft.keep(node);
+        return Some(());
+    }
+    result = draft.unary("Identity", &result);
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Counts constant indices from the beginning.
+pub(super) fn positive_indices(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let indices = site.constant_integers(1)?;
+    if indices.iter().all(|index| *index >= 0) {
+        return None;
+    }
+    let sizes = site.sizes(0)?;
+    let axis = Site::axis(site.integer("axis").unwrap_or(0), sizes.len())?;
+    let size = *sizes.get(axis)?;
+    let indices: Vec<i64> = indices.iter().map(|index| if *index < 0 { index + size } else { *index }).collect();
+    if indices.iter().any(|index| *index < 0) {
+        return None;
+    }
+    let mut node = site.node.clone();
+    *node.input.get_mut(1)? = draft.shaped_integers(&site.constant(1)?.dims, &indices);
+    draft.keep(node);
+    Some(())
+}
+
+/// Writes scattered rows as a choice: row by row of all old and new rows behind each other.
+pub(super) fn scatter(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, updates, output) = (site.input(0)?, site.input(2)?, site.output(0)?);
+    if site.text("reduction", "none") != "none" {
+        return None;
+    }
+    let sizes = site.sizes(0)?;
+    let indices = site.constant_integers(1)?;
+    let depth = usize::try_from(*site.constant(1)?.dims.last()?).ok().filter(|depth| *depth > 0)?;
+    let (outer, inner) = sizes.split_at_checked(depth)?;
+    let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+    let (rows, length) = (count(outer)?, count(inner)?);
+    let mut choice: Vec<i64> = (0..rows).collect();
+    for (update, index) in indices.chunks_exact(depth).enumerate() {
+        let mut row = 0_i64;
+        for (place, size) in index.iter().zip(outer) {
+            let place = if *place < 0 { place.checked_add(*size)? } else { *place };
+            row = row.checked_mul(*size)?.checked_add(Some(place).filter(|place| (0..*size).contains(place))?)?;
+        }
+        *choice.get_mut(usize::try_from(row).ok()?)? = rows.checked_add(i64::try_from(update).ok()?)?;
+    }
+    let old = draft.reshape(input, &[rows, length]);
+    let new = draft.reshape(updates, &[i64::try_from(indices.len() / depth).ok()?, length]);
+    let all = draft.concat(&[&old, &new], 0);
+    let choice = draft.integers(&choice);
+    let chosen = draft.apply_with("Gather", &[&all, &choice], vec![integer("axis", 0)]);
+    let result = draft.reshape(&chosen, &sizes);
+    draft.yields(&result, output);
+    Some(())
+}
+
+pub(super) fn sum_of_one(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let [input] = site.node.input.as_slice() else { return None };
+    draft.yields(input, site.output(0)?);
+    Some(())
+}

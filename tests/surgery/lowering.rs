@@ -1,0 +1,484 @@
+//! What the rewritings for MyriadX do to networks: ONNX Runtime computes them before and after.
+
+use std::collections::BTreeMap;
+
+use modelconverter::onnx::Model;
+use modelconverter::surgery::myriad_passes;
+
+use crate::builder::{self, FLOAT, Node, Tensor};
+use crate::network::{Network, numbers};
+use crate::pairs::{Pair, assert_same, rewritten};
+
+/// A network and what is expected of its rewriting.
+struct Case {
+    name: &'static str,
+    bytes: Vec<u8>,
+    /// The pass that rewrites it.
+    pass: &'static str,
+    /// Operators that are gone.
+    gone: &'static [&'static str],
+    /// The greatest difference, relative to the greatest magnitude.
+    tolerance: f64,
+}
+
+fn case(name: &'static str, pass: &'static str, gone: &'static [&'static str], bytes: Vec<u8>) -> Case {
+    Case { name, bytes, pass, gone, tolerance: 1e-6 }
+}
+
+fn parse(bytes: &[u8]) -> Model {
+    Model::parse(bytes.to_vec().into()).unwrap()
+}
+
+fn check(cases: &[Case]) {
+    let pair = |case: &Case| {
+        let before = parse(&case.bytes);
+        let (after, operations) = rewritten(&before, &myriad_passes());
+        let did: Vec<&str> = operations.iter().map(|operation| operation.pass.as_str()).collect();
+        assert!(did.contains(&case.pass), "{}: {did:?}", case.name);
+        let operators: Vec<&str> = after.graph().node.iter().map(|node| node.op_type()).collect();
+        assert!(!case.gone.iter().any(|gone| operators.contains(gone)), "{}: {operators:?}", case.name);
+        Pair { name: case.name.to_owned(), before, after, sizes: BTreeMap::new(), tolerance: case.tolerance }
+    };
+    assert_same(&cases.iter().map(pair).collect::<Vec<_>>());
+}
+
+const IMAGE: [i64; 4] = [1, 4, 6, 8];
+
+/// One operator without attributes on an image.
+fn unary(operator: &'static str, opset: i64) -> Vec<u8> {
+    one(opset, Node::new(operator, &["x"], &["y"]), &IMAGE)
+}
+
+/// One node on an image.
+fn one(opset: i64, node: Node, result: &[i64]) -> Vec<u8> {
+    Network::new(opset, &IMAGE).node(node).bytes(result)
+}
+
+#[test]
+fn activations_and_signs() {
+    let gelu = || Node::new("Gelu", &["x"], &["y"]);
+    check(
+        &[
+            case("hard_swish", "lower-activations", &["HardSwish"], unary("HardSwish", 14)),
+            case("mish", "lower-activations", &["Mish"], unary("Mish", 18)),
+            case("gelu", "lower-activations", &["Gelu"], one(20, gelu(), &IMAGE)),
+            case("gelu_tanh", "lower-activations", &["Gelu"], one(20, gelu().text("approximate", "tanh"), &IMAGE)),
+            case("selu", "lower-elu-kin", &["Selu"], unary("Selu", 13)),
+            case(
+                "celu",
+                "lower-elu-kin",
+                &["Celu"],
+                one(12, Node::new("Celu", &["x"], &["y"]).float("alpha", 2.0), &IMAGE),
+            ),
+            case("hard_sigmoid", "hard-sigmoid-to-clip", &["HardSigmoid"], unary("HardSigmoid", 13)),
+            case("sign", "lower-signs", &["Sign"], unary("Sign", 13)),
+            case("softsign", "lower-signs", &["Softsign", "Abs"], unary("Softsign", 13)),
+            case("abs", "absolute-value-to-maximum", &["Abs"], unary("Abs", 13)),
+        ],
+    );
+}
+
+#[test]
+fn comparisons_and_logic() {
+    let choice = |operator: &str| {
+        Network::new(13, &IMAGE)
+            .floats("low", &[], &[-0.5])
+            .floats("high", &[], &[0.5])
+            .apply("Less", &["x", "high"], &["a"])
+            .apply("Greater", &["x", "low"], &["b"])
+            .apply(operator, &["a", "b"], &["c"])
+            .apply("Where", &["c", "x", "high"], &["y"])
+            .bytes(&IMAGE)
+    };
+    let compare = |operator: &str| {
+        Network::new(13, &IMAGE)
+            .floats("low", &[], &[-0.5])
+            .apply(operator, &["x", "low"], &["a"])
+            .apply("Where", &["a", "x", "low"], &["y"])
+            .bytes(&IMAGE)
+    };
+    check(
+        &[
+            case("or", "lower-comparisons", &["Or"], choice("Or")),
+            case("xor", "lower-comparisons", &["Xor"], choice("Xor")),
+            case("greater_or_equal", "lower-comparisons", &["GreaterOrEqual"], compare("GreaterOrEqual")),
+            case("less_or_equal", "lower-comparisons", &["LessOrEqual"], compare("LessOrEqual")),
+        ],
+    );
+}
+
+#[test]
+fn normalizations() {
+    let layer = |axis: i64, dims: &[i64]| {
+        Network::new(17, &IMAGE)
+            .weights("s", dims)
+            .weights("b", dims)
+            .node(Node::new("LayerNormalization", &["x", "s", "b"], &["y"]).int("axis", axis).float("epsilon", 1e-3))
+            .bytes(&IMAGE)
+    };
+    let group = |opset: i64, count: i64| {
+        Network::new(opset, &IMAGE)
+            .weights("s", &[count])
+            .weights("b", &[count])
+            .node(Node::new("GroupNormalization", &["x", "s", "b"], &["y"]).int("num_groups", 2))
+            .bytes(&IMAGE)
+    };
+    let root_mean_square =
+        Network::new(23, &IMAGE).weights("s", &[8]).apply("RMSNormalization", &["x", "s"], &["y"]).bytes(&IMAGE);
+    let mean_variance = one(13, Node::new("MeanVarianceNormalization", &["x"], &["y"]), &IMAGE);
+    check(
+        &[
+            case("layer_last", "lower-normalizations", &["LayerNormalization"], layer(-1, &[8])),
+            case("layer_all", "lower-normalizations", &["LayerNormalization"], layer(1, &[4, 6, 8])),
+            case("group_18", "lower-normalizations", &["GroupNormalization"], group(18, 2)),
+            case("group_21", "lower-normalizations", &["GroupNormalization"], group(21, 4)),
+            case("rms", "lower-normalizations", &["RMSNormalization"], root_mean_square),
+            case("mean_variance", "lower-mean-variance", &["MeanVarianceNormalization"], mean_variance),
+        ],
+    );
+}
+
+#[test]
+fn einsum_in_all_kinds() {
+    type Operand = (&'static str, &'static [i64]);
+    let einsum = |equation: &str, shape: &[i64], others: &[Operand], result: &[i64]| {
+        let network = others.iter().fold(Network::new(12, shape), |network, (name, dims)| network.weights(name, dims));
+        let inputs: Vec<&str> = std::iter::once("x").chain(others.iter().map(|(name, _)| *name)).collect();
+        network.node(Node::new("Einsum", &inputs, &["y"]).text("equation", equation)).bytes(result)
+    };
+    let of = |name, bytes| case(name, "einsum-to-matmul", &["Einsum"], bytes);
+    check(
+        &[
+            of("scores", einsum("bhqd,bhkd->bhqk", &IMAGE, &[("k", &[1, 4, 5, 8])], &[1, 4, 6, 5])),
+            of("values", einsum("b h q k, b h k d -> b h q d", &[1, 4, 6, 5], &[("k", &[1, 4, 5, 8])], &IMAGE)),
+            of("channels", einsum("nchw,c->nhw", &IMAGE, &[("k", &[4])], &[1, 6, 8])),
+            of("mixed", einsum("bchw,bkc->bkhw", &IMAGE, &[("k", &[1, 3, 4])], &[1, 3, 6, 8])),
+            of("transposed", einsum("ijk->kij", &[2, 3, 4], &[], &[4, 2, 3])),
+            of("summed", einsum("ij->i", &[3, 4], &[], &[3])),
+            of("dots", einsum("...ij,...jk->...ik", &IMAGE, &[("k", &[1, 4, 8, 5])], &[1, 4, 6, 5])),
+            of("dots_of_one", einsum("...ij,jk->...ik", &IMAGE, &[("k", &[8, 5])], &[1, 4, 6, 5])),
+            of("outer", einsum("bi,bj->bij", &[2, 4], &[("k", &[2, 5])], &[2, 4, 5])),
+            of("elements", einsum("bchw,bchw->bchw", &IMAGE, &[("k", &IMAGE)], &IMAGE)),
+            of("implied", einsum("ij,jk", &[3, 4], &[("k", &[4, 5])], &[3, 5])),
+            of("implied_order", einsum("ba", &[3, 4], &[], &[4, 3])),
+            of("three", einsum("bi,ij,jk->bk", &[2, 4], &[("k", &[4, 5]), ("l", &[5, 6])], &[2, 6])),
+        ],
+    );
+}
+
+#[test]
+fn contractions_and_reductions() {
+    let deep = [1, 2, 3, 4, 5];
+    let shared = Network::new(13, &deep).weights("w", &[5, 6]).apply("MatMul", &["x", "w"], &["y"]);
+    let each = Network::new(13, &deep).weights("w", &[1, 2, 3, 5, 6]).apply("MatMul", &["x", "w"], &["y"]);
+    let running = |axis: i64, reverse: i64, exclusive: i64| {
+        Network::new(14, &IMAGE)
+            .constant(Tensor::integers("a", &[], &[axis]))
+            .node(Node::new("CumSum", &["x", "a"], &["y"]).int("reverse", reverse).int("exclusive", exclusive))
+            .bytes(&IMAGE)
+    };
+    let reduce = |operator: &str, keep: i64, result: &[i64]| {
+        one(13, Node::new(operator, &["x"], &["y"]).ints("axes", &[-3]).int("keepdims", keep), result)
+    };
+    check(
+        &[
+            case("shared", "high-rank-matmul", &[], shared.bytes(&[1, 2, 3, 4, 6])),
+            case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
+            case("running", "cumulative-sum-to-matmul", &["CumSum"], running(3, 0, 0)),
+            case("running_back", "cumulative-sum-to-matmul", &["CumSum"], running(1, 1, 1)),
+            case("product", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 1, &[1, 1, 6, 8])),
+            case("product_flat", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 0, &[1, 6, 8])),
+            case("absolute", "lower-reductions", &["ReduceL1", "Abs"], reduce("ReduceL1", 0, &[1, 6, 8])),
+        ],
+    );
+}
+
+#[test]
+fn pooling_and_transposed_convolution() {
+    let pool = |operator: &str, kernel: &[i64]| Node::new(operator, &["x"], &["y"]).ints("kernel_shape", kernel);
+    let dilated =
+        pool("MaxPool", &[2, 3]).ints("dilations", &[2, 2]).ints("strides", &[1, 2]).ints("pads", &[1, 0, 0, 1]);
+    let average = pool("AveragePool", &[2, 2]).ints("dilations", &[2, 2]);
+    let complete = pool("MaxPool", &[2, 2]).ints("strides", &[2, 2]).int("ceil_mode", 1);
+    let norm = |p: i64| pool("LpPool", &[3, 3]).int("p", p).ints("pads", &[1, 1, 1, 1]);
+    let back = |shape: &[i64], kernel: &[i64], node: fn(Node) -> Node, result: &[i64]| {
+        let network = Network::new(11, shape).weights("w", kernel).weights("b", &[6]);
+        network.node(node(Node::new("ConvTranspose", &["x", "w", "b"], &["y"]))).bytes(result)
+    };
+    let kernel = [4, 6, 3, 3];
+    check(
+        &[
+            case("dilated", "dilated-max-pool", &["MaxPool"], one(12, dilated, &[1, 4, 5, 3])),
+            case("dilated_mean", "explicit-average-pool", &["AveragePool"], one(19, average, &[1, 4, 4, 6])),
+            case("complete", "dilated-max-pool", &[], one(12, complete, &[1, 4, 3, 4])),
+            case("norm_1", "lower-lp-pool", &["LpPool"], one(11, norm(1), &IMAGE)),
+            case("norm_2", "lower-lp-pool", &["LpPool"], one(11, norm(2), &IMAGE)),
+            case(
+                "wanted_shape",
+                "explicit-transposed-convolution",
+                &[],
+                back(
+                    &IMAGE,
+                    &kernel,
+                    |node| node.ints("strides", &[2, 2]).ints("output_shape", &[12, 16]),
+                    &[1, 6, 12, 16],
+                ),
+            ),
+            case(
+                "same_upper",
+                "explicit-transposed-convolution",
+                &[],
+                back(
+                    &IMAGE,
+                    &kernel,
+                    |node| node.ints("strides", &[2, 2]).text("auto_pad", "SAME_UPPER"),
+                    &[1, 6, 12, 16],
+                ),
+            ),
+            case(
+                "one_axis",
+                "flat-transposed-convolution",
+                &[],
+                back(&[1, 4, 20], &[4, 6, 3], |node| node.ints("strides", &[2]).ints("pads", &[1, 0]), &[1, 6, 40]),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn shapes_and_selections() {
+    let triangle = |upper: i64, diagonal: i64| {
+        Network::new(14, &IMAGE)
+            .constant(Tensor::integers("k", &[], &[diagonal]))
+            .node(Node::new("Trilu", &["x", "k"], &["y"]).int("upper", upper))
+            .bytes(&IMAGE)
+    };
+    let like = Network::new(15, &IMAGE)
+        .constant(Tensor::integers("i", &[], &[1]))
+        .floats("f", &[], &[1.0])
+        .apply("CastLike", &["x", "i"], &["z"])
+        .apply("CastLike", &["z", "f"], &["y"]);
+    let pads = Network::new(13, &IMAGE).integers("p", &[0, 0, -1, 2, 0, 0, 1, -3]).apply("Pad", &["x", "p"], &["y"]);
+    let gather = Network::new(13, &IMAGE)
+        .integers("i", &[-1, 0, -4])
+        .node(Node::new("Gather", &["x", "i"], &["y"]).int("axis", 1));
+    let scatter = Network::new(13, &IMAGE)
+        .constant(Tensor::integers("i", &[2, 2], &[0, 1, 0, -1]))
+        .weights("u", &[2, 6, 8])
+        .apply("ScatterND", &["x", "i", "u"], &["y"]);
+    let softmax = |operator: &str| one(11, Node::new(operator, &["x"], &["y"]).int("axis", 1), &IMAGE);
+    check(
+        &[
+            case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
+            case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
+            case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),
+            case("pads", "negative-padding-to-slice", &[], pads.bytes(&[1, 4, 6, 7])),
+            case("gather", "positive-indices", &[], gather.bytes(&[1, 3, 6, 8])),
+            case("scatter", "scatter-to-concatenation", &["ScatterND"], scatter.bytes(&IMAGE)),
+            case("softmax", "softmax-along-one-axis", &[], softmax("Softmax")),
+            case("log_softmax", "softmax-along-one-axis", &[], softmax("LogSoftmax")),
+            case("sum", "sum-of-one", &["Sum"], unary("Sum", 13)),
+        ],
+    );
+}
+
+#[test]
+fn recurrent_layers() {
+    let layer =
+        |operator: &str, gates: i64, [length, batch, directions]: [i64; 3], place: usize, node: fn(Node) -> Node| {
+            let outputs: Vec<&str> = (0..=place).map(|at| if at == place { "y" } else { "" }).collect();
+            let network = Network::new(14, &[length, batch, 5])
+                .weights("w", &[directions, gates * 6, 5])
+                .weights("r", &[directions, gates * 6, 6])
+                .weights("b", &[directions, gates * 12])
+                .weights("h", &[directions, batch, 6])
+                .node(node(Node::new(operator, &["x", "w", "r", "b", "", "h"], &outputs).int("hidden_size", 6)));
+            let result = [length, directions, batch, 6];
+            network.bytes(if place == 0 { &result } else { &result[1..] })
+        };
+    let both = |node: Node| node.text("direction", "bidirectional");
+    let reverse = |node: Node| node.text("direction", "reverse");
+    let late = |node: Node| node.int("linear_before_reset", 1);
+    let step = "recurrence-step-by-step";
+    check(
+        &[
+            case("gru", step, &["GRU"], layer("GRU", 3, [5, 2, 1], 0, |node| node)),
+            case("gru_late", step, &["GRU"], layer("GRU", 3, [5, 1, 1], 1, late)),
+            case("gru_both", step, &["GRU"], layer("GRU", 3, [4, 2, 2], 0, both)),
+            case("rnn", step, &["RNN"], layer("RNN", 1, [5, 2, 1], 0, reverse)),
+            case("rnn_both", step, &["RNN"], layer("RNN", 1, [3, 2, 2], 1, both)),
+            case("lstm_step", step, &["LSTM"], layer("LSTM", 4, [1, 2, 1], 2, |node| node)),
+            case("lstm", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 0, |node| node)),
+            case("lstm_last", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 1, reverse)),
+            case("lstm_both", "recurrence-of-one-direction", &[], layer("LSTM", 4, [5, 2, 2], 0, both)),
+        ],
+    );
+}
+
+#[test]
+fn resizing_without_a_layer() {
+    let scaled = |opset: i64, scales: &[f32], node: fn(Node) -> Node, result: &[i64]| {
+        Network::new(opset, &IMAGE)
+            .floats("s", &[4], scales)
+            .node(node(Node::new("Resize", &["x", "", "s"], &["y"]).text("mode", "cubic")))
+            .bytes(result)
+    };
+    let sized = |mode: &str, antialias: i64, result: [i64; 4]| {
+        Network::new(18, &IMAGE)
+            .integers("n", &result[2..])
+            .node(
+                Node::new("Resize", &["x", "", "", "n"], &["y"])
+                    .text("mode", mode)
+                    .int("antialias", antialias)
+                    .ints("axes", &[2, 3]),
+            )
+            .bytes(&result)
+    };
+    let crop = Network::new(13, &IMAGE)
+        .floats("r", &[8], &[0.0, 0.0, 0.2, 0.3, 1.0, 1.0, 0.7, 0.9])
+        .integers("n", &[1, 4, 5, 5])
+        .node(
+            Node::new("Resize", &["x", "r", "", "n"], &["y"])
+                .text("mode", "linear")
+                .text("coordinate_transformation_mode", "tf_crop_and_resize"),
+        )
+        .bytes(&[1, 4, 5, 5]);
+    let outside = |node: Node| node.int("exclude_outside", 1).float("cubic_coeff_a", -0.5);
+    let corners = |node: Node| node.text("coordinate_transformation_mode", "align_corners");
+    let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "resize-to-matmul", &["Resize"], bytes) };
+    check(
+        &[
+            of("cubic", scaled(13, &[1.0, 1.0, 2.0, 1.5], |node| node, &[1, 4, 12, 12])),
+            of("cubic_outside", scaled(13, &[1.0, 1.0, 2.0, 0.5], outside, &[1, 4, 12, 4])),
+            of("cubic_corners", scaled(13, &[1.0, 1.0, 2.0, 1.5], corners, &[1, 4, 12, 12])),
+            of("cubic_channels", scaled(13, &[1.0, 1.0, 1.0, 2.0], |node| node, &[1, 4, 6, 16])),
+            of("linear_antialias", sized("linear", 1, [1, 4, 3, 5])),
+            of("cubic_antialias", sized("cubic", 1, [1, 4, 3, 5])),
+            of("crop", crop),
+        ],
+    );
+}
+
+#[test]
+fn newer_forms_become_those_of_opset_13() {
+    let reduce = Network::new(18, &IMAGE).integers("a", &[2, -1]).apply("ReduceMean", &["x", "a"], &["y"]);
+    let split = Network::new(18, &IMAGE)
+        .node(Node::new("Split", &["x"], &["a", "b", "y"]).int("axis", 3).int("num_outputs", 3));
+    let pad = Network::new(18, &IMAGE).integers("p", &[1, 1, 2, 0]).integers("a", &[-1, 2]).apply(
+        "Pad",
+        &["x", "p", "", "a"],
+        &["y"],
+    );
+    let scale = Network::new(18, &IMAGE).floats("s", &[2], &[2.0, 2.0]).node(
+        Node::new("Resize", &["x", "", "s"], &["y"])
+            .ints("axes", &[2, 3])
+            .text("coordinate_transformation_mode", "asymmetric")
+            .text("nearest_mode", "floor"),
+    );
+    let keep = Network::new(18, &IMAGE).integers("n", &[12, 12]).node(
+        Node::new("Resize", &["x", "", "", "n"], &["y"])
+            .ints("axes", &[2, 3])
+            .text("mode", "linear")
+            .text("keep_aspect_ratio_policy", "not_larger"),
+    );
+    let shape = Network::new(15, &IMAGE)
+        .node(Node::new("Shape", &["x"], &["s"]).int("start", 2))
+        .node(Node::new("Cast", &["s"], &["f"]).int("to", 1))
+        .integers("a", &[0])
+        .apply("ReduceSum", &["f", "a"], &["t"])
+        .apply("Mul", &["x", "t"], &["y"]);
+    let of = |name, bytes| case(name, "old-forms", &[], bytes);
+    let cases = [
+        of("reduce", reduce.bytes(&[1, 4, 1, 1])),
+        of("split", split.bytes(&[1, 4, 6, 2])),
+        of("pad", pad.bytes(&[1, 4, 7, 11])),
+        of("scale", scale.bytes(&[1, 4, 12, 16])),
+        of("keep", keep.bytes(&[1, 4, 9, 12])),
+        of("shape", shape.bytes(&IMAGE)),
+        of("plain", unary("Relu", 21)),
+    ];
+    for case in &cases {
+        let (after, _) = rewritten(&parse(&case.bytes), &myriad_passes());
+        assert_eq!(after.opset(), 13, "{}", case.name);
+    }
+    check(&cases);
+    // What has no older form stays, so that nothing is misread in silence.
+    let grid = parse(&one(18, Node::new("GridSample", &["x", "x"], &["y"]), &IMAGE));
+    assert_eq!(rewritten(&grid, &myriad_passes()).0.opset(), 18);
+}
+
+/// Bytes of small integers.
+fn bytes(count: i64, scale: f32) -> Vec<u8> {
+    numbers(count).into_iter().map(|number| (number * scale) as i8 as u8).collect()
+}
+
+#[test]
+fn quantized_networks() {
+    const INT8: i32 = 3;
+    const INT32: i32 = 6;
+    let weights = |network: Network, dims: &[i64]| {
+        let count = dims.iter().product();
+        network.constant(Tensor::raw("w", INT8, dims, &bytes(count, 127.0)))
+    };
+    let input = |opset: i64| {
+        Network::new(opset, &IMAGE)
+            .floats("xs", &[], &[0.05])
+            .constant(Tensor::raw("xz", builder::UINT8, &[], &[128]))
+            .floats("ys", &[], &[0.25])
+            .constant(Tensor::raw("yz", builder::UINT8, &[], &[0]))
+            .floats("ws", &[6], &scales(6))
+            .constant(Tensor::raw("wz", INT8, &[6], &[0; 6]))
+            .floats("ms", &[], &[0.01])
+            .constant(Tensor::raw("mz", INT8, &[], &[1]))
+            .apply("QuantizeLinear", &["x", "xs", "xz"], &["q"])
+    };
+    let bias = |network: Network| {
+        let sums: Vec<u8> = (0..6_i32).flat_map(|sum| (sum * 90).to_le_bytes()).collect();
+        network.constant(Tensor::raw("b", INT32, &[6], &sums))
+    };
+    let pads = [1, 1, 1, 1];
+    let pairs = weights(input(13), &[6, 4, 3, 3])
+        .apply("DequantizeLinear", &["q", "xs", "xz"], &["d"])
+        .node(Node::new("DequantizeLinear", &["w", "ws", "wz"], &["k"]).int("axis", 0))
+        .node(Node::new("Conv", &["d", "k"], &["c"]).ints("pads", &pads))
+        .apply("QuantizeLinear", &["c", "ys", "yz"], &["e"])
+        .apply("DequantizeLinear", &["e", "ys", "yz"], &["y"]);
+    let convolution = bias(weights(input(12), &[6, 4, 3, 3]))
+        .node(
+            Node::new("QLinearConv", &["q", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], &["c"]).ints("pads", &pads),
+        )
+        .node(Node::new("MaxPool", &["c"], &["m"]).ints("kernel_shape", &[2, 2]))
+        .apply("DequantizeLinear", &["m", "ys", "yz"], &["y"]);
+    let product = weights(input(10), &[8, 5])
+        .apply("QLinearMatMul", &["q", "xs", "xz", "w", "ms", "mz", "ys", "yz"], &["c"])
+        .apply("DequantizeLinear", &["c", "ys", "yz"], &["y"]);
+    let dynamic = weights(Network::new(11, &IMAGE), &[8, 5])
+        .floats("ms", &[], &[0.01])
+        .constant(Tensor::raw("mz", INT8, &[], &[1]))
+        .apply("DynamicQuantizeLinear", &["x"], &["q", "s", "z"])
+        .apply("MatMulInteger", &["q", "w", "z", "mz"], &["i"])
+        .node(Node::new("Cast", &["i"], &["f"]).int("to", FLOAT.into()))
+        .apply("Mul", &["s", "ms"], &["t"])
+        .apply("Mul", &["f", "t"], &["y"]);
+    // Rounding to integers is what stays undone, so the difference is that of some steps.
+    let of = |name, pass, gone, bytes| Case { tolerance: 0.03, ..case(name, pass, gone, bytes) };
+    let gone: &[&str] = &["QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"];
+    check(
+        &[
+            of("pairs", "quantization-to-clip", gone, pairs.bytes(&[1, 6, 6, 8])),
+            of("convolution", "quantized-operators-to-numbers", gone, convolution.bytes(&[1, 6, 5, 7])),
+            of("product", "quantized-operators-to-numbers", gone, product.bytes(&[1, 4, 6, 5])),
+            of(
+                "dynamic",
+                "dynamic-quantization-to-numbers",
+                &["DynamicQuantizeLinear", "MatMulInteger"],
+                dynamic.bytes(&[1, 4, 6, 5]),
+            ),
+        ],
+    );
+}
+
+/// Positive numbers of the size of scales.
+fn scales(count: i64) -> Vec<f32> {
+    numbers(count).into_iter().map(|number| 0.005 + number.abs() / 100.0).collect()
+}

@@ -1,0 +1,66 @@
+//! Networks of one input and one output for tests of rewritings.
+
+use crate::builder::{self, FLOAT, Graph, Node, Tensor, sizes};
+
+/// Numbers without order, the same ones every time, about between -1 and 1.
+pub fn numbers(count: i64) -> Vec<f32> {
+    let mut state = 0x2545_f491_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A network that reads `x` and yields `y`, both of floating numbers.
+#[derive(Clone)]
+pub struct Network {
+    graph: Graph,
+    opset: i64,
+}
+
+impl Network {
+    /// Of this operator set, with this shape of `x`.
+    pub fn new(opset: i64, shape: &[i64]) -> Self {
+        Self { graph: Graph::new().input("x", FLOAT, &sizes(shape)), opset }
+    }
+
+    pub fn node(mut self, node: Node) -> Self {
+        self.graph = self.graph.node(node);
+        self
+    }
+
+    /// A node without attributes.
+    pub fn apply(self, operator: &str, inputs: &[&str], outputs: &[&str]) -> Self {
+        self.node(Node::new(operator, inputs, outputs))
+    }
+
+    /// A constant of numbers without order.
+    pub fn weights(self, name: &str, dims: &[i64]) -> Self {
+        let values = numbers(dims.iter().product());
+        self.floats(name, dims, &values)
+    }
+
+    pub fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
+        self.graph = self.graph.initializer(Tensor::floats(name, dims, values));
+        self
+    }
+
+    pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
+        self.graph = self.graph.initializer(Tensor::integers(name, &[values.len() as i64], values));
+        self
+    }
+
+    pub fn constant(mut self, tensor: Tensor) -> Self {
+        self.graph = self.graph.initializer(tensor);
+        self
+    }
+
+    /// The file, with this shape of `y`.
+    pub fn bytes(self, shape: &[i64]) -> Vec<u8> {
+        let graph = self.graph.output("y", FLOAT, &sizes(shape));
+        builder::Model::new(graph).opset(self.opset).bytes()
+    }
+}
