@@ -9,12 +9,15 @@ use thiserror::Error;
 use super::compile::{Network, Node};
 use super::load::{Content, LoadedModel};
 use super::tflite::{self, Translated};
-use crate::config::{ResolvedInput, ResolvedStage};
+use crate::config::{Optimization, ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
 use crate::invocation::front_end::Need;
 use crate::onnx::{self, BindError, Model, SaveError, SelectError};
+use crate::surgery::optimize::{
+    DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
+};
 use crate::surgery::{
     self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing, Operation,
     Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
@@ -242,12 +245,26 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let plain: [&dyn Pass; 6] =
         [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
     let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
-    let passes = [&plain, simpler, &[&preprocess], &surgery::myriad_passes(), &[&DeadCode, &UnusedDomains]].concat();
+    let lowered = surgery::myriad_passes();
+    let optimized: Vec<&dyn Pass> = stage.settings.onnx_optimizations.iter().map(optimization).collect();
+    let passes = [&plain, simpler, &[&preprocess], &lowered, &optimized, &[&DeadCode, &UnusedDomains]].concat();
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
     let (model, restated) = onnx::restate_shapes(model);
     changed |= restated;
     Ok(Rewritten { model, operations, need, changed })
+}
+
+/// Returns the rewriting that an optimization of the configuration is.
+fn optimization<'passes>(wanted: &Optimization) -> &'passes dyn Pass {
+    match wanted {
+        Optimization::FuseAddMulToBn => &FuseAfterConvolution,
+        Optimization::FuseCombAddMulToConv => &FuseBeforeConvolution::Pairs,
+        Optimization::FuseSingleAddMulToConv => &FuseBeforeConvolution::Singles,
+        Optimization::FuseSplitConcatToConv => &FuseChannelOrder,
+        Optimization::SubstituteSubWithAdd => &SubtractionToAddition,
+        Optimization::SubstituteDivWithMul => &DivisionToMultiplication,
+    }
 }
 
 /// Returns what is done to each input that anything is done to.

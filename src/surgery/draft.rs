@@ -159,6 +159,12 @@ impl Draft {
         self.nodes.clear();
     }
 
+    /// Goes on for the same place with other names and constants.
+    pub(super) fn begin_more(&mut self, stem: &str, element: ElementType) {
+        stem.clone_into(&mut self.stem);
+        self.element = element;
+    }
+
     /// Hands out the nodes written since [`Self::begin`].
     pub(super) fn take(&mut self) -> Vec<NodeProto> {
         std::mem::take(&mut self.nodes)

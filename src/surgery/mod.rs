@@ -16,6 +16,7 @@ mod inline;
 mod no_ops;
 mod lower;
 mod onnx_domain;
+pub mod optimize;
 mod preprocessing;
 pub mod support;
 
@@ -27,8 +28,8 @@ pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
-pub use self::no_ops::RemoveNoOps;
 pub use self::lower::{Lowering, OldForms, Unquantize, UnquantizeDynamically};
+pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 

@@ -57,25 +57,23 @@ fn one(opset: i64, node: Node, result: &[i64]) -> Vec<u8> {
 #[test]
 fn activations_and_signs() {
     let gelu = || Node::new("Gelu", &["x"], &["y"]);
-    check(
-        &[
-            case("hard_swish", "lower-activations", &["HardSwish"], unary("HardSwish", 14)),
-            case("mish", "lower-activations", &["Mish"], unary("Mish", 18)),
-            case("gelu", "lower-activations", &["Gelu"], one(20, gelu(), &IMAGE)),
-            case("gelu_tanh", "lower-activations", &["Gelu"], one(20, gelu().text("approximate", "tanh"), &IMAGE)),
-            case("selu", "lower-elu-kin", &["Selu"], unary("Selu", 13)),
-            case(
-                "celu",
-                "lower-elu-kin",
-                &["Celu"],
-                one(12, Node::new("Celu", &["x"], &["y"]).float("alpha", 2.0), &IMAGE),
-            ),
-            case("hard_sigmoid", "hard-sigmoid-to-clip", &["HardSigmoid"], unary("HardSigmoid", 13)),
-            case("sign", "lower-signs", &["Sign"], unary("Sign", 13)),
-            case("softsign", "lower-signs", &["Softsign", "Abs"], unary("Softsign", 13)),
-            case("abs", "absolute-value-to-maximum", &["Abs"], unary("Abs", 13)),
-        ],
-    );
+    check(&[
+        case("hard_swish", "lower-activations", &["HardSwish"], unary("HardSwish", 14)),
+        case("mish", "lower-activations", &["Mish"], unary("Mish", 18)),
+        case("gelu", "lower-activations", &["Gelu"], one(20, gelu(), &IMAGE)),
+        case("gelu_tanh", "lower-activations", &["Gelu"], one(20, gelu().text("approximate", "tanh"), &IMAGE)),
+        case("selu", "lower-elu-kin", &["Selu"], unary("Selu", 13)),
+        case(
+            "celu",
+            "lower-elu-kin",
+            &["Celu"],
+            one(12, Node::new("Celu", &["x"], &["y"]).float("alpha", 2.0), &IMAGE),
+        ),
+        case("hard_sigmoid", "hard-sigmoid-to-clip", &["HardSigmoid"], unary("HardSigmoid", 13)),
+        case("sign", "lower-signs", &["Sign"], unary("Sign", 13)),
+        case("softsign", "lower-signs", &["Softsign", "Abs"], unary("Softsign", 13)),
+        case("abs", "absolute-value-to-maximum", &["Abs"], unary("Abs", 13)),
+    ]);
 }
 
 #[test]
@@ -97,14 +95,12 @@ fn comparisons_and_logic() {
             .apply("Where", &["a", "x", "low"], &["y"])
             .bytes(&IMAGE)
     };
-    check(
-        &[
-            case("or", "lower-comparisons", &["Or"], choice("Or")),
-            case("xor", "lower-comparisons", &["Xor"], choice("Xor")),
-            case("greater_or_equal", "lower-comparisons", &["GreaterOrEqual"], compare("GreaterOrEqual")),
-            case("less_or_equal", "lower-comparisons", &["LessOrEqual"], compare("LessOrEqual")),
-        ],
-    );
+    check(&[
+        case("or", "lower-comparisons", &["Or"], choice("Or")),
+        case("xor", "lower-comparisons", &["Xor"], choice("Xor")),
+        case("greater_or_equal", "lower-comparisons", &["GreaterOrEqual"], compare("GreaterOrEqual")),
+        case("less_or_equal", "lower-comparisons", &["LessOrEqual"], compare("LessOrEqual")),
+    ]);
 }
 
 #[test]
@@ -126,16 +122,14 @@ fn normalizations() {
     let root_mean_square =
         Network::new(23, &IMAGE).weights("s", &[8]).apply("RMSNormalization", &["x", "s"], &["y"]).bytes(&IMAGE);
     let mean_variance = one(13, Node::new("MeanVarianceNormalization", &["x"], &["y"]), &IMAGE);
-    check(
-        &[
-            case("layer_last", "lower-normalizations", &["LayerNormalization"], layer(-1, &[8])),
-            case("layer_all", "lower-normalizations", &["LayerNormalization"], layer(1, &[4, 6, 8])),
-            case("group_18", "lower-normalizations", &["GroupNormalization"], group(18, 2)),
-            case("group_21", "lower-normalizations", &["GroupNormalization"], group(21, 4)),
-            case("rms", "lower-normalizations", &["RMSNormalization"], root_mean_square),
-            case("mean_variance", "lower-mean-variance", &["MeanVarianceNormalization"], mean_variance),
-        ],
-    );
+    check(&[
+        case("layer_last", "lower-normalizations", &["LayerNormalization"], layer(-1, &[8])),
+        case("layer_all", "lower-normalizations", &["LayerNormalization"], layer(1, &[4, 6, 8])),
+        case("group_18", "lower-normalizations", &["GroupNormalization"], group(18, 2)),
+        case("group_21", "lower-normalizations", &["GroupNormalization"], group(21, 4)),
+        case("rms", "lower-normalizations", &["RMSNormalization"], root_mean_square),
+        case("mean_variance", "lower-mean-variance", &["MeanVarianceNormalization"], mean_variance),
+    ]);
 }
 
 #[test]
@@ -147,23 +141,21 @@ fn einsum_in_all_kinds() {
         network.node(Node::new("Einsum", &inputs, &["y"]).text("equation", equation)).bytes(result)
     };
     let of = |name, bytes| case(name, "einsum-to-matmul", &["Einsum"], bytes);
-    check(
-        &[
-            of("scores", einsum("bhqd,bhkd->bhqk", &IMAGE, &[("k", &[1, 4, 5, 8])], &[1, 4, 6, 5])),
-            of("values", einsum("b h q k, b h k d -> b h q d", &[1, 4, 6, 5], &[("k", &[1, 4, 5, 8])], &IMAGE)),
-            of("channels", einsum("nchw,c->nhw", &IMAGE, &[("k", &[4])], &[1, 6, 8])),
-            of("mixed", einsum("bchw,bkc->bkhw", &IMAGE, &[("k", &[1, 3, 4])], &[1, 3, 6, 8])),
-            of("transposed", einsum("ijk->kij", &[2, 3, 4], &[], &[4, 2, 3])),
-            of("summed", einsum("ij->i", &[3, 4], &[], &[3])),
-            of("dots", einsum("...ij,...jk->...ik", &IMAGE, &[("k", &[1, 4, 8, 5])], &[1, 4, 6, 5])),
-            of("dots_of_one", einsum("...ij,jk->...ik", &IMAGE, &[("k", &[8, 5])], &[1, 4, 6, 5])),
-            of("outer", einsum("bi,bj->bij", &[2, 4], &[("k", &[2, 5])], &[2, 4, 5])),
-            of("elements", einsum("bchw,bchw->bchw", &IMAGE, &[("k", &IMAGE)], &IMAGE)),
-            of("implied", einsum("ij,jk", &[3, 4], &[("k", &[4, 5])], &[3, 5])),
-            of("implied_order", einsum("ba", &[3, 4], &[], &[4, 3])),
-            of("three", einsum("bi,ij,jk->bk", &[2, 4], &[("k", &[4, 5]), ("l", &[5, 6])], &[2, 6])),
-        ],
-    );
+    check(&[
+        of("scores", einsum("bhqd,bhkd->bhqk", &IMAGE, &[("k", &[1, 4, 5, 8])], &[1, 4, 6, 5])),
+        of("values", einsum("b h q k, b h k d -> b h q d", &[1, 4, 6, 5], &[("k", &[1, 4, 5, 8])], &IMAGE)),
+        of("channels", einsum("nchw,c->nhw", &IMAGE, &[("k", &[4])], &[1, 6, 8])),
+        of("mixed", einsum("bchw,bkc->bkhw", &IMAGE, &[("k", &[1, 3, 4])], &[1, 3, 6, 8])),
+        of("transposed", einsum("ijk->kij", &[2, 3, 4], &[], &[4, 2, 3])),
+        of("summed", einsum("ij->i", &[3, 4], &[], &[3])),
+        of("dots", einsum("...ij,...jk->...ik", &IMAGE, &[("k", &[1, 4, 8, 5])], &[1, 4, 6, 5])),
+        of("dots_of_one", einsum("...ij,jk->...ik", &IMAGE, &[("k", &[8, 5])], &[1, 4, 6, 5])),
+        of("outer", einsum("bi,bj->bij", &[2, 4], &[("k", &[2, 5])], &[2, 4, 5])),
+        of("elements", einsum("bchw,bchw->bchw", &IMAGE, &[("k", &IMAGE)], &IMAGE)),
+        of("implied", einsum("ij,jk", &[3, 4], &[("k", &[4, 5])], &[3, 5])),
+        of("implied_order", einsum("ba", &[3, 4], &[], &[4, 3])),
+        of("three", einsum("bi,ij,jk->bk", &[2, 4], &[("k", &[4, 5]), ("l", &[5, 6])], &[2, 6])),
+    ]);
 }
 
 #[test]
@@ -180,17 +172,15 @@ fn contractions_and_reductions() {
     let reduce = |operator: &str, keep: i64, result: &[i64]| {
         one(13, Node::new(operator, &["x"], &["y"]).ints("axes", &[-3]).int("keepdims", keep), result)
     };
-    check(
-        &[
-            case("shared", "high-rank-matmul", &[], shared.bytes(&[1, 2, 3, 4, 6])),
-            case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
-            case("running", "cumulative-sum-to-matmul", &["CumSum"], running(3, 0, 0)),
-            case("running_back", "cumulative-sum-to-matmul", &["CumSum"], running(1, 1, 1)),
-            case("product", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 1, &[1, 1, 6, 8])),
-            case("product_flat", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 0, &[1, 6, 8])),
-            case("absolute", "lower-reductions", &["ReduceL1", "Abs"], reduce("ReduceL1", 0, &[1, 6, 8])),
-        ],
-    );
+    check(&[
+        case("shared", "high-rank-matmul", &[], shared.bytes(&[1, 2, 3, 4, 6])),
+        case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
+        case("running", "cumulative-sum-to-matmul", &["CumSum"], running(3, 0, 0)),
+        case("running_back", "cumulative-sum-to-matmul", &["CumSum"], running(1, 1, 1)),
+        case("product", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 1, &[1, 1, 6, 8])),
+        case("product_flat", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 0, &[1, 6, 8])),
+        case("absolute", "lower-reductions", &["ReduceL1", "Abs"], reduce("ReduceL1", 0, &[1, 6, 8])),
+    ]);
 }
 
 #[test]
@@ -206,43 +196,36 @@ fn pooling_and_transposed_convolution() {
         network.node(node(Node::new("ConvTranspose", &["x", "w", "b"], &["y"]))).bytes(result)
     };
     let kernel = [4, 6, 3, 3];
-    check(
-        &[
-            case("dilated", "dilated-max-pool", &["MaxPool"], one(12, dilated, &[1, 4, 5, 3])),
-            case("dilated_mean", "explicit-average-pool", &["AveragePool"], one(19, average, &[1, 4, 4, 6])),
-            case("complete", "dilated-max-pool", &[], one(12, complete, &[1, 4, 3, 4])),
-            case("norm_1", "lower-lp-pool", &["LpPool"], one(11, norm(1), &IMAGE)),
-            case("norm_2", "lower-lp-pool", &["LpPool"], one(11, norm(2), &IMAGE)),
-            case(
-                "wanted_shape",
-                "explicit-transposed-convolution",
-                &[],
-                back(
-                    &IMAGE,
-                    &kernel,
-                    |node| node.ints("strides", &[2, 2]).ints("output_shape", &[12, 16]),
-                    &[1, 6, 12, 16],
-                ),
+    check(&[
+        case("dilated", "dilated-max-pool", &["MaxPool"], one(12, dilated, &[1, 4, 5, 3])),
+        case("dilated_mean", "explicit-average-pool", &["AveragePool"], one(19, average, &[1, 4, 4, 6])),
+        case("complete", "dilated-max-pool", &[], one(12, complete, &[1, 4, 3, 4])),
+        case("norm_1", "lower-lp-pool", &["LpPool"], one(11, norm(1), &IMAGE)),
+        case("norm_2", "lower-lp-pool", &["LpPool"], one(11, norm(2), &IMAGE)),
+        case(
+            "wanted_shape",
+            "explicit-transposed-convolution",
+            &[],
+            back(
+                &IMAGE,
+                &kernel,
+                |node| node.ints("strides", &[2, 2]).ints("output_shape", &[12, 16]),
+                &[1, 6, 12, 16],
             ),
-            case(
-                "same_upper",
-                "explicit-transposed-convolution",
-                &[],
-                back(
-                    &IMAGE,
-                    &kernel,
-                    |node| node.ints("strides", &[2, 2]).text("auto_pad", "SAME_UPPER"),
-                    &[1, 6, 12, 16],
-                ),
-            ),
-            case(
-                "one_axis",
-                "flat-transposed-convolution",
-                &[],
-                back(&[1, 4, 20], &[4, 6, 3], |node| node.ints("strides", &[2]).ints("pads", &[1, 0]), &[1, 6, 40]),
-            ),
-        ],
-    );
+        ),
+        case(
+            "same_upper",
+            "explicit-transposed-convolution",
+            &[],
+            back(&IMAGE, &kernel, |node| node.ints("strides", &[2, 2]).text("auto_pad", "SAME_UPPER"), &[1, 6, 12, 16]),
+        ),
+        case(
+            "one_axis",
+            "flat-transposed-convolution",
+            &[],
+            back(&[1, 4, 20], &[4, 6, 3], |node| node.ints("strides", &[2]).ints("pads", &[1, 0]), &[1, 6, 40]),
+        ),
+    ]);
 }
 
 #[test]
@@ -267,19 +250,17 @@ fn shapes_and_selections() {
         .weights("u", &[2, 6, 8])
         .apply("ScatterND", &["x", "i", "u"], &["y"]);
     let softmax = |operator: &str| one(11, Node::new(operator, &["x"], &["y"]).int("axis", 1), &IMAGE);
-    check(
-        &[
-            case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
-            case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
-            case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),
-            case("pads", "negative-padding-to-slice", &[], pads.bytes(&[1, 4, 6, 7])),
-            case("gather", "positive-indices", &[], gather.bytes(&[1, 3, 6, 8])),
-            case("scatter", "scatter-to-concatenation", &["ScatterND"], scatter.bytes(&IMAGE)),
-            case("softmax", "softmax-along-one-axis", &[], softmax("Softmax")),
-            case("log_softmax", "softmax-along-one-axis", &[], softmax("LogSoftmax")),
-            case("sum", "sum-of-one", &["Sum"], unary("Sum", 13)),
-        ],
-    );
+    check(&[
+        case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
+        case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
+        case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),
+        case("pads", "negative-padding-to-slice", &[], pads.bytes(&[1, 4, 6, 7])),
+        case("gather", "positive-indices", &[], gather.bytes(&[1, 3, 6, 8])),
+        case("scatter", "scatter-to-concatenation", &["ScatterND"], scatter.bytes(&IMAGE)),
+        case("softmax", "softmax-along-one-axis", &[], softmax("Softmax")),
+        case("log_softmax", "softmax-along-one-axis", &[], softmax("LogSoftmax")),
+        case("sum", "sum-of-one", &["Sum"], unary("Sum", 13)),
+    ]);
 }
 
 #[test]
@@ -300,19 +281,17 @@ fn recurrent_layers() {
     let reverse = |node: Node| node.text("direction", "reverse");
     let late = |node: Node| node.int("linear_before_reset", 1);
     let step = "recurrence-step-by-step";
-    check(
-        &[
-            case("gru", step, &["GRU"], layer("GRU", 3, [5, 2, 1], 0, |node| node)),
-            case("gru_late", step, &["GRU"], layer("GRU", 3, [5, 1, 1], 1, late)),
-            case("gru_both", step, &["GRU"], layer("GRU", 3, [4, 2, 2], 0, both)),
-            case("rnn", step, &["RNN"], layer("RNN", 1, [5, 2, 1], 0, reverse)),
-            case("rnn_both", step, &["RNN"], layer("RNN", 1, [3, 2, 2], 1, both)),
-            case("lstm_step", step, &["LSTM"], layer("LSTM", 4, [1, 2, 1], 2, |node| node)),
-            case("lstm", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 0, |node| node)),
-            case("lstm_last", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 1, reverse)),
-            case("lstm_both", "recurrence-of-one-direction", &[], layer("LSTM", 4, [5, 2, 2], 0, both)),
-        ],
-    );
+    check(&[
+        case("gru", step, &["GRU"], layer("GRU", 3, [5, 2, 1], 0, |node| node)),
+        case("gru_late", step, &["GRU"], layer("GRU", 3, [5, 1, 1], 1, late)),
+        case("gru_both", step, &["GRU"], layer("GRU", 3, [4, 2, 2], 0, both)),
+        case("rnn", step, &["RNN"], layer("RNN", 1, [5, 2, 1], 0, reverse)),
+        case("rnn_both", step, &["RNN"], layer("RNN", 1, [3, 2, 2], 1, both)),
+        case("lstm_step", step, &["LSTM"], layer("LSTM", 4, [1, 2, 1], 2, |node| node)),
+        case("lstm", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 0, |node| node)),
+        case("lstm_last", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 1, reverse)),
+        case("lstm_both", "recurrence-of-one-direction", &[], layer("LSTM", 4, [5, 2, 2], 0, both)),
+    ]);
 }
 
 #[test]
@@ -346,17 +325,15 @@ fn resizing_without_a_layer() {
     let outside = |node: Node| node.int("exclude_outside", 1).float("cubic_coeff_a", -0.5);
     let corners = |node: Node| node.text("coordinate_transformation_mode", "align_corners");
     let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "resize-to-matmul", &["Resize"], bytes) };
-    check(
-        &[
-            of("cubic", scaled(13, &[1.0, 1.0, 2.0, 1.5], |node| node, &[1, 4, 12, 12])),
-            of("cubic_outside", scaled(13, &[1.0, 1.0, 2.0, 0.5], outside, &[1, 4, 12, 4])),
-            of("cubic_corners", scaled(13, &[1.0, 1.0, 2.0, 1.5], corners, &[1, 4, 12, 12])),
-            of("cubic_channels", scaled(13, &[1.0, 1.0, 1.0, 2.0], |node| node, &[1, 4, 6, 16])),
-            of("linear_antialias", sized("linear", 1, [1, 4, 3, 5])),
-            of("cubic_antialias", sized("cubic", 1, [1, 4, 3, 5])),
-            of("crop", crop),
-        ],
-    );
+    check(&[
+        of("cubic", scaled(13, &[1.0, 1.0, 2.0, 1.5], |node| node, &[1, 4, 12, 12])),
+        of("cubic_outside", scaled(13, &[1.0, 1.0, 2.0, 0.5], outside, &[1, 4, 12, 4])),
+        of("cubic_corners", scaled(13, &[1.0, 1.0, 2.0, 1.5], corners, &[1, 4, 12, 12])),
+        of("cubic_channels", scaled(13, &[1.0, 1.0, 1.0, 2.0], |node| node, &[1, 4, 6, 16])),
+        of("linear_antialias", sized("linear", 1, [1, 4, 3, 5])),
+        of("cubic_antialias", sized("cubic", 1, [1, 4, 3, 5])),
+        of("crop", crop),
+    ]);
 }
 
 #[test]
@@ -463,19 +440,17 @@ fn quantized_networks() {
     // Rounding to integers is what stays undone, so the difference is that of some steps.
     let of = |name, pass, gone, bytes| Case { tolerance: 0.03, ..case(name, pass, gone, bytes) };
     let gone: &[&str] = &["QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"];
-    check(
-        &[
-            of("pairs", "quantization-to-clip", gone, pairs.bytes(&[1, 6, 6, 8])),
-            of("convolution", "quantized-operators-to-numbers", gone, convolution.bytes(&[1, 6, 5, 7])),
-            of("product", "quantized-operators-to-numbers", gone, product.bytes(&[1, 4, 6, 5])),
-            of(
-                "dynamic",
-                "dynamic-quantization-to-numbers",
-                &["DynamicQuantizeLinear", "MatMulInteger"],
-                dynamic.bytes(&[1, 4, 6, 5]),
-            ),
-        ],
-    );
+    check(&[
+        of("pairs", "quantization-to-clip", gone, pairs.bytes(&[1, 6, 6, 8])),
+        of("convolution", "quantized-operators-to-numbers", gone, convolution.bytes(&[1, 6, 5, 7])),
+        of("product", "quantized-operators-to-numbers", gone, product.bytes(&[1, 4, 6, 5])),
+        of(
+            "dynamic",
+            "dynamic-quantization-to-numbers",
+            &["DynamicQuantizeLinear", "MatMulInteger"],
+            dynamic.bytes(&[1, 4, 6, 5]),
+        ),
+    ]);
 }
 
 /// Positive numbers of the size of scales.

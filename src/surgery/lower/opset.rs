@@ -33,11 +33,8 @@ impl Pass for OldForms {
         let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
         let mut draft = Draft::for_opset(model, NEWEST);
         let own = String::new;
-        let mut patch = Patch {
-            removed_domains: [own()].into(),
-            added_domains: [(own(), NEWEST)].into(),
-            ..Patch::default()
-        };
+        let mut patch =
+            Patch { removed_domains: [own()].into(), added_domains: [(own(), NEWEST)].into(), ..Patch::default() };
         for (place, node) in model.graph().node.iter().enumerate() {
             let site = Site { node, facts: &facts, reads: &reads, model };
             match restated(&site, &mut draft) {
