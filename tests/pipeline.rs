@@ -115,6 +115,7 @@ impl Bench {
         let job = Job {
             name: "model",
             network: Network::Onnx(self.path("model.onnx")),
+            for_optimizer: None,
             size: ByteSize::new(5),
             options: &self.options,
             inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],

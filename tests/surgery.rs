@@ -15,5 +15,7 @@ mod networks;
 mod network;
 #[path = "surgery/lowering.rs"]
 mod lowering;
+#[path = "surgery/optimizations.rs"]
+mod optimizations;
 #[path = "support/onnx_builder.rs"]
 mod builder;

@@ -148,7 +148,7 @@ pub const STAGE: &[Key] = &[
     key(
         "onnx_simplification",
         Kind::Other(schema::simplification),
-        "Who simplifies an ONNX model before it is converted; false for nobody.",
+        "Whether an ONNX model is simplified: `onnxsim` and `onnxslim` both mean our own simplifier.",
     ),
     key(
         "onnx_optimizations",

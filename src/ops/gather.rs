@@ -388,7 +388,12 @@ fn check(
 
 /// Lists what surely fails on every way that is open to a model.
 fn refusals(rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
-    let of = |front_end| support::unsupported(&rewritten.model, front_end);
+    let of = |front_end| match front_end {
+        support::FrontEnd::Importer => support::unsupported(&rewritten.model, front_end),
+        support::FrontEnd::ModelOptimizer => {
+            support::unsupported(rewritten.for_optimizer.as_ref().unwrap_or(&rewritten.model), front_end)
+        }
+    };
     match options.front_end {
         FrontEndChoice::Only(FrontEnd::Importer) => of(support::FrontEnd::Importer),
         FrontEndChoice::Only(FrontEnd::Mo) => of(support::FrontEnd::ModelOptimizer),

@@ -41,6 +41,8 @@ pub struct Job<'run> {
     pub name: &'run str,
     /// The network.
     pub network: Network,
+    /// The file that the Model Optimizer reads instead, if it is another one.
+    pub for_optimizer: Option<PathBuf>,
     /// Its size on disk, weights included.
     pub size: ByteSize,
     /// The user's options.
@@ -274,7 +276,10 @@ impl Way<'_> {
     fn through(&self, model: &Path, report: FrontEndReport) -> Result<CompiledModel, CompileError> {
         match report.front_end {
             FrontEnd::Importer => self.blobs(model, Some(report)),
-            FrontEnd::Mo => self.blobs(&self.optimize(model)?, Some(report)),
+            FrontEnd::Mo => {
+                let model = self.job.for_optimizer.as_deref().unwrap_or(model);
+                self.blobs(&self.optimize(model)?, Some(report))
+            }
         }
     }
 

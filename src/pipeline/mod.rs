@@ -223,6 +223,7 @@ fn job<'run>(
     Job {
         name: &loaded.name,
         network: operated.network,
+        for_optimizer: operated.for_optimizer,
         size: loaded.size(),
         options: &stage.settings.rvc2,
         inputs,

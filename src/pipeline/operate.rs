@@ -33,6 +33,8 @@ pub struct OperatedModel {
     pub original: Option<Original>,
     /// The file that tools read.
     pub network: Network,
+    /// The same network in the forms that the Model Optimizer reads, if it does not read them in that file.
+    pub for_optimizer: Option<PathBuf>,
     /// What was rewritten.
     pub rewritings: Vec<Rewriting>,
     /// What only the Model Optimizer can do.
@@ -134,10 +136,16 @@ pub fn operate(
                     return Err(OperateError::Fixed { input: input.name.clone(), what: "mean or scale" });
                 }
             }
-            let network = Network::Ir(source);
-            let stage = stage.clone();
-            let (rewritings, nodes) = (Vec::new(), Vec::new());
-            Ok(OperatedModel { stage, original: None, network, rewritings, need: Need::Nothing, nodes, warnings })
+            Ok(OperatedModel {
+                stage: stage.clone(),
+                original: None,
+                network: Network::Ir(source),
+                for_optimizer: None,
+                rewritings: Vec::new(),
+                need: Need::Nothing,
+                nodes: Vec::new(),
+                warnings,
+            })
         }
     }
 }
@@ -148,7 +156,7 @@ fn operate_onnx(
     stage: &ResolvedStage,
     place: PreprocessingPlace,
 ) -> Result<OperatedModel, OperateError> {
-    let Rewritten { model, operations, need, changed } = rewrite(&original.model, stage, place)?;
+    let Rewritten { model, for_optimizer, operations, need, changed } = rewrite(&original.model, stage, place)?;
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
         let path = original.path.with_file_name(format!("{name}-modified.onnx"));
@@ -157,9 +165,25 @@ fn operate_onnx(
     } else {
         original.path.clone()
     };
+    let for_optimizer = match for_optimizer {
+        Some(model) => {
+            let path = path.with_file_name(format!("{name}-optimizer.onnx"));
+            save(&model, &path, onnx::MAX_MODEL_BYTES)?;
+            Some(path)
+        }
+        None => None,
+    };
     let rewritings = operations.into_iter().map(rewriting).collect();
-    let (stage, network) = (stage.clone(), Network::Onnx(path));
-    Ok(OperatedModel { stage, original: Some(original), network, rewritings, need, nodes, warnings: Vec::new() })
+    Ok(OperatedModel {
+        stage: stage.clone(),
+        original: Some(original),
+        network: Network::Onnx(path),
+        for_optimizer,
+        rewritings,
+        need,
+        nodes,
+        warnings: Vec::new(),
+    })
 }
 
 /// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.
@@ -190,6 +214,8 @@ fn save_whole(model: &Model, path: &Path) -> Result<(), OperateError> {
 pub struct Rewritten {
     /// The model.
     pub model: Model,
+    /// The model in the forms that the Model Optimizer reads, if those are others.
+    pub for_optimizer: Option<Model>,
     /// What was rewritten.
     pub operations: Vec<Operation>,
     /// What only the Model Optimizer can do.
@@ -252,7 +278,9 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     changed |= !operations.is_empty();
     let (model, restated) = onnx::restate_shapes(model);
     changed |= restated;
-    Ok(Rewritten { model, operations, need, changed })
+    let (restated, restatements) = surgery::for_optimizer(model.clone()).map_err(Box::new)?;
+    let for_optimizer = Some(restated).filter(|_| !restatements.is_empty());
+    Ok(Rewritten { model, for_optimizer, operations, need, changed })
 }
 
 /// Returns the rewriting that an optimization of the configuration is.

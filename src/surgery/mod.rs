@@ -165,8 +165,16 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
-    passes.extend([&LowerHardSigmoid as &dyn Pass, &OldForms]);
+    passes.extend([&LowerHardSigmoid as &dyn Pass, &OldForms::Importer]);
     passes
+}
+
+/// Writes a model that the importer reads in the forms that the Model Optimizer reads, as far as that can be.
+///
+/// # Errors
+/// A constant cannot be made.
+pub fn for_optimizer(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
+    operate(model, &[&OldForms::Optimizer])
 }
 
 /// What one application of a pass changed.

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::lower::opset;
+use super::lower::opset::{self, OldForms};
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::onnx::{Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
 
@@ -26,6 +26,14 @@ impl FrontEnd {
         match self {
             Self::Importer => Self::ModelOptimizer,
             Self::ModelOptimizer => Self::Importer,
+        }
+    }
+
+    /// The forms of nodes that are read.
+    const fn forms(self) -> OldForms {
+        match self {
+            Self::Importer => OldForms::Importer,
+            Self::ModelOptimizer => OldForms::Optimizer,
         }
     }
 
@@ -55,7 +63,7 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
     let live = reads.live_nodes(graph);
     let mut variable: HashSet<&str> = graph_inputs(model);
     let mut refusals = Vec::new();
-    let newer: HashSet<usize> = opset::without_old_form(model).into_iter().collect();
+    let newer: HashSet<usize> = opset::without_old_form(model, front_end.forms()).into_iter().collect();
     for (place, (node, live)) in graph.node.iter().zip(live).enumerate() {
         let varies = depends(node, &variable);
         if varies {
@@ -64,7 +72,7 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         // The Model Optimizer turns the results of dead nodes into outputs.
         let compiled = varies && (live || front_end == FrontEnd::ModelOptimizer);
         let reason = unreadable(node, front_end)
-            .or_else(|| newer.contains(&place).then(too_new))
+            .or_else(|| newer.contains(&place).then(|| too_new(front_end)))
             .or_else(|| misread(node, &reads))
             .or_else(|| if compiled { uncompilable(node, front_end) } else { None });
         if let Some(reason) = reason {
@@ -127,8 +135,9 @@ fn unreadable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
     }
 }
 
-fn too_new() -> String {
-    format!("it has a form that is newer than opset {}, the newest that is read", opset::NEWEST)
+fn too_new(front_end: FrontEnd) -> String {
+    let newest = front_end.forms().newest();
+    format!("{} reads opset {newest} at most, in which this node has no form", front_end.as_str())
 }
 
 /// Why the tools would compute something else than the node says, if so. What can be said otherwise has been rewritten.

@@ -33,6 +33,26 @@ pub struct Case {
     pub stated: BTreeMap<String, ValueInfoProto>,
 }
 
+impl Case {
+    /// The model with all inputs but the first as constants.
+    pub fn with_constants(&self) -> Option<Model> {
+        let mut proto = self.model.clone();
+        // Older files list their constants among the inputs.
+        proto.ir_version = proto.ir_version.max(Some(4));
+        let graph = proto.graph.as_mut().unwrap();
+        let inputs = graph.input.iter().skip(1).map(|it| it.name().to_owned());
+        let constants: Vec<String> = inputs.filter(|it| self.inputs.contains_key(it)).collect();
+        graph.input.retain(|input| !constants.contains(&input.name().to_owned()));
+        graph.initializer.retain(|it| !constants.contains(&it.name().to_owned()));
+        let named = |name: &String| TensorProto { name: Some(name.clone()), ..self.inputs[name].clone() };
+        graph.initializer.extend(constants.iter().map(named));
+        for output in &mut graph.output {
+            output.r#type.clone_from(&self.stated[output.name()].r#type);
+        }
+        Model::from_proto(proto).ok()
+    }
+}
+
 fn tensors(folder: &Path, what: &str, infos: &[ValueInfoProto]) -> BTreeMap<String, TensorProto> {
     let mut found = BTreeMap::new();
     for (place, info) in infos.iter().enumerate() {

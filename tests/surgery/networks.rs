@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use modelconverter::onnx::Model;
-use modelconverter::onnx::proto::TensorProto;
-
 use crate::corpus::cases;
 use crate::pairs::{PASSES, Pair, judged, rewritten};
 
@@ -19,18 +16,7 @@ fn node_tests_compute_the_same_after_rewriting() {
         if RANDOM.iter().any(|part| case.name.contains(part)) {
             continue;
         }
-        let mut proto = case.model.clone();
-        let graph = proto.graph.as_mut().unwrap();
-        let inputs = graph.input.iter().skip(1).map(|it| it.name().to_owned());
-        let constants: Vec<String> = inputs.filter(|it| case.inputs.contains_key(it)).collect();
-        graph.input.retain(|input| !constants.contains(&input.name().to_owned()));
-        graph.initializer.retain(|it| !constants.contains(&it.name().to_owned()));
-        let named = |name: &String| TensorProto { name: Some(name.clone()), ..case.inputs[name].clone() };
-        graph.initializer.extend(constants.iter().map(named));
-        for output in &mut graph.output {
-            output.r#type.clone_from(&case.stated[output.name()].r#type);
-        }
-        let Ok(before) = Model::from_proto(proto) else { continue };
+        let Some(before) = case.with_constants() else { continue };
         let (after, operations) = rewritten(&before, &PASSES);
         if !operations.is_empty() {
             pairs.push(Pair { name: case.name, before, after, sizes: BTreeMap::new(), tolerance: 3e-6 });

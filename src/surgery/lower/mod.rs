@@ -193,6 +193,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::negative_padding,
     },
     Lowering {
+        name: "padding-of-few-axes",
+        reason: COMPILER_REFUSES,
+        operators: &["Pad"],
+        rewrite: shapes::padding_rank,
+    },
+    Lowering {
         name: "positive-indices",
         reason: IMPORTER_MISREADS,
         operators: &["Gather", "GatherElements"],

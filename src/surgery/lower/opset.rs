@@ -4,64 +4,84 @@
 //! reduction whose axes became an input then reduces all axes. So a model either has every node in an old form, or it is
 //! refused.
 
-use super::super::build::integers_attribute;
+use super::super::build::{integer, integers_attribute};
 use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{Facts, Model, Patch, Reads, TensorError, is_onnx_domain, node_label, subgraphs};
+use crate::onnx::{Dimension, ElementType, Facts, Model, Patch, Reads, is_onnx_domain, node_label, subgraphs};
 
-/// The newest operator set that the importer of OpenVINO 2021.4.2 reads.
-pub const NEWEST: i64 = 13;
+/// Writes all nodes in the forms of the newest operator set that a tool reads, if all can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldForms {
+    /// What the importer of OpenVINO 2021.4.2 reads: opset 13.
+    Importer,
+    /// What its Model Optimizer reads: opset 12. It would not find axes that are an input, and take a `Softmax` along
+    /// one axis for one along all axes behind, too.
+    Optimizer,
+}
 
-/// Writes all nodes in the forms of the newest operator set that is read, if all can be.
-#[derive(Clone, Copy, Debug)]
-pub struct OldForms;
+impl OldForms {
+    /// The newest operator set that is read.
+    pub const fn newest(self) -> i64 {
+        match self {
+            Self::Importer => 13,
+            Self::Optimizer => 12,
+        }
+    }
+}
 
 impl Pass for OldForms {
     fn name(&self) -> &'static str {
-        "old-forms"
+        match self {
+            Self::Importer => "old-forms",
+            Self::Optimizer => "old-forms-for-the-optimizer",
+        }
     }
 
     fn reason(&self) -> &'static str {
-        "the tools of OpenVINO 2021.4.2 read ONNX up to opset 13"
+        match self {
+            Self::Importer => "the tools of OpenVINO 2021.4.2 read ONNX up to opset 13",
+            Self::Optimizer => "the Model Optimizer of OpenVINO 2021.4.2 reads ONNX up to opset 12",
+        }
     }
 
     fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
-        if model.opset() <= NEWEST {
+        if model.opset() <= self.newest() {
             return Ok(None);
         }
         let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
-        let mut draft = Draft::for_opset(model, NEWEST);
+        let mut draft = Draft::for_opset(model, self.newest());
         let own = String::new;
-        let mut patch =
-            Patch { removed_domains: [own()].into(), added_domains: [(own(), NEWEST)].into(), ..Patch::default() };
+        let mut patch = Patch {
+            removed_domains: [own()].into(),
+            added_domains: [(own(), self.newest())].into(),
+            ..Patch::default()
+        };
         for (place, node) in model.graph().node.iter().enumerate() {
             let site = Site { node, facts: &facts, reads: &reads, model };
-            match restated(&site, &mut draft) {
+            match self.restated(&site, &mut draft) {
                 Some(Form::Same) => {}
                 Some(Form::Other) => patch.replace(place, draft.take()),
                 None => return Ok(None),
             }
         }
-        let constant = |source: TensorError| PassError::Constant {
-            node: model.graph().node.first().map(node_label).unwrap_or_else(|| node_label(&NodeProto::default())),
-            source,
-        };
-        patch.added_initializers = draft.finish().map_err(constant)?;
+        let node = model.graph().node.first().map(node_label);
+        let node = node.unwrap_or_else(|| node_label(&NodeProto::default()));
+        patch.added_initializers = draft.finish().map_err(|source| PassError::Constant { node, source })?;
         Ok(Some(patch))
     }
 }
 
-/// Lists the places of the nodes of a model of a newer operator set that have no form in an older one.
-pub fn without_old_form(model: &Model) -> Vec<usize> {
-    if model.opset() <= NEWEST {
+/// Lists the places of the nodes of a model of a newer operator set that have no form in the one that is read.
+pub fn without_old_form(model: &Model, forms: OldForms) -> Vec<usize> {
+    if model.opset() <= forms.newest() {
         return Vec::new();
     }
     let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
-    let mut draft = Draft::for_opset(model, NEWEST);
+    let mut draft = Draft::for_opset(model, forms.newest());
     let nodes = model.graph().node.iter().enumerate();
     let site = |node| Site { node, facts: &facts, reads: &reads, model };
-    nodes.filter(|(_, node)| restated(&site(node), &mut draft).is_none()).map(|(place, _)| place).collect()
+    nodes.filter(|(_, node)| forms.restated(&site(node), &mut draft).is_none()).map(|(place, _)| place).collect()
 }
 
 /// Whether a node looks different in an older operator set.
@@ -111,6 +131,67 @@ const YOUNG: &[&str] = &[
     "Trilu",
 ];
 
+impl OldForms {
+    fn restated(self, site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
+        let form = restated(site, draft)?;
+        match (self, form) {
+            // Both steps at once are never needed: what the importer reads is what the optimizer's forms are made of.
+            (Self::Optimizer, Form::Same) => optimizer_form(site, draft),
+            (_, form) => Some(form),
+        }
+    }
+}
+
+/// The form of a node of opset 13 in opset 12.
+fn optimizer_form(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
+    if !is_onnx_domain(site.node.domain()) {
+        return Some(Form::Same);
+    }
+    let name = match site.node.op_type() {
+        "ReduceSum" | "Squeeze" | "Unsqueeze" => "axes",
+        "Split" => "split",
+        "Hardmax" | "LogSoftmax" | "Softmax" => return softmax(site, draft),
+        _ => return Some(Form::Same),
+    };
+    let mut node = site.node.clone();
+    node.attribute.retain(|attribute| attribute.name() != "noop_with_empty_axes");
+    node.input.truncate(1);
+    if site.input(1).is_some() {
+        let values = site.constant_integers(1)?;
+        if values.is_empty() && site.integer("noop_with_empty_axes") == Some(1) {
+            return None;
+        }
+        if !values.is_empty() {
+            node.attribute.push(integers_attribute(name, values));
+        }
+    } else if site.integer("noop_with_empty_axes") == Some(1) {
+        return None;
+    }
+    draft.keep(node);
+    Some(Form::Other)
+}
+
+fn softmax(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
+    let sizes = &site.facts.shape(site.input(0)?)?.0;
+    let axis = Site::axis(site.integer("axis").unwrap_or(-1), sizes.len())?;
+    let last = sizes.len() - 1;
+    let along = |axis: usize| vec![integer("axis", axis as i64)];
+    let alone = sizes.iter().skip(axis + 1).all(|size| *size == Dimension::Known(1));
+    if alone {
+        let result = draft.apply_with(site.node.op_type(), &[site.input(0)?], along(axis));
+        draft.yields(&result, site.output(0)?);
+        return Some(Form::Other);
+    }
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.swap(axis, last);
+    let turned = draft.transpose(site.input(0)?, &order);
+    let result = draft.apply_with(site.node.op_type(), &[&turned], along(last));
+    let back = draft.transpose(&result, &order);
+    draft.yields(&back, site.output(0)?);
+    Some(Form::Other)
+}
+
+/// The form of a node in opset 13.
 fn restated(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
     let node = site.node;
     if !is_onnx_domain(node.domain()) {
@@ -119,7 +200,10 @@ fn restated(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
     if YOUNG.contains(&node.op_type()) || subgraphs(node).flat_map(|graph| &graph.node).any(|node| may_differ(node)) {
         return None;
     }
-    draft.begin(node.output.first()?, crate::onnx::ElementType::Float32);
+    draft.begin(node.output.first()?, ElementType::Float32);
+    if has_young_type(site) {
+        return None;
+    }
     let is = |name: &str, value: i64| site.integer(name).is_none_or(|found| found == value);
     let text = |name: &str, value: &str| site.text(name, value) == value;
     match node.op_type() {
@@ -151,6 +235,20 @@ fn restated(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
             without(site, draft, &["coordinate_transformation_mode"], old)
         }
         _ => Some(Form::Same),
+    }
+}
+
+/// Whether a node computes with elements that its operator takes in newer operator sets only.
+fn has_young_type(site: &Site<'_>) -> bool {
+    let element = site.input(0).and_then(|input| site.facts.element(input));
+    let is = |types: &[ElementType]| element.is_some_and(|element| types.contains(&element));
+    match site.node.op_type() {
+        "Add" | "Div" | "Mul" | "Sub" => {
+            is(&[ElementType::Uint8, ElementType::Int8, ElementType::Uint16, ElementType::Int16])
+        }
+        "ReduceMax" | "ReduceMin" => is(&[ElementType::Boolean]),
+        "IsInf" => is(&[ElementType::Float16]),
+        _ => false,
     }
 }
 

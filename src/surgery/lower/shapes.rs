@@ -99,6 +99,59 @@ pub(super) fn negative_padding(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     Some(())
 }
 
+/// The numbers of axes of which the compiler pads.
+const PADDED_RANKS: std::ops::RangeInclusive<usize> = 3..=4;
+
+/// Pads values with fewer or more axes than the compiler pads: axes of size 1 are added, axes that are not padded joined.
+pub(super) fn padding_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let rank = sizes.len();
+    if PADDED_RANKS.contains(&rank) || rank == 0 || site.input(3).is_some() {
+        return None;
+    }
+    let pads = match site.integers("pads") {
+        Some(pads) => pads.to_vec(),
+        None => site.constant_integers(1)?,
+    };
+    let (before, behind) = pads.split_at_checked(rank).filter(|(_, behind)| behind.len() == rank)?;
+    // Each axis with its padding.
+    let mut axes: Vec<(i64, i64, i64)> = Vec::new();
+    for ((size, before), behind) in sizes.iter().zip(before).zip(behind) {
+        match axes.last_mut() {
+            Some((last, 0, 0)) if rank > *PADDED_RANKS.end() && (*before, *behind) == (0, 0) => {
+                *last = last.checked_mul(*size)?;
+            }
+            _ => axes.push((*size, *before, *behind)),
+        }
+    }
+    while axes.len() < *PADDED_RANKS.start() {
+        axes.insert(0, (1, 0, 0));
+    }
+    if !PADDED_RANKS.contains(&axes.len()) {
+        return None;
+    }
+    let shape: Vec<i64> = axes.iter().map(|(size, ..)| *size).collect();
+    let befores = axes.iter().map(|(_, before, _)| *before);
+    let pads: Vec<i64> = befores.chain(axes.iter().map(|(.., behind)| *behind)).collect();
+    let reshaped = draft.reshape(input, &shape);
+    let mut attributes = site.node.attribute.clone();
+    let mut inputs = site.node.input.clone();
+    *inputs.first_mut()? = reshaped;
+    if let Some(attribute) = attributes.iter_mut().find(|attribute| attribute.name() == "pads") {
+        attribute.ints = pads;
+    } else {
+        *inputs.get_mut(1)? = draft.integers(&pads);
+    }
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let padded = draft.apply_with("Pad", &inputs, attributes);
+    let wanted: Vec<i64> =
+        sizes.iter().zip(before).zip(behind).map(|((size, before), behind)| size + before + behind).collect();
+    let result = draft.reshape(&padded, &wanted);
+    draft.yields(&result, output);
+    Some(())
+}
+
 /// Counts constant indices from the beginning.
 pub(super) fn positive_indices(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let indices = site.constant_integers(1)?;

@@ -1,0 +1,167 @@
+//! Networks with the operators and the shapes of chains that exporters write, small.
+
+use crate::builder::{Node, Tensor, UINT8};
+use crate::network::{Network, numbers};
+
+const INT8: i32 = 3;
+
+pub fn all() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("detector", detector()),
+        ("mobile", mobile()),
+        ("transformer", transformer()),
+        ("diffusion", diffusion()),
+        ("recurrent", recurrent()),
+        ("quantized", quantized()),
+    ]
+}
+
+/// Boxes as a distribution over distances, as in a head of YOLOv8 at opset 17.
+fn detector() -> Vec<u8> {
+    Network::new(17, &[1, 16, 8, 8])
+        .weights("w", &[72, 16, 1, 1])
+        .weights("bins", &[1, 16, 1, 1])
+        .integers("flat", &[1, 72, 64])
+        .integers("parts", &[64, 8])
+        .integers("apart", &[1, 4, 16, 64])
+        .integers("together", &[1, 4, 64])
+        .apply("Conv", &["x", "w"], &["a"])
+        .apply("Sigmoid", &["a"], &["s"])
+        .apply("Mul", &["a", "s"], &["b"])
+        .apply("Reshape", &["b", "flat"], &["c"])
+        .node(Node::new("Split", &["c", "parts"], &["boxes", "classes"]).int("axis", 1))
+        .apply("Reshape", &["boxes", "apart"], &["d"])
+        .node(Node::new("Transpose", &["d"], &["e"]).ints("perm", &[0, 2, 1, 3]))
+        .node(Node::new("Softmax", &["e"], &["f"]).int("axis", 1))
+        .apply("Conv", &["f", "one"], &["g"])
+        .weights("one", &[1, 16, 1, 1])
+        .apply("Reshape", &["g", "together"], &["h"])
+        .apply("Sigmoid", &["classes"], &["i"])
+        .node(Node::new("Concat", &["h", "i"], &["y"]).int("axis", 1))
+        .bytes(&[1, 12, 64])
+}
+
+/// A block of MobileNetV3 at opset 18.
+fn mobile() -> Vec<u8> {
+    Network::new(18, &[1, 8, 12, 12])
+        .weights("w", &[16, 8, 1, 1])
+        .weights("d", &[16, 1, 3, 3])
+        .weights("q", &[4, 16, 1, 1])
+        .weights("r", &[16, 4, 1, 1])
+        .weights("p", &[8, 16, 1, 1])
+        .integers("space", &[2, 3])
+        .apply("Conv", &["x", "w"], &["a"])
+        .apply("HardSwish", &["a"], &["b"])
+        .node(Node::new("Conv", &["b", "d"], &["c"]).ints("pads", &[1, 1, 1, 1]).int("group", 16))
+        .apply("ReduceMean", &["c", "space"], &["m"])
+        .apply("Conv", &["m", "q"], &["n"])
+        .apply("Relu", &["n"], &["o"])
+        .apply("Conv", &["o", "r"], &["s"])
+        .apply("HardSigmoid", &["s"], &["t"])
+        .apply("Mul", &["c", "t"], &["u"])
+        .apply("Conv", &["u", "p"], &["v"])
+        .apply("Mish", &["v"], &["z"])
+        .apply("Add", &["x", "z"], &["y"])
+        .bytes(&[1, 8, 12, 12])
+}
+
+/// A block of a vision transformer at opset 20.
+fn transformer() -> Vec<u8> {
+    Network::new(20, &[1, 10, 16])
+        .weights("scale", &[16])
+        .weights("shift", &[16])
+        .weights("wq", &[16, 16])
+        .weights("wk", &[16, 16])
+        .weights("wv", &[16, 16])
+        .weights("w1", &[16, 32])
+        .weights("w2", &[32, 16])
+        .floats("root", &[], &[0.35])
+        .integers("heads", &[1, 10, 2, 8])
+        .integers("joined", &[1, 10, 16])
+        .node(Node::new("LayerNormalization", &["x", "scale", "shift"], &["n"]).int("axis", -1))
+        .apply("MatMul", &["n", "wq"], &["q0"])
+        .apply("MatMul", &["n", "wk"], &["k0"])
+        .apply("MatMul", &["n", "wv"], &["v0"])
+        .apply("Reshape", &["q0", "heads"], &["q"])
+        .apply("Reshape", &["k0", "heads"], &["k"])
+        .apply("Reshape", &["v0", "heads"], &["v"])
+        .node(Node::new("Einsum", &["q", "k"], &["s"]).text("equation", "bqhd,bkhd->bhqk"))
+        .apply("Mul", &["s", "root"], &["t"])
+        .node(Node::new("Trilu", &["t"], &["u"]).int("upper", 0))
+        .node(Node::new("Softmax", &["u"], &["p"]).int("axis", -1))
+        .node(Node::new("Einsum", &["p", "v"], &["o"]).text("equation", "bhqk,bkhd->bqhd"))
+        .apply("Reshape", &["o", "joined"], &["j"])
+        .apply("Add", &["x", "j"], &["r"])
+        .apply("MatMul", &["r", "w1"], &["f"])
+        .apply("Gelu", &["f"], &["g"])
+        .apply("MatMul", &["g", "w2"], &["h"])
+        .apply("Add", &["r", "h"], &["y"])
+        .bytes(&[1, 10, 16])
+}
+
+/// Groups of channels, newer forms of resizing and padding, at opset 21.
+fn diffusion() -> Vec<u8> {
+    Network::new(21, &[1, 8, 6, 6])
+        .weights("scale", &[8])
+        .weights("shift", &[8])
+        .weights("w", &[8, 8, 3, 3])
+        .integers("space", &[2, 3])
+        .integers("pads", &[1, 1, 1, 1])
+        .floats("twice", &[2], &[2.0, 2.0])
+        .node(Node::new("GroupNormalization", &["x", "scale", "shift"], &["a"]).int("num_groups", 4))
+        .apply("Sigmoid", &["a"], &["s"])
+        .apply("Mul", &["a", "s"], &["b"])
+        .apply("Pad", &["b", "pads", "", "space"], &["c"])
+        .apply("Conv", &["c", "w"], &["d"])
+        .node(
+            Node::new("Resize", &["d", "", "twice"], &["e"])
+                .ints("axes", &[2, 3])
+                .text("coordinate_transformation_mode", "asymmetric")
+                .text("nearest_mode", "floor"),
+        )
+        .node(Node::new("Split", &["e"], &["f", "g"]).int("axis", 1).int("num_outputs", 2))
+        .node(Node::new("Concat", &["g", "f"], &["y"]).int("axis", 1))
+        .bytes(&[1, 8, 12, 12])
+}
+
+/// A network for text with a recurrent layer of both directions, at opset 14.
+fn recurrent() -> Vec<u8> {
+    Network::new(14, &[12, 1, 10])
+        .weights("w", &[2, 24, 10])
+        .weights("r", &[2, 24, 6])
+        .weights("b", &[2, 48])
+        .weights("gw", &[1, 18, 12])
+        .weights("gr", &[1, 18, 6])
+        .weights("gb", &[1, 36])
+        .weights("p", &[6, 7])
+        .integers("joined", &[12, 1, 12])
+        .integers("one", &[1])
+        .node(Node::new("LSTM", &["x", "w", "r", "b"], &["a"]).int("hidden_size", 6).text("direction", "bidirectional"))
+        .node(Node::new("Transpose", &["a"], &["c"]).ints("perm", &[0, 2, 1, 3]))
+        .apply("Reshape", &["c", "joined"], &["d"])
+        .node(Node::new("GRU", &["d", "gw", "gr", "gb"], &["e"]).int("hidden_size", 6).int("linear_before_reset", 1))
+        .apply("Squeeze", &["e", "one"], &["f"])
+        .apply("MatMul", &["f", "p"], &["y"])
+        .bytes(&[12, 1, 7])
+}
+
+/// A block of a residual network between quantization and dequantization.
+fn quantized() -> Vec<u8> {
+    let weights: Vec<u8> = numbers(8 * 8 * 9).into_iter().map(|number| (number * 127.0) as i8 as u8).collect();
+    Network::new(13, &[1, 8, 10, 10])
+        .constant(Tensor::raw("w", INT8, &[8, 8, 3, 3], &weights))
+        .floats("ws", &[8], &[0.002, 0.001, 0.003, 0.002, 0.001, 0.002, 0.003, 0.001])
+        .constant(Tensor::raw("wz", INT8, &[8], &[0; 8]))
+        .floats("xs", &[], &[0.04])
+        .constant(Tensor::raw("xz", UINT8, &[], &[128]))
+        .floats("ys", &[], &[0.02])
+        .constant(Tensor::raw("yz", UINT8, &[], &[0]))
+        .apply("QuantizeLinear", &["x", "xs", "xz"], &["a"])
+        .apply("DequantizeLinear", &["a", "xs", "xz"], &["b"])
+        .node(Node::new("DequantizeLinear", &["w", "ws", "wz"], &["k"]).int("axis", 0))
+        .node(Node::new("Conv", &["b", "k"], &["c"]).ints("pads", &[1, 1, 1, 1]))
+        .apply("QuantizeLinear", &["c", "ys", "yz"], &["d"])
+        .apply("DequantizeLinear", &["d", "ys", "yz"], &["e"])
+        .apply("Add", &["b", "e"], &["y"])
+        .bytes(&[1, 8, 10, 10])
+}
