@@ -32,9 +32,8 @@ fn run(node: &NodeProto, inputs: &[Option<Array>]) -> Option<Array> {
 
 #[test]
 fn integers_are_divided_as_onnx_says() {
-    let pair = |left: i128, right: i128| {
-        [whole(ElementType::Int32, &[], &[left]), whole(ElementType::Int32, &[], &[right])]
-    };
+    let pair =
+        |left: i128, right: i128| [whole(ElementType::Int32, &[], &[left]), whole(ElementType::Int32, &[], &[right])];
     let result = |node: &NodeProto, left, right| run(node, &pair(left, right)).and_then(|it| it.to_integer());
     let (division, modulo) = (node("Div", 2, 1), node("Mod", 2, 1));
     let c_like = with(node("Mod", 2, 1), "fmod", 1);
@@ -55,9 +54,14 @@ fn integers_are_divided_as_onnx_says() {
 fn what_no_integer_is_near_stays() {
     let cast = with(node("Cast", 1, 1), "to", ElementType::Int32.code().into());
     let float = |value: f64| [Array::of_floats(ElementType::Float32, vec![], &[value])];
-    for (value, expected) in
-        [(-1.9, Some(-1)), (1.9, Some(1)), (f64::NAN, None), (f64::INFINITY, None), (3e9, None), (-2147483648.0, Some(-2147483648))]
-    {
+    for (value, expected) in [
+        (-1.9, Some(-1)),
+        (1.9, Some(1)),
+        (f64::NAN, None),
+        (f64::INFINITY, None),
+        (3e9, None),
+        (-2147483648.0, Some(-2147483648)),
+    ] {
         assert_eq!(run(&cast, &float(value)).and_then(|it| it.to_integer()), expected, "{value}");
     }
 }
@@ -88,12 +92,66 @@ fn reshapes_share_their_elements() {
 }
 
 const OPERATORS: [&str; 60] = [
-    "Split", "Dropout", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Concat",
-    "Expand", "Tile", "Pad", "DepthToSpace", "SpaceToDepth", "Gather", "GatherElements", "GatherND", "ScatterElements",
-    "ScatterND", "Compress", "OneHot", "NonZero", "Trilu", "Constant", "ConstantOfShape", "Shape", "Size", "Range",
-    "EyeLike", "Cast", "CastLike", "MatMul", "Gemm", "QuantizeLinear", "DequantizeLinear", "ArgMax", "ArgMin", "CumSum",
-    "Softmax", "LogSoftmax", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceLogSumExp", "ReduceProd", "Where", "Clip",
-    "Max", "Mean", "Add", "Mul", "Div", "Mod", "Pow", "BitShift", "Equal", "Neg", "Relu", "Not",
+    "Split",
+    "Dropout",
+    "Identity",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Concat",
+    "Expand",
+    "Tile",
+    "Pad",
+    "DepthToSpace",
+    "SpaceToDepth",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "ScatterElements",
+    "ScatterND",
+    "Compress",
+    "OneHot",
+    "NonZero",
+    "Trilu",
+    "Constant",
+    "ConstantOfShape",
+    "Shape",
+    "Size",
+    "Range",
+    "EyeLike",
+    "Cast",
+    "CastLike",
+    "MatMul",
+    "Gemm",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "ArgMax",
+    "ArgMin",
+    "CumSum",
+    "Softmax",
+    "LogSoftmax",
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceLogSumExp",
+    "ReduceProd",
+    "Where",
+    "Clip",
+    "Max",
+    "Mean",
+    "Add",
+    "Mul",
+    "Div",
+    "Mod",
+    "Pow",
+    "BitShift",
+    "Equal",
+    "Neg",
+    "Relu",
+    "Not",
 ];
 
 /// Numbers at which arithmetic breaks.
@@ -117,8 +175,28 @@ fn array() -> impl Strategy<Value = Option<Array>> {
 
 fn attribute() -> impl Strategy<Value = AttributeProto> {
     let names = select(vec![
-        "axis", "axes", "perm", "keepdims", "starts", "ends", "pads", "blocksize", "split", "to", "k", "batch_dims", "shape",
-        "allowzero", "fmod", "start", "end", "value_ints", "upper", "exclusive", "noop_with_empty_axes", "dtype",
+        "axis",
+        "axes",
+        "perm",
+        "keepdims",
+        "starts",
+        "ends",
+        "pads",
+        "blocksize",
+        "split",
+        "to",
+        "k",
+        "batch_dims",
+        "shape",
+        "allowzero",
+        "fmod",
+        "start",
+        "end",
+        "value_ints",
+        "upper",
+        "exclusive",
+        "noop_with_empty_axes",
+        "dtype",
     ]);
     (names, number(), vec(number(), 0..4), 0_usize..4).prop_map(|(name, value, list, text)| AttributeProto {
         name: Some(name.to_owned()),
