@@ -241,9 +241,7 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     // First what hides the network from everything that follows: functions, branches, loops, computed constants.
     let plain: [&dyn Pass; 6] =
         [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
-    // What the network is cut at has to be found by its name.
-    let simplifies = stage.settings.onnx_simplification.is_some() && need != Need::InnerInput;
-    let simpler: &[&dyn Pass] = if simplifies { &[&RemoveNoOps] } else { &[] };
+    let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
     let lowered: [&dyn Pass; 4] = [&preprocess, &LowerHardSigmoid, &DeadCode, &UnusedDomains];
     let passes = [&plain, simpler, &lowered].concat();
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
