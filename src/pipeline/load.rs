@@ -1,7 +1,7 @@
 //! From the order to models in memory and a configuration with everything decided.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -194,24 +194,22 @@ pub fn resolved(config: &ConversionConfig, models: &BTreeMap<StageName, LoadedMo
     Ok(resolve(config, &|name| facts.get(name).cloned())?)
 }
 
-/// Returns what an ONNX model says about its tensors.
+/// Returns what is known about the tensors of an ONNX model.
 pub fn onnx_facts(model: &Model) -> ModelFacts {
-    let tensor = |value: &onnx::Value| TensorFacts {
-        name: value.name.clone(),
-        shape: value.shape().map(|shape| shape.0.iter().map(dimension).collect()),
-        data_type: value.element().and_then(|element| DataType::from_onnx(element.code())),
+    let facts = onnx::Facts::of(model);
+    let tensor = |name: &str| TensorFacts {
+        name: name.to_owned(),
+        shape: facts.shape(name).map(|shape| shape.0.iter().map(dimension).collect()),
+        data_type: facts.element(name).and_then(|element| DataType::from_onnx(element.code())),
     };
     let (inputs, outputs) = (model.inputs(), model.outputs());
-    let known = |name: &str| inputs.iter().chain(&outputs).any(|value| value.name == name);
+    let known: HashSet<&str> = inputs.iter().chain(&outputs).map(|value| value.name.as_str()).collect();
     let computed = model.graph().node.iter().flat_map(|node| &node.output);
-    let inner = computed.filter(|name| !name.is_empty() && !known(name)).map(|name| match model.value(name) {
-        Some(value) => tensor(&value),
-        None => TensorFacts { name: name.clone(), shape: None, data_type: None },
-    });
+    let inner = computed.filter(|name| !name.is_empty() && !known.contains(name.as_str()));
     ModelFacts {
-        intermediates: inner.collect(),
-        inputs: inputs.iter().map(tensor).collect(),
-        outputs: outputs.iter().map(tensor).collect(),
+        intermediates: inner.map(|name| tensor(name)).collect(),
+        inputs: inputs.iter().map(|value| tensor(&value.name)).collect(),
+        outputs: outputs.iter().map(|value| tensor(&value.name)).collect(),
     }
 }
 

@@ -416,7 +416,19 @@ fn damaged_models_are_refused_or_rewritten_but_never_panic() {
         .output("y", FLOAT, &sizes(&[1, 3]));
     let whole = builder::Model::new(graph).bytes();
     let preprocess = with("x", preprocess(true, &[1.0, 2.0, 3.0], &[2.0], "NC"));
-    let passes: [&dyn Pass; 5] = [&FreeInitializers, &PlainDomain, &LowerHardSigmoid, &preprocess, &DeadCode];
+    let passes: [&dyn Pass; 11] = [
+        &FreeInitializers,
+        &PlainDomain,
+        &InlineFunctions,
+        &InlineBranches,
+        &UnrollLoops,
+        &FoldConstants,
+        &RemoveNoOps,
+        &LowerHardSigmoid,
+        &preprocess,
+        &DeadCode,
+        &UnusedDomains,
+    ];
     let mut rewritten = 0;
     for index in 0..whole.len() {
         for value in [0x00, 0x01, 0x7f, 0x80, 0xff, whole[index] ^ 1, whole[index] ^ 2, whole[index] ^ 0x10] {

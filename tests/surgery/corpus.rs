@@ -34,13 +34,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// The model with all inputs but the first as constants.
-    pub fn with_constants(&self) -> Option<Model> {
+    /// The model with all inputs after the first `fed` as constants.
+    pub fn with_constants(&self, fed: usize) -> Option<Model> {
         let mut proto = self.model.clone();
         // Older files list their constants among the inputs.
         proto.ir_version = proto.ir_version.max(Some(4));
         let graph = proto.graph.as_mut().unwrap();
-        let inputs = graph.input.iter().skip(1).map(|it| it.name().to_owned());
+        let inputs = graph.input.iter().skip(fed).map(|it| it.name().to_owned());
         let constants: Vec<String> = inputs.filter(|it| self.inputs.contains_key(it)).collect();
         graph.input.retain(|input| !constants.contains(&input.name().to_owned()));
         graph.initializer.retain(|it| !constants.contains(&it.name().to_owned()));

@@ -61,12 +61,15 @@ pub(super) fn reduce(task: &Task<'_>) -> Option<Array> {
     finish(task, result, &axes)
 }
 
+/// Combines numbers; `None` if the result is not defined.
+type Reduction<T> = fn(&[T]) -> Option<T>;
+
 /// Adds up from 0, which is also the sum of nothing. The sum of Rust's iterators is -0 then.
 fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
     values.iter().fold(0.0, |sum, value| sum + of(*value))
 }
 
-fn float_reduction(operator: &str) -> Option<fn(&[f64]) -> Option<f64>> {
+fn float_reduction(operator: &str) -> Option<Reduction<f64>> {
     fn extreme(values: &[f64], pick: fn(f64, f64) -> f64) -> Option<f64> {
         let either = |left: f64, right: f64| if left.is_nan() || right.is_nan() { f64::NAN } else { pick(left, right) };
         values.iter().copied().reduce(either)
@@ -90,7 +93,7 @@ fn float_reduction(operator: &str) -> Option<fn(&[f64]) -> Option<f64>> {
     })
 }
 
-fn whole_reduction(operator: &str, boolean: bool) -> Option<fn(&[i128]) -> Option<i128>> {
+fn whole_reduction(operator: &str, boolean: bool) -> Option<Reduction<i128>> {
     Some(match operator {
         "ReduceMax" => |values| values.iter().copied().max(),
         "ReduceMin" => |values| values.iter().copied().min(),

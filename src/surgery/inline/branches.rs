@@ -52,7 +52,7 @@ fn taken<'a>(node: &'a NodeProto, facts: &Facts<'_>) -> Option<&'a GraphProto> {
         None if Form::of(yes) == Form::of(no) => yes,
         None => return None,
     };
-    graph.sparse_initializer.is_empty().then_some(graph)
+    (graph.sparse_initializer.is_empty() && graph.output.len() == node.output.len()).then_some(graph)
 }
 
 /// A graph without the names that it gives.

@@ -1,6 +1,6 @@
 //! Operators that the model defines itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{MAX_NODES, Transplant, prefix, splice};
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
@@ -26,6 +26,7 @@ impl Pass for InlineFunctions {
     fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
         let functions = model.functions().iter();
         let functions: Functions<'_> = functions
+            .filter(|function| gives_its_outputs(function))
             .map(|function| (key(function.domain(), function.name(), function.overload()), function))
             .collect();
         if functions.is_empty() {
@@ -57,10 +58,18 @@ fn key(domain: &str, operator: &str, overload: &str) -> String {
     format!("{}\0{operator}\0{overload}", plain(domain))
 }
 
+/// Returns whether everything that a function promises is there.
+fn gives_its_outputs(function: &FunctionProto) -> bool {
+    let computed: HashSet<&String> =
+        function.input.iter().chain(function.node.iter().flat_map(|it| &it.output)).collect();
+    function.output.iter().all(|output| computed.contains(output))
+}
+
 type Functions<'a> = HashMap<String, &'a FunctionProto>;
 
 fn called<'a>(node: &NodeProto, functions: &Functions<'a>) -> Option<&'a FunctionProto> {
-    functions.get(&key(node.domain(), node.op_type(), node.overload())).copied()
+    let function = functions.get(&key(node.domain(), node.op_type(), node.overload())).copied();
+    function.filter(|function| node.output.len() <= function.output.len())
 }
 
 fn plain(domain: &str) -> &str {

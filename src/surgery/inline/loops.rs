@@ -41,7 +41,10 @@ impl Pass for UnrollLoops {
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_loop(node)) {
-            let Some(body) = Attributes(node).graph("body").filter(|body| body.sparse_initializer.is_empty()) else {
+            // The condition of a loop is an output of its body only.
+            let outputs = node.output.len() + usize::from(node.op_type() == "Loop");
+            let whole = |body: &&GraphProto| body.sparse_initializer.is_empty() && body.output.len() == outputs;
+            let Some(body) = Attributes(node).graph("body").filter(whole) else {
                 continue;
             };
             let mut rounds = Rounds {
@@ -267,7 +270,9 @@ impl Rounds<'_, '_> {
                 self.transplant.alias(&name, output);
                 continue;
             }
-            let unsqueezed: Vec<String> = parts.iter().map(|part| self.unsqueeze(part, output, *axis)).collect();
+            let numbered = parts.iter().enumerate();
+            let unsqueezed: Vec<String> =
+                numbered.map(|(number, part)| self.unsqueeze(part, &format!("{output}/{number}"), *axis)).collect();
             let label = self.transplant.names.make(&format!("{output}/Concat"));
             let inputs: Vec<&str> = unsqueezed.iter().map(String::as_str).collect();
             let mut concat = node("Concat", label, &inputs, &[output]);
@@ -277,8 +282,8 @@ impl Rounds<'_, '_> {
         Some(())
     }
 
-    fn unsqueeze(&mut self, part: &str, output: &str, axis: i64) -> String {
-        let result = self.transplant.names.make(&format!("{output}/part"));
+    fn unsqueeze(&mut self, part: &str, wanted: &str, axis: i64) -> String {
+        let result = self.transplant.names.make(wanted);
         let label = self.transplant.names.make(&format!("{result}/Unsqueeze"));
         let mut unsqueeze = node("Unsqueeze", label, &[part], &[&result]);
         if self.opset < AXES_AS_INPUT {
