@@ -67,7 +67,7 @@ fn named<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
 
 pub(super) fn run(args: CalibrationArgs, context: &mut Context) -> Result<Status, Failure> {
     let CalibrationCommand::Prepare(args) = args.command;
-    let feed = feed(args.shape, args.layout, &args.encoding, args.data_type, args.resize)?;
+    let feed = feed(args.shape, args.layout, args.encoding, args.data_type, args.resize)?;
     match ops::prepare::prepare(&feed, &args.file, &args.out).map_err(failure)? {
         Written::File(prepared) => context.printer.result(&prepared, || text(&prepared)),
         Written::Folder(all) => {
@@ -80,7 +80,7 @@ pub(super) fn run(args: CalibrationArgs, context: &mut Context) -> Result<Status
 fn feed(
     shape: Shape,
     layout: Option<Layout>,
-    encoding: &Option<Color>,
+    encoding: Option<Color>,
     data_type: DataType,
     resize_method: ResizeMethod,
 ) -> Result<Feed, Failure> {

@@ -134,7 +134,9 @@ pub fn read(feed: &Feed, path: &Path) -> Result<Tensor, SampleError> {
     let fed = match kind {
         SampleKind::Raw => feed.raw(bytes),
         // The name may be wrong about what the file holds, the bytes are not.
-        SampleKind::PictureOrArray if npy::is_npy(&bytes) || path.extension().is_some_and(|suffix| suffix == "npy") => {
+        SampleKind::PictureOrArray
+            if npy::is_npy(&bytes) || path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("npy")) =>
+        {
             let array = npy::read(&bytes).map_err(|source| SampleError::Npy { path: path.to_owned(), source })?;
             feed.array(array)
         }

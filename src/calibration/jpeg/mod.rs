@@ -149,7 +149,7 @@ impl<'b> Decoder<'b> {
                         return Ok(());
                     }
                 }
-                0xc9..=0xcb | 0xcc | 0xcd..=0xcf => return unsupported("arithmetic coding"),
+                0xc9..=0xcf => return unsupported("arithmetic coding"),
                 0xc3 | 0xc7 => return unsupported("lossless"),
                 0xc5 | 0xc6 => return unsupported("hierarchical"),
                 _ => drop(self.segment()?),

@@ -56,7 +56,7 @@ wide! {
 fn body(planes: &[Plane], size: Size, colours: Colours) -> Vec<u8> {
     let channels = if colours == Colours::Gray { 1 } else { 3 };
     let mut pixels = vec![0; size.width * size.height * channels];
-    let mut stretched: Vec<Stretched> = planes.iter().map(|plane| Stretched::new(plane)).collect();
+    let mut stretched: Vec<Stretched> = planes.iter().map(Stretched::new).collect();
     for (number, pixels) in pixels.chunks_exact_mut(size.width * channels).enumerate() {
         for (plane, stretched) in planes.iter().zip(&mut stretched) {
             stretched.make(plane, number);
