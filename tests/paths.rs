@@ -72,41 +72,18 @@ fn every_key_that_names_a_file_is_looked_up_by_the_same_rules() {
     let folder = folder();
     let (model, weights) = network();
     let at = |path: &str| folder.path().join(path);
-    for path in ["conf", "shared_with_container/photos", "elsewhere/run", "home"] {
+    for path in ["conf", "shared_with_container/photos", "elsewhere", "home"] {
         fs::create_dir_all(at(path)).unwrap();
     }
     fs::write(at("conf/net.onnx"), model).unwrap();
     fs::write(at("conf/w é.bin"), weights).unwrap();
     fs::write(at("elsewhere/1.png"), "x").unwrap();
     symlink(at("elsewhere/1.png"), at("shared_with_container/photos/1 é.png")).unwrap();
-    for path in ["elsewhere/run/script.py", "enc.json", "home/t.json", "conf/tool.conf", "q.json"] {
+    for path in ["home/t.json", "conf/tool.conf"] {
         fs::write(at(path), "{}").unwrap();
     }
-    let text = format!(
-        "input_model: net.onnx\ncalibration: {{ path: photos }}\n\
-         inputs:\n  - {{ name: img, calibration: {{ stage: s, output: o, script: {script} }} }}\n\
-         rvc2: {{ mo_args: [--transformations_config, ~/t.json], compile_tool_args: [-c=tool.conf] }}\n\
-         rvc4: {{ encodings: ../enc.json, snpe_onnx_to_dlc_args: [--quantization_overrides=q.json] }}\n",
-        script = at("elsewhere/run/script.py").display()
-    );
-    fs::write(at("conf/conf.yaml"), &text).unwrap();
-    let mut command = program(folder.path(), &folder.path().join("store"));
-    command.env("HOME", at("home")).args(["--json", "convert", "rvc2", "--dry-run", "--path", "conf/conf.yaml"]);
-    let output = support::said(&command.output().unwrap());
-    // A link to another stage needs that stage; the files are what matters here.
-    assert!(!output.contains("does not exist"), "{output}");
-
-    let text = text.replace("stage: s, output: o, script", "random_key_that_is_not_there: 1, script");
-    fs::write(at("conf/bad.yaml"), &text).unwrap();
-    let error = fail(
-        program(folder.path(), &folder.path().join("store")).args(["convert", "rvc2", "--path", "conf/bad.yaml"]),
-        1,
-    );
-    assert!(error.contains("random_key_that_is_not_there"), "{error}");
-
     let plain = "input_model: net.onnx\ncalibration: { path: photos }\n\
-                 rvc2: { mo_args: [--transformations_config, ~/t.json], compile_tool_args: [-c=tool.conf] }\n\
-                 rvc4: { encodings: ../enc.json, snpe_onnx_to_dlc_args: [--quantization_overrides=q.json] }\n";
+                 rvc2: { mo_args: [--transformations_config, ~/t.json], compile_tool_args: [-c=tool.conf] }\n";
     fs::write(at("conf/plain.yaml"), plain).unwrap();
     let mut command = program(folder.path(), &folder.path().join("store"));
     command.env("HOME", at("home")).args(["--json", "convert", "rvc2", "--dry-run", "--path", "conf/plain.yaml"]);
@@ -115,17 +92,15 @@ fn every_key_that_names_a_file_is_looked_up_by_the_same_rules() {
     for (target, path) in [
         ("/inputs/0/net.onnx", "conf/net.onnx"),
         ("/inputs/0/w é.bin", "conf/w é.bin"),
-        ("/inputs/2/enc.json", "enc.json"),
-        ("/inputs/3/t.json", "home/t.json"),
-        ("/inputs/4/tool.conf", "conf/tool.conf"),
-        ("/inputs/5/q.json", "q.json"),
+        ("/inputs/2/t.json", "home/t.json"),
+        ("/inputs/3/tool.conf", "conf/tool.conf"),
     ] {
         assert_eq!(source(&plan, target), root.join(path).to_str().unwrap(), "{target}");
     }
     // Links in a folder mean nothing in a container: another folder stands for it.
     assert!(!source(&plan, "/inputs/1/photos").starts_with(root.to_str().unwrap()), "{plan}");
-    let arguments = &plan["order"]["configuration"]["document"]["rvc4"]["snpe_onnx_to_dlc_args"][0];
-    assert_eq!(arguments, "--quantization_overrides=/inputs/5/q.json");
+    let arguments = &plan["order"]["configuration"]["document"]["rvc2"]["compile_tool_args"][0];
+    assert_eq!(arguments, "-c=/inputs/3/tool.conf");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub enum FileRole {
 }
 
 /// Arguments of vendor tools that are followed by a file, or carry one behind `=`.
-const FILE_FLAGS: [&str; 3] = ["--transformations_config", "--quantization_overrides", "-c"];
+const FILE_FLAGS: [&str; 2] = ["--transformations_config", "-c"];
 
 impl ConversionConfig {
     /// Returns every file that the configuration names, in its order.
@@ -64,7 +64,6 @@ fn replace_in(stage: &mut Stage, replace: &mut dyn FnMut(FileRole, &FileReferenc
         &mut settings.rvc2.compile_tool_args,
         &mut settings.rvc3.mo_args,
         &mut settings.rvc3.compile_tool_args,
-        &mut settings.rvc4.snpe_onnx_to_dlc_args,
     ] {
         arguments_in(arguments, replace);
     }
@@ -110,7 +109,7 @@ mod tests {
                     \x20   calibration: {path: pictures}\n\
                     \x20   inputs: [{name: x, calibration: {stage: s, script: run.py}}]\n\
                     \x20   rvc2: {mo_args: [--transformations_config, t.json, --input, x], compile_tool_args: [-c=conf, -c]}\n\
-                    \x20   rvc4: {encodings: e.json, snpe_onnx_to_dlc_args: [--quantization_overrides=q.json]}\n";
+                    \x20   rvc4: {encodings: e.json}\n";
         let tree = crate::config::yaml::parse(yaml, "f.yaml").unwrap();
         let config = crate::config::read::read(&tree).unwrap().config;
         let files: Vec<String> = config.files().iter().map(|(role, file)| format!("{role:?} {file}")).collect();
@@ -123,7 +122,6 @@ mod tests {
             "Encodings e.json",
             "ToolArgument t.json",
             "ToolArgument conf",
-            "ToolArgument q.json",
         ];
         assert_eq!(files, expected);
         let moved = config.with_files(&mut |_, file| FileReference::new(format!("/inputs/{}", file.file_name())));
@@ -138,8 +136,7 @@ mod tests {
                 "/inputs/run.py",
                 "/inputs/e.json",
                 "/inputs/t.json",
-                "/inputs/conf",
-                "/inputs/q.json"
+                "/inputs/conf"
             ]
         );
     }

@@ -161,10 +161,16 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
 fn external_files(model: &Model, path: &Path) -> Result<BTreeMap<String, Bytes>, LoadError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let real = |path: &Path| path.canonicalize().map_err(|source| DiskError::new("read", path, source));
+    // Caches of models keep the files in one folder, and links to them in another.
+    let own = real(path)?;
+    let homes = [real(folder)?, own.parent().unwrap_or(&own).to_owned()];
     let mut files = BTreeMap::new();
     for data in model.external_data() {
         let file = folder.join(&data.location);
-        if data.whereabouts == Whereabouts::Outside || !real(&file)?.starts_with(real(folder)?) {
+        if data.whereabouts == Whereabouts::Outside || {
+            let file = real(&file)?;
+            !homes.iter().any(|home| file.starts_with(home))
+        } {
             return Err(LoadError::Outside { tensor: data.tensor, location: data.location });
         }
         if let Entry::Vacant(vacant) = files.entry(data.location) {

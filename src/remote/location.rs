@@ -31,7 +31,7 @@ pub enum Service {
 /// Accepted: `s3://bucket/models/net.onnx`, `gs://bucket/photos/`, `https://host/net.onnx?version=2`. Refused:
 /// `mlflow://run/net.onnx`, `s3://key:secret@bucket/net.onnx`, `s3://bucket//net.onnx`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location(Kind);
+pub struct Location(Box<Kind>);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
@@ -114,7 +114,7 @@ impl Location {
                 let url = Url::parse(reference.as_str()).ok().filter(Url::has_host);
                 let mut url = url.ok_or_else(|| LocationError::Web { reference: reference.clone() })?;
                 url.set_fragment(None);
-                return Ok(Self(Kind::Web(url)));
+                return Ok(Self::of(Kind::Web(url)));
             }
             _ => return Err(LocationError::Scheme { reference: reference.clone() }),
         };
@@ -126,7 +126,7 @@ impl Location {
         if bucket.is_empty() {
             return Err(LocationError::NoBucket { reference: reference.clone() });
         }
-        let location = Self(Kind::Bucket { service, bucket: bucket.to_owned(), key: key.to_owned() });
+        let location = Self::of(Kind::Bucket { service, bucket: bucket.to_owned(), key: key.to_owned() });
         location.checked().ok_or_else(|| LocationError::Key { reference: reference.clone() })
     }
 
@@ -140,15 +140,19 @@ impl Location {
             return Err(no_target());
         }
         let location = Self::parse(reference)?;
-        match location.0 {
+        match *location.0 {
             Kind::Bucket { .. } => Ok(location),
             Kind::Web(_) => Err(no_target()),
         }
     }
 
+    fn of(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+
     /// Returns the location if its key can be asked for.
     fn checked(self) -> Option<Self> {
-        if let Kind::Bucket { key, .. } = &self.0
+        if let Kind::Bucket { key, .. } = self.kind()
             && !key.is_empty()
         {
             let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(|c: char| c.is_control());
@@ -164,7 +168,7 @@ impl Location {
 
     /// Returns the service whose buckets it is in; nothing for the web.
     pub(super) fn service(&self) -> Option<Service> {
-        match &self.0 {
+        match self.kind() {
             Kind::Bucket { service, .. } => Some(*service),
             Kind::Web(_) => None,
         }
@@ -172,12 +176,12 @@ impl Location {
 
     /// Returns whether it can only be a folder.
     pub(super) fn is_folder(&self) -> bool {
-        matches!(&self.0, Kind::Bucket { key, .. } if key.is_empty() || key.ends_with('/'))
+        matches!(self.kind(), Kind::Bucket { key, .. } if key.is_empty() || key.ends_with('/'))
     }
 
     /// Returns the whole URL, secrets included: what tells it from all others. Only digests of it may be kept.
     pub(super) fn identity(&self) -> String {
-        match &self.0 {
+        match self.kind() {
             Kind::Bucket { service, bucket, key } => format!("{}://{bucket}/{key}", service.scheme()),
             Kind::Web(url) => url.as_str().to_owned(),
         }
@@ -185,7 +189,7 @@ impl Location {
 
     /// Returns the last component as a name for a file on this machine.
     pub fn name(&self) -> String {
-        let name = match &self.0 {
+        let name = match self.kind() {
             Kind::Bucket { bucket, key, .. } => {
                 let key = key.trim_end_matches('/');
                 if key.is_empty() { bucket.clone() } else { key.rsplit('/').next().unwrap_or_default().to_owned() }
@@ -209,7 +213,7 @@ impl Location {
 
     /// Returns the file at `relative`, seen from this file's folder; nothing if there can be none.
     pub fn beside(&self, relative: &str) -> Option<Self> {
-        match &self.0 {
+        match self.kind() {
             Kind::Bucket { service, bucket, key } => {
                 let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
                 let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -224,7 +228,7 @@ impl Location {
                 if relative.ends_with('/') {
                     key.push('/');
                 }
-                Self(Kind::Bucket { service: *service, bucket: bucket.clone(), key }).checked()
+                Self::of(Kind::Bucket { service: *service, bucket: bucket.clone(), key }).checked()
             }
             Kind::Web(url) => {
                 let mut url = url.clone();
@@ -239,21 +243,21 @@ impl Location {
                     }
                 }
                 drop(path);
-                Some(Self(Kind::Web(url)))
+                Some(Self::of(Kind::Web(url)))
             }
         }
     }
 
     /// Returns the file at `relative` in this folder; nothing if there can be none.
     pub fn below(&self, relative: &str) -> Option<Self> {
-        match &self.0 {
+        match self.kind() {
             Kind::Bucket { service, bucket, key } => {
                 let mut key = key.trim_end_matches('/').to_owned();
                 if !key.is_empty() {
                     key.push('/');
                 }
                 key.push_str(relative);
-                Self(Kind::Bucket { service: *service, bucket: bucket.clone(), key }).checked()
+                Self::of(Kind::Bucket { service: *service, bucket: bucket.clone(), key }).checked()
             }
             Kind::Web(_) => None,
         }
