@@ -310,6 +310,7 @@ fn order(form: OutputForm, model: &Path, more: &str) -> Order {
         tool_version: "2021.4.2".parse().unwrap(),
         image: None,
         configuration: config::read::read(&tree).unwrap().config,
+        host_paths: BTreeMap::new(),
         source_archive: None,
         main_stage: None,
         form,

@@ -6,8 +6,8 @@
 use super::tree::{Entry, Tree, Value};
 use super::{Origin, yaml};
 
-/// How deep lists and mappings may nest.
-const DEEPEST: usize = 48;
+/// How deep lists and mappings may nest, as in YAML.
+const DEEPEST: usize = 24;
 
 /// Reads the value of an override.
 ///

@@ -14,8 +14,9 @@ use super::{Fault, Origin, Problem, Problems};
 /// The longest text that is read. Real configurations have a few kilobytes; inline encodings a few megabytes.
 const LONGEST: usize = 64 << 20;
 
-/// How deep mappings and lists may nest. The schema itself needs seven levels.
-const DEEPEST: usize = 48;
+/// How deep mappings and lists may nest. The schema itself needs nine levels; each takes some stack, up to 50 kB without
+/// optimisation, and a thread has 2 MB.
+const DEEPEST: usize = 24;
 
 /// Reads YAML.
 ///

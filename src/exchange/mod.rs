@@ -57,6 +57,10 @@ pub struct Order {
     pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
+    /// Where the configuration's files are on the host, by their paths in the container, for the record that repeats the
+    /// conversion. Models and weights are not among them: copies of them stand beside the record.
+    #[serde(default)]
+    pub host_paths: BTreeMap<String, String>,
     /// The NN Archive that the configuration came from, whose heads are carried through.
     #[serde(default)]
     pub source_archive: Option<SourceArchive>,
@@ -426,6 +430,7 @@ mod tests {
             tool_version: "2021.4.2".parse().unwrap(),
             image: Some(Digest::of(b"image")),
             configuration: crate::config::read::read(&tree.unwrap()).unwrap().config,
+            host_paths: BTreeMap::from([("/inputs/1/pictures".to_owned(), "/home/u/pictures".to_owned())]),
             source_archive: None,
             main_stage: Some("zebra".parse().unwrap()),
             form: OutputForm::NnArchive,

@@ -128,7 +128,7 @@ fn convert(
         journal.step("archive", || results.pack())?;
     }
     let record = workshop.output.join(stages::CONFIGURATION);
-    disk::write(&record, repeatable(&config, &models, single).to_yaml().as_bytes())?;
+    disk::write(&record, repeatable(&config, &models, single, order).to_yaml().as_bytes())?;
     results.artifacts()
 }
 
@@ -250,8 +250,14 @@ fn in_words(value: &FrozenValue) -> String {
     }
 }
 
-/// Returns the configuration that repeats the conversion, with the models' copies beside it.
-fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>, single: bool) -> ConversionConfig {
+/// Returns the configuration that repeats the conversion, with the models' copies beside it and all other files where
+/// they are on the host.
+fn repeatable(
+    config: &ResolvedConfig,
+    models: &BTreeMap<StageName, LoadedModel>,
+    single: bool,
+    order: &Order,
+) -> ConversionConfig {
     let mut config = config.clone();
     for stage in &mut config.stages {
         if let Some(model) = models.get(&stage.name) {
@@ -262,5 +268,8 @@ fn repeatable(config: &ResolvedConfig, models: &BTreeMap<StageName, LoadedModel>
             }
         }
     }
-    config.to_config()
+    config.to_config().with_files(&mut |_, file| match order.host_paths.get(file.as_str()) {
+        Some(path) => FileReference::new(path.as_str()),
+        None => file.clone(),
+    })
 }

@@ -111,7 +111,7 @@ impl<'run> Results<'run> {
                 rich_logging: self.config.rich_logging,
                 stages: stages.cloned().collect(),
             };
-            let mut config = repeatable(&config, models, true);
+            let mut config = repeatable(&config, models, true, self.order);
             let mut comment = "";
             for entry in config.stages.iter_mut().flat_map(|stage| &mut stage.inputs) {
                 if entry.settings.calibration.given().is_some_and(|keys| keys.stage.is_some()) {

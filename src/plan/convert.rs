@@ -237,6 +237,11 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
     };
     let main_stage = main_stage(&request.configuration, request.source_archive.as_ref(), request.main_stage.as_ref())?;
     let (mounts, targets) = place_files(&request.files);
+    let is_copied = |role| matches!(role, FileRole::Model | FileRole::Weights);
+    let host_paths = std::iter::zip(&request.files, &targets)
+        .filter(|(file, _)| !is_copied(file.role))
+        .map(|(file, target)| (target.as_str().to_owned(), file.path.to_string_lossy().into_owned()))
+        .collect();
     let mut next = targets.into_iter();
     // Files come in the order in which they were found.
     let configuration = request.configuration.with_files(&mut |_, file| next.next().unwrap_or_else(|| file.clone()));
@@ -247,6 +252,7 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
         tool_version: request.toolchain.version.clone(),
         image: None,
         configuration,
+        host_paths,
         source_archive: request.source_archive,
         main_stage,
         form: request.form,
