@@ -217,7 +217,7 @@ fn literal_like() -> impl Strategy<Value = String> {
 fn values_are_what_python_says() {
     let mut runner = TestRunner::deterministic();
     let strategy = literal_like();
-    let mut texts: Vec<String> = (0..20_000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
+    let mut texts: Vec<String> = (0..6_000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
     texts.extend(words(&[
         "5",
         "-.5",
@@ -292,7 +292,7 @@ fn values_are_what_python_says() {
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
-    assert!(judged > 3_000, "{judged} literals among {}", texts.len());
+    assert!(judged > 1_000, "{judged} literals among {}", texts.len());
 }
 
 #[test]
