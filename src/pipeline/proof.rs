@@ -333,18 +333,15 @@ impl Subject<'_> {
 
     /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
     fn measure(&self, original: &Model, source: &Path) -> Result<(PathBuf, Vec<String>), ProofError> {
-        let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<Vec<String>>();
-        let wanted = names(&mut self.stage.outputs.iter().map(|output| &output.name));
-        let fed = names(&mut self.stage.inputs.iter().map(|input| &input.name));
+        let wanted: Vec<String> = self.stage.outputs.iter().map(|output| output.name.clone()).collect();
+        let fed: Vec<String> = self.stage.inputs.iter().map(|input| input.name.clone()).collect();
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        let is_onnx = source.extension().is_some_and(|extension| extension == "onnx");
-        if is_onnx && has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
+        if has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
             return Ok((source.to_owned(), wanted));
         }
-        let cut =
-            if yields_all { original.clone() } else { onnx::select_outputs(original, &wanted).map_err(Box::new)? };
+        let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
         let cut = onnx::select_inputs(&cut, &fed).map_err(Box::new)?;
         // Beside the source, where tensors outside the file are found.
         let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
