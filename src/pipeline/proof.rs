@@ -338,8 +338,7 @@ impl Subject<'_> {
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        let is_onnx = source.extension().is_some_and(|extension| extension == "onnx");
-        if is_onnx && has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
+        if has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
             return Ok((source.to_owned(), wanted));
         }
         let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
