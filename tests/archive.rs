@@ -6,6 +6,8 @@ mod support;
 
 #[path = "support/onnx_builder.rs"]
 mod onnx_builder;
+#[path = "support/tflite_builder.rs"]
+mod tflite_builder;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -357,6 +359,11 @@ fn models_are_wrapped_with_all_their_files() {
     assert_eq!(model["metadata"], json!({ "name": "far.v2", "path": "far.v2.onnx", "precision": "float32" }));
     assert_eq!((&model["inputs"][0]["input_type"], &model["inputs"][0]["layout"]), (&json!("image"), &json!("NCHW")));
     assert_eq!(read_with_depthai("nn_archive", &archive)["kind"], "OTHER");
+
+    fs::write(here.join("small.tflite"), tflite_builder::network().bytes()).unwrap();
+    wrap(here, &["small.tflite", "--save-path", "small.tar"]);
+    let model = self::read(&here.join("small.tar"))["checked"]["model"].clone();
+    assert_eq!((&model["metadata"]["path"], &model["inputs"][0]["layout"]), (&json!("small.tflite"), &json!("NHWC")));
 
     // What was wrapped is converted: the same blob as without the archive, and an IR on the way.
     let words = ["rvc2.front_end", "mo"];

@@ -18,7 +18,7 @@ use crate::ui::{Failure, Kind};
 /// the model go with it: the weights of an IR, the external data of an ONNX model. Nothing is converted.
 #[derive(Debug, Args)]
 pub(super) struct ArchiveArgs {
-    /// The model (.onnx, .xml, .blob, .superblob)
+    /// The model (.onnx, .xml, .tflite, .blob, .superblob)
     path: String,
     /// Where the archive goes: a file that ends with .tar.xz, .tar.gz, .tar.bz2, .tar.zst or .tar, or a folder
     #[arg(long, alias = "save_path", value_name = "PATH")]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::config::FileReference;
 use crate::config::archive::{BareError, BareModel, BareTensor, describe_bare};
+use crate::config::{FileReference, TensorFacts};
 use crate::digest::{Digest, HashingWriter};
 use crate::disk::{self, DiskError};
 use crate::hint::Hint;
@@ -18,8 +18,9 @@ use crate::myriad::{Blob, BlobError, Superblob, SuperblobError};
 use crate::nn_archive::{ArchiveForm, DataType, Document};
 use crate::onnx::{self, ElementType, Model, OnnxError, Whereabouts};
 use crate::pipeline::ir::{self, IrError};
-use crate::pipeline::load;
 use crate::pipeline::pack::{self, PackError, Packed};
+use crate::pipeline::{self, load};
+use crate::tflite::{self, TfliteError};
 use crate::units::{ByteSize, ShaveCount};
 
 /// No reader of ONNX accepts more in one file, and no other model's main file is as large.
@@ -95,6 +96,15 @@ pub enum WrapError {
         #[source]
         source: IrError,
     },
+    /// The file is no TFLite model, or a broken one.
+    #[error("cannot read the model {}", path.display())]
+    Tflite {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: TfliteError,
+    },
     /// The file is no blob, or a broken one.
     #[error("cannot read the model {}", path.display())]
     Blob {
@@ -135,11 +145,12 @@ impl Hint for WrapError {
                 vec![format!("make the folder, or name a file that ends with `.{USUAL}`, `.tar.gz` or `.tar.bz2`")]
             }
             Self::Format { .. } => {
-                vec!["wrap a model in .onnx, .xml with .bin, .blob or .superblob".to_owned()]
+                vec!["wrap a model in .onnx, .xml with .bin, .tflite, .blob or .superblob".to_owned()]
             }
             Self::Onnx { source, .. } => source.hints(),
             Self::Outside { .. } => vec!["place the file beside the model and export the model again".to_owned()],
             Self::Ir { source, .. } => source.hints(),
+            Self::Tflite { source, .. } => source.hints(),
             Self::Blob { source, .. } => source.hints(),
             Self::Superblob { source, .. } => source.hints(),
             Self::Name(error) => error.hints(),
@@ -227,7 +238,7 @@ fn find(path: &Path) -> Result<Found, WrapError> {
             blob_of(path, &blob)
         }
         ".superblob" => superblob(path),
-        ".tflite" => refused("models of TensorFlow Lite cannot be described yet"),
+        ".tflite" => tflite(path),
         ".dlc" => refused("what it takes and gives can be read by Qualcomm's tools alone"),
         ".hef" | ".har" => refused("what it takes and gives can be read by Hailo's tools alone"),
         ".pt" | ".pth" => refused("a model of PyTorch does not say what it takes and gives"),
@@ -267,9 +278,19 @@ fn onnx(path: &Path) -> Result<Found, WrapError> {
         }
     }
     let facts = load::onnx_facts(&model);
-    let tensors = |facts: &[crate::config::TensorFacts]| facts.iter().map(BareTensor::of_model).collect();
+    let tensors = |facts: &[TensorFacts]| facts.iter().map(BareTensor::of_model).collect();
     let bare = bare(path, Some(precision(&model)), tensors(&facts.inputs), tensors(&facts.outputs));
     Ok(Found { model: bare, files })
+}
+
+fn tflite(path: &Path) -> Result<Found, WrapError> {
+    let refused = |source| WrapError::Tflite { path: path.to_owned(), source };
+    let model = tflite::Model::parse(&bytes::Bytes::from(disk::read(path, MODEL_LIMIT)?)).map_err(refused)?;
+    let facts = pipeline::tflite::facts(&model);
+    let tensors = |facts: &[TensorFacts]| facts.iter().map(BareTensor::of_model).collect();
+    // Integers may stand for real numbers in some layers and not in others.
+    let bare = bare(path, None, tensors(&facts.inputs), tensors(&facts.outputs));
+    Ok(Found { model: bare, files: vec![own(path)?] })
 }
 
 /// Returns the type of an ONNX model's weights: half floats where there are no others.
@@ -289,7 +310,7 @@ fn ir(graph: &Path, weights: &Path) -> Result<Found, WrapError> {
         .map_err(|source| WrapError::Ir { path: graph.to_owned(), source })?;
     // An IR without its weights is no model, and is refused here rather than by the device.
     disk::open(weights)?;
-    let tensors = |facts: &[crate::config::TensorFacts]| facts.iter().map(BareTensor::of_model).collect();
+    let tensors = |facts: &[TensorFacts]| facts.iter().map(BareTensor::of_model).collect();
     // Weights may be half floats or floats, and are compressed without a word about it.
     let bare = bare(graph, None, tensors(&facts.inputs), tensors(&facts.outputs));
     Ok(Found { model: bare, files: vec![own(graph)?, own(weights)?] })

@@ -106,7 +106,6 @@ pub fn resolve(
             }
         }
     }
-    resolver.problems.extend(links::wrong_stages(&config.stages));
     resolver.problems.extend(links::wrong_outputs(config, &stages));
     match Problems::of(resolver.problems) {
         Some(problems) => Err(problems),
