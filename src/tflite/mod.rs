@@ -371,9 +371,11 @@ fn tensor(table: &Table, name: String, buffers: &[Bytes], budget: &mut Budget) -
         _ => shape.clone(),
     };
     let element = element(table.scalar::<i8>(1, 0)?);
+    let is_float = element.is_some_and(ElementType::is_float);
     let quantization = match table.table(4)? {
-        Some(table) => quantization(&table, &name, &shape, budget)?,
-        None => None,
+        // What floating numbers would have been quantized to stands there too; they stand for themselves.
+        Some(table) if !is_float => quantization(&table, &name, &shape, budget)?,
+        Some(_) | None => None,
     };
     let sparsity = match table.table(6)? {
         Some(table) => {

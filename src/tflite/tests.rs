@@ -111,7 +111,7 @@ fn what_contradicts_itself_is_refused_by_name() {
         (|model| _ = model.tensor("odd", FLOAT, &[-1]), "tensor `odd` has the impossible shape [-1]"),
         (
             |model| {
-                model.tensor("odd", FLOAT, &[3]);
+                model.tensor("odd", INT8, &[3]);
                 model.with(4, quantization(&[1.0, 2.0], &[0, 0], 0));
             },
             "the quantization of tensor `odd`",

@@ -11,7 +11,7 @@ use crate::onnx::proto::{
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::{ElementType, Model};
-use crate::tflite::{self, Activation, Constant, Tensor, TensorId, TfliteError, Values};
+use crate::tflite::{self, Activation, Constant, Quantization, Tensor, TensorId, TfliteError, Values};
 
 /// The operator set: the newest that the Model Optimizer of 2021.4 reads without exception.
 const OPSET: i64 = 11;
@@ -128,24 +128,22 @@ impl<'model> Network<'model> {
             Order::ChannelsFirst => channels_first(&tensor.shape),
         };
         self.inputs.push(value_info(&tensor.name, element, &shape));
-        let mut name = tensor.name.clone();
-        if let Some([(scale, zero_point)]) = tensor.quantization.as_ref().map(|quantization| {
-            let first = quantization.scales.first().copied().unwrap_or(1.0);
-            [(first, quantization.zero_points.first().copied().unwrap_or(0))]
-        }) {
-            // What is fed are the stored integers.
-            if zero_point != 0 {
-                let zero = self.number(&format!("{name}/zero_point"), zero_point as f32);
-                let shifted = self.fresh(&format!("{name}/shifted"));
-                self.node("Sub", &[&name, &zero], &shifted, &[]);
-                name = shifted;
-            }
-            let scale = self.number(&format!("{}/scale", tensor.name), scale);
-            let real = self.fresh(&format!("{}/real", tensor.name));
-            self.node("Mul", &[&name, &scale], &real, &[]);
-            name = real;
-        }
+        let name = match &tensor.quantization {
+            None => tensor.name.clone(),
+            Some(quantization) => self.real(&tensor.name, quantization),
+        };
         *self.held.entry(id).or_default().slot(order) = Some(name);
+    }
+
+    /// Writes how the stored integers that are fed become the real numbers they stand for.
+    fn real(&mut self, input: &str, quantization: &Quantization) -> String {
+        let mut name = input.to_owned();
+        if let Some(&zero_point) = quantization.zero_points.first().filter(|zero_point| **zero_point != 0) {
+            let zero_point = self.number(&format!("{input}/zero_point"), zero_point as f32);
+            name = self.inner("Sub", &[&name, &zero_point], &format!("{input}/shifted"), &[]);
+        }
+        let scale = self.number(&format!("{input}/scale"), quantization.scales.first().copied().unwrap_or(1.0));
+        self.inner("Mul", &[&name, &scale], &format!("{input}/real"), &[])
     }
 
     /// Returns whether a tensor is an input of the network.
