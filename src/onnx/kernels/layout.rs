@@ -8,13 +8,27 @@ use crate::onnx::geometry::{self, Offsets, broadcast, repeated, strides};
 /// Copies the elements at the places that strides describe.
 fn pick(task: &Task<'_>, array: &Array, sizes: Vec<usize>, steps: &[isize], start: isize) -> Option<Array> {
     let count = task.room(&sizes, array.element())?;
-    let width = array.width();
+    let places = Offsets::new(&sizes, steps, start);
     let source = array.bytes();
-    let mut bytes = Vec::with_capacity(count * width);
-    for offset in Offsets::new(&sizes, steps, start) {
-        bytes.extend_from_slice(source.get(offset * width..(offset + 1) * width)?);
-    }
+    // Weights are large, so each width has code of its own.
+    let bytes = match array.width() {
+        1 => collected::<1>(source, places, count),
+        2 => collected::<2>(source, places, count),
+        4 => collected::<4>(source, places, count),
+        8 => collected::<8>(source, places, count),
+        16 => collected::<16>(source, places, count),
+        _ => None,
+    }?;
     Array::new(array.element(), sizes, bytes.into())
+}
+
+fn collected<const WIDTH: usize>(source: &[u8], places: Offsets<'_>, count: usize) -> Option<Vec<u8>> {
+    let elements = source.as_chunks::<WIDTH>().0;
+    let mut picked = Vec::with_capacity(count);
+    for place in places {
+        picked.push(*elements.get(place)?);
+    }
+    Some(picked.into_flattened())
 }
 
 pub(super) fn reshape(task: &Task<'_>) -> Option<Array> {

@@ -6,6 +6,8 @@ mod layout;
 mod neural;
 mod windows;
 
+use std::collections::BTreeMap;
+
 use super::call::Call;
 use super::entries::Entry;
 use crate::onnx::geometry;
@@ -209,15 +211,14 @@ fn range(call: &Call<'_, '_>) -> Option<Dimension> {
 }
 
 fn product(left: &[Dimension], right: &[Dimension]) -> Option<Dims> {
-    let one = [Dimension::Known(1)];
-    let (left_batches, rows) = match left {
+    let (left_batches, rows): (&[Dimension], _) = match left {
         [] => return None,
-        [_] => (&one[..0], None),
+        [_] => (&[], None),
         [batches @ .., rows, _] => (batches, Some(rows)),
     };
-    let (right_batches, columns) = match right {
+    let (right_batches, columns): (&[Dimension], _) = match right {
         [] => return None,
-        [_] => (&one[..0], None),
+        [_] => (&[], None),
         [batches @ .., _, columns] => (batches, Some(columns)),
     };
     let mut dims = broadcast(left_batches, right_batches)?;
@@ -226,22 +227,12 @@ fn product(left: &[Dimension], right: &[Dimension]) -> Option<Dims> {
 }
 
 fn gemm(call: &Call<'_, '_>) -> Option<Dims> {
-    let (&[left_rows, left_columns], &[right_rows, right_columns]) =
-        (&call.dims(0)?.each_ref_2()?, &call.dims(1)?.each_ref_2()?);
+    let ([left_rows, left_columns], [right_rows, right_columns]) = (call.dims(0)?, call.dims(1)?) else {
+        return None;
+    };
     let rows = if call.attributes.flag("transA") { left_columns } else { left_rows };
     let columns = if call.attributes.flag("transB") { right_rows } else { right_columns };
     Some(vec![rows.clone(), columns.clone()])
-}
-
-/// A list of exactly two.
-trait Two<T> {
-    fn each_ref_2(&self) -> Option<[&T; 2]>;
-}
-
-impl<T> Two<T> for [T] {
-    fn each_ref_2(&self) -> Option<[&T; 2]> {
-        if let [first, second] = self { Some([first, second]) } else { None }
-    }
 }
 
 fn reduced(call: &Call<'_, '_>, axes: &[usize]) -> Option<Dims> {
@@ -273,7 +264,7 @@ fn einsum(call: &Call<'_, '_>) -> Option<Dims> {
         Some((inputs, output)) => (inputs.to_owned(), Some(output.to_owned())),
         None => (equation.clone(), None),
     };
-    let mut sizes: std::collections::BTreeMap<char, (Dimension, usize)> = std::collections::BTreeMap::new();
+    let mut sizes: BTreeMap<char, (Dimension, usize)> = BTreeMap::new();
     let mut rest = Dims::new();
     for (place, term) in inputs.split(',').enumerate() {
         let dims = call.dims(place)?;
