@@ -160,7 +160,7 @@ enum Way {
     Run {
         prover: Program,
         /// What is compared before or while the network is compiled.
-        request: Request,
+        request: Box<Request>,
         /// What is known of the imported network before that.
         imported: Imported,
     },
@@ -190,7 +190,7 @@ impl<'run> Claim<'run> {
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(operated.need, tools);
-                let request = subject.request(original, given, imported)?;
+                let request = Box::new(subject.request(original, given, imported)?);
                 Way::Run { prover: prover.clone(), request, imported }
             }
         };
@@ -258,7 +258,7 @@ impl<'run> Claim<'run> {
             }
             Imported::Directly | Imported::Afterwards => {
                 let ir = folder.join(format!("{}.xml", loaded.name));
-                let request = Request { rewritten: None, imported: Some(text(&ir)), ..request.clone() };
+                let request = Request { rewritten: None, imported: Some(text(&ir)), ..Request::clone(request) };
                 let transcript = self.run("proof_of_ir", prover, &request, &workshop.bounds, journal)?;
                 match unknown_original(&transcript)? {
                     Some(reason) => Finding::Unproven { reason },
