@@ -162,7 +162,7 @@ fn scans_are_written_out() {
             .output("y", FLOAT, &[Dim::Unknown])
             .output("squares", FLOAT, &[Dim::Unknown, Dim::Unknown])
     };
-    let mut expected = vec!["Gather", "Add", "Mul"].repeat(3);
+    let mut expected = ["Gather", "Add", "Mul"].repeat(3);
     expected.extend(["Unsqueeze", "Unsqueeze", "Unsqueeze", "Concat"]);
     assert_same(&[
         pair("forward", model(scan(0, 0), 13), &expected),

@@ -17,7 +17,8 @@ const UINT16: i32 = 4;
 const BFLOAT16: i32 = 16;
 
 pub fn folder() -> PathBuf {
-    let python = std::env::var_os("MODELCONVERTER_TEST_PYTHON").expect("tests/run sets MODELCONVERTER_TEST_PYTHON");
+    // `tests/run` sets it.
+    let python = std::env::var_os("MODELCONVERTER_TEST_PYTHON").unwrap();
     let script = "import onnx, os; print(os.path.join(os.path.dirname(onnx.__file__), 'backend/test/data'))";
     let output = Command::new(python).args(["-c", script]).output().unwrap();
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
