@@ -259,6 +259,8 @@ fn shapes_and_selections() {
         .apply("ScatterND", &["x", "i", "u"], &["y"]);
     let softmax = |operator: &str| one(11, Node::new(operator, &["x"], &["y"]).int("axis", 1), &IMAGE);
     check(&[
+        case("flat_pads", "padding-of-few-axes", &[], flat.bytes(&[6, 11])),
+        case("deep_pads", "padding-of-few-axes", &[], deep.bytes(&[1, 2, 3, 6, 5])),
         case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
         case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
         case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),

@@ -197,7 +197,7 @@ fn restated(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
     if !is_onnx_domain(node.domain()) {
         return Some(Form::Same);
     }
-    if YOUNG.contains(&node.op_type()) || subgraphs(node).flat_map(|graph| &graph.node).any(|node| may_differ(node)) {
+    if YOUNG.contains(&node.op_type()) || subgraphs(node).flat_map(|graph| &graph.node).any(may_differ) {
         return None;
     }
     draft.begin(node.output.first()?, ElementType::Float32);
