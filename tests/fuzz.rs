@@ -7,6 +7,7 @@
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "long runs say how many executions there were")]
 
 #[path = "fuzz/archives.rs"]
 mod archives;

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::env;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// How many executions each target gets where nobody says otherwise.
@@ -113,16 +113,18 @@ fn execute(target: &str, name: &str, bytes: &[u8], allowance: Allowance, read: &
     let result = catch_unwind(AssertUnwindSafe(|| read(bytes)));
     let most = usize::try_from(MOST.get() - before).unwrap_or(0);
     let allowed = allowance.base + allowance.factor * bytes.len();
-    if result.is_ok() && most <= allowed {
-        return result.unwrap();
-    }
+    let why = match result {
+        Ok(taken) if most <= allowed => return taken,
+        Ok(_) => format!("{} bytes took {most} bytes of memory, more than {allowed}", bytes.len()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            format!("panicked: {}", text.unwrap_or_default())
+        }
+    };
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-{}", name.replace([' ', '/'], "-")));
     fs::write(&kept, bytes).unwrap();
-    eprintln!("{target}, {name}: the bytes are in {}; keep them below tests/data/fuzz/{target}/", kept.display());
-    match result {
-        Err(panic) => resume_unwind(panic),
-        Ok(_) => panic!("{target}, {name}: {} bytes took {most} bytes of memory, more than {allowed}", bytes.len()),
-    }
+    panic!("{target}, {name}: {why}\nthe bytes are in {}; keep them below tests/data/fuzz/{target}/", kept.display());
 }
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
