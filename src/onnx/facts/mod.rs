@@ -239,12 +239,21 @@ fn infer<'model>(node: &'model NodeProto, opset: i64, scope: &Scope<'_, 'model>)
     let element = |name: &str| scope.find(name).and_then(|fact| fact.element);
     (0..node.output.len())
         .map(|place| {
-            let shape = shapes.next().flatten().map(Shape);
+            let shape = shapes.next().flatten().map(plausible);
             let element = result_type(node, place, &element);
             let entries = entries.take().filter(|_| place == 0);
             with_entries(Fact { element, shape, contents: Contents::Unknown }, entries)
         })
         .collect()
+}
+
+/// Returns a shape as a rule has it from attributes and inputs, which may say lengths that nothing has: those are unknown.
+fn plausible(dims: Vec<Dimension>) -> Shape {
+    let plausible = |dimension| match dimension {
+        Dimension::Known(size) if size < 0 => Dimension::Unknown,
+        dimension => dimension,
+    };
+    Shape(dims.into_iter().map(plausible).collect())
 }
 
 /// Computes a node whose inputs are all known and small.

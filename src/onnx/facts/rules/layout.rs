@@ -307,7 +307,7 @@ fn split(call: &Call<'_, '_>) -> Option<Shapes> {
     let given = call.has(1) || call.attributes.find("split").is_some();
     let lengths: Dims = match (given, known(dims.get(axis)?)) {
         (true, _) => match call.list("split", 1) {
-            Some(lengths) => lengths.into_iter().map(|length| Entry::Known(length).dimension()).collect(),
+            Some(lengths) => lengths.into_iter().map(Dimension::Known).collect(),
             None => vec![Dimension::Unknown; parts],
         },
         (false, Some(size)) => {
@@ -329,7 +329,7 @@ fn top(call: &Call<'_, '_>) -> Option<Shapes> {
     let mut dims = call.dims(0)?.to_vec();
     let axis = call.axis(-1, dims.len())?;
     let wanted = match call.attributes.int("k") {
-        Some(wanted) => Entry::Known(wanted).dimension(),
+        Some(wanted) => Dimension::Known(wanted),
         None => call.entries(1).and_then(|entries| entries.first().map(Entry::dimension)).unwrap_or(Dimension::Unknown),
     };
     *dims.get_mut(axis)? = wanted;
