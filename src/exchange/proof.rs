@@ -259,7 +259,7 @@ mod tests {
         assert!(off.excess(&Tolerance::SINGLE).is_some());
         assert_eq!(off.excess(&Tolerance::SINGLE.for_half_precision()), None);
         let loose = Tolerance { cosine: 0.5, relative: 9.0, absolute: 1.0, differing: 1.0 };
-        assert_eq!(loose.for_half_precision(), loose);
+        assert_eq!((loose.for_half_precision(), loose.for_unrounded()), (loose, loose));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::invocation::proof::{Account, Feed, Network, Refusal, Request, Transcr
 use crate::invocation::tools::{Program, Tools};
 use crate::onnx::{self, Model, SelectError};
 use crate::process::Bounds;
+use crate::surgery;
 
 /// A network that is compared with the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,8 @@ impl Hint for ProofError {
 pub struct Claim<'run> {
     subject: Subject<'run>,
     way: Way,
+    /// What is allowed of the rewritten network.
+    tolerance: Tolerance,
 }
 
 /// What a claim is about.
@@ -194,7 +197,10 @@ impl<'run> Claim<'run> {
                 Way::Run { prover: prover.clone(), request, imported }
             }
         };
-        Ok(Self { subject, way })
+        let tolerance = subject.stage.settings.verification.tolerance;
+        let unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
+        let tolerance = if unrounded { tolerance.for_unrounded() } else { tolerance };
+        Ok(Self { subject, way, tolerance })
     }
 
     /// Runs the networks while `compile` compiles; when that fails, running them ends too.
@@ -236,7 +242,6 @@ impl<'run> Claim<'run> {
             Way::Unproven(reason) => return none(reason),
             Way::Run { prover, request, imported } => (prover, request, *imported),
         };
-        let verification = &stage.settings.verification;
         if let Some(reason) = unknown_original(transcript)? {
             journal.warn(format!("the conversion is not proven: {reason}"));
             return none(&reason);
@@ -245,12 +250,12 @@ impl<'run> Claim<'run> {
             None => Finding::Untouched,
             Some(_) => {
                 let account = transcript.of(Network::Rewritten);
-                found(account, Compared::Rewritten, &request.outputs, verification.tolerance)?
+                found(account, Compared::Rewritten, &request.outputs, self.tolerance)?
             }
         };
         let optimized = compiled.front_end.as_ref().is_some_and(|report| report.front_end == FrontEnd::Mo);
         let half = optimized && stage.settings.rvc2.weights == WeightType::Float16;
-        let tolerance = if half { verification.tolerance.for_half_precision() } else { verification.tolerance };
+        let tolerance = if half { self.tolerance.for_half_precision() } else { self.tolerance };
         let imported = match imported {
             Imported::Unproven(reason) => Finding::Unproven { reason: reason.to_owned() },
             Imported::Directly if !optimized => {

@@ -177,6 +177,11 @@ pub fn for_optimizer(model: Model) -> Result<(Model, Vec<Operation>), SurgeryErr
     operate(model, &[&OldForms::Optimizer])
 }
 
+/// Returns whether a pass leaves out that values are rounded to integers, so that results differ by steps of that.
+pub fn leaves_rounding_out(pass: &str) -> bool {
+    [Unquantize.name(), UnquantizeDynamically.name()].contains(&pass)
+}
+
 /// What one application of a pass changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
