@@ -73,7 +73,9 @@ fn onnx_models() {
         let Ok((rewritten, _)) = surgery::operate(bound, &passes) else { return true };
         support::unsupported(&rewritten, support::FrontEnd::Importer);
         let saved = rewritten.save();
-        assert_eq!(Model::parse(saved.into()).expect("what was written is read"), rewritten);
+        // Bytes are compared, because a number that is none differs from itself.
+        let again = Model::parse(saved.clone().into()).expect("what was written is read").save();
+        assert!(again == saved, "a model read back is another");
         true
     });
 }
