@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,16 +219,19 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DiskError> {
 
 /// Makes a folder and those above it; one that exists is left as it is.
 pub fn create_folder(path: &Path) -> Result<(), DiskError> {
+    let _making = making();
     fs::create_dir_all(path).map_err(refused("create folder", path))
 }
 
 /// Creates a file that must not exist yet, for writing, with this mode (less the umask).
 pub fn create_new(path: &Path, mode: u32) -> Result<File, DiskError> {
+    let _making = making();
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(refused("create", path))
 }
 
 /// Opens a file for adding at its end; it is created if need be.
 pub fn append(path: &Path) -> Result<File, DiskError> {
+    let _making = making();
     OpenOptions::new().append(true).create(true).open(path).map_err(refused("write", path))
 }
 
@@ -266,6 +269,7 @@ pub fn set_file_mode(file: &File, mode: u32, path: &Path) -> Result<(), DiskErro
 
 /// Makes a symbolic link that must not exist yet.
 pub fn symlink(target: &str, path: &Path) -> Result<(), DiskError> {
+    let _making = making();
     std::os::unix::fs::symlink(target, path).map_err(refused("create link", path))
 }
 
@@ -276,11 +280,13 @@ pub fn read_link(path: &Path) -> Result<PathBuf, DiskError> {
 
 /// Gives a file another name.
 pub fn hard_link(original: &Path, path: &Path) -> Result<(), DiskError> {
+    let _making = making();
     fs::hard_link(original, path).map_err(refused("create link", path))
 }
 
 /// Moves a file or folder within one file system; a file at `to` is replaced.
 pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let _making = making();
     fs::rename(from, to).map_err(refused("write", to))
 }
 
@@ -351,6 +357,16 @@ fn fleeting() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     FLEETING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Shared by whoever makes something new on the disk, and taken for good by [`remove_fleeting`]: a thread that made
+/// folders while others are removed would bring those back.
+static MAKING: RwLock<()> = RwLock::new(());
+
+/// Lets [`remove_fleeting`] wait until what is made now is made. Once that has begun this waits for the end of the
+/// process.
+fn making() -> RwLockReadGuard<'static, ()> {
+    MAKING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A note that a file or folder must not outlive this process, for ends at which nothing is dropped.
 #[derive(Debug)]
 pub struct Fleeting(PathBuf);
@@ -369,11 +385,22 @@ impl Drop for Fleeting {
     }
 }
 
-/// Removes everything that must not outlive this process, which is about to end without dropping anything.
+/// Removes everything that must not outlive this process, which is about to end without dropping anything: from now on
+/// its threads wait when they want to make a file or a folder.
 pub fn remove_fleeting() {
-    // Other threads may still be writing there; what cannot be removed now is removed by the next run.
+    // A tool may still be writing there, and a file system may hang; what cannot be removed now is removed by the next
+    // run.
     const ATTEMPTS: usize = 50;
     const BETWEEN: Duration = Duration::from_millis(10);
+    for _ in 0..ATTEMPTS {
+        match MAKING.try_write() {
+            Ok(alone) => {
+                std::mem::forget(alone);
+                break;
+            }
+            Err(_) => std::thread::sleep(BETWEEN),
+        }
+    }
     let noted = fleeting().clone();
     for path in noted {
         for _ in 0..ATTEMPTS {
@@ -410,6 +437,7 @@ impl NewFile {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
+        let _making = making();
         let file = tempfile::Builder::new()
             .prefix(".modelconverter-")
             .suffix(".tmp")
@@ -426,6 +454,7 @@ impl NewFile {
         if let Err(error) = self.file.as_file().sync_all() {
             return Err(refused(error));
         }
+        let _making = making();
         self.file.persist(&self.target).map(drop).map_err(|error| refused(error.error))
     }
 }
@@ -444,13 +473,21 @@ impl Write for NewFile {
 #[derive(Debug)]
 pub struct TemporaryFolder {
     path: PathBuf,
+    _fleeting: Fleeting,
 }
 
 impl TemporaryFolder {
     /// Makes an empty folder with a name of its own in `parent`.
     pub fn create_in(parent: &Path) -> Result<Self, DiskError> {
-        let folder = tempfile::Builder::new().prefix(".modelconverter-").tempdir_in(parent);
-        Ok(Self { path: folder.map_err(refused("create a folder in", parent))?.keep() })
+        Self::with_prefix(".modelconverter-", parent)
+    }
+
+    /// The same with another beginning of its name.
+    pub fn with_prefix(prefix: &str, parent: &Path) -> Result<Self, DiskError> {
+        let _making = making();
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+        let path = folder.map_err(refused("create a folder in", parent))?.keep();
+        Ok(Self { _fleeting: Fleeting::note(&path), path })
     }
 
     /// Returns where it is.
@@ -508,6 +545,7 @@ impl FileLock {
     }
 
     fn open(path: &Path, sharing: Sharing) -> Result<File, DiskError> {
+        let _making = making();
         let created = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         match created.map_err(refused("lock", path)) {
             // A reader of a read-only store can still share a lock that stands there.

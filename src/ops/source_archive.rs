@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::config::FileReference;
-use crate::disk::{self, DiskError, Fleeting, TemporaryFolder};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::SourceArchive;
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
@@ -38,7 +38,7 @@ pub struct Opened {
     /// Quantisation encodings for SNPE, by their path in the archive.
     pub encodings: Option<FileReference>,
     /// The folder's end, if it was made for this.
-    _own: Option<(Fleeting, TemporaryFolder)>,
+    _own: Option<TemporaryFolder>,
 }
 
 /// An NN Archive that cannot be converted.
@@ -105,8 +105,7 @@ pub fn open(path: &Path, temporary: &Path) -> Result<Opened, SourceArchiveError>
         (read_folder(path)?, path.to_owned(), None)
     } else {
         let own = TemporaryFolder::create_in(temporary)?;
-        let fleeting = Fleeting::note(own.path());
-        (unpack(path, own.path())?, own.path().to_owned(), Some((fleeting, own)))
+        (unpack(path, own.path())?, own.path().to_owned(), Some(own))
     };
     let models = std::iter::once(document.model.metadata.path.clone()).chain(document.postprocessors());
     for graph in models.filter(|model| model.to_ascii_lowercase().ends_with(".xml")) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::disk::{self, DiskError, File, FileLock, Fleeting, Sharing};
+use crate::disk::{self, DiskError, File, FileLock, Sharing, TemporaryFolder};
 use crate::units::ByteSize;
 
 /// More than any session writes; a larger `uses` file is not ours.
@@ -25,12 +25,12 @@ pub(super) fn gate(root: &Path) -> PathBuf {
 
 /// The temporary files of this process.
 pub(super) struct Session {
-    folder: PathBuf,
+    /// Best effort: the next process that opens the store removes what is left.
+    folder: TemporaryFolder,
     /// Held as long as the session lives.
     _lock: FileLock,
     uses: Mutex<Uses>,
     counter: AtomicU64,
-    _fleeting: Fleeting,
 }
 
 struct Uses {
@@ -46,15 +46,10 @@ impl Session {
         }
         let scratch = root.join("scratch");
         let gate = FileLock::wait(&gate(root), Sharing::Alone)?;
-        let folder = tempfile::Builder::new()
-            .prefix("session-")
-            .tempdir_in(&scratch)
-            .map_err(|source| DiskError::new("create folder", &scratch, source))?;
+        let folder = TemporaryFolder::with_prefix("session-", &scratch)?;
         let lock = FileLock::wait(&folder.path().join("lock"), Sharing::Alone)?;
         let uses = Uses { file: disk::append(&folder.path().join("uses"))?, noted: BTreeSet::new() };
-        let fleeting = Fleeting::note(folder.path());
-        let (uses, counter) = (Mutex::new(uses), AtomicU64::new(0));
-        let session = Self { folder: folder.keep(), _lock: lock, uses, counter, _fleeting: fleeting };
+        let session = Self { folder, _lock: lock, uses: Mutex::new(uses), counter: AtomicU64::new(0) };
         let dead = session.bury_the_dead(&scratch)?;
         drop(gate);
         for folder in dead {
@@ -67,7 +62,7 @@ impl Session {
     fn bury_the_dead(&self, scratch: &Path) -> Result<Vec<PathBuf>, DiskError> {
         let mut dead = Vec::new();
         for other in disk::list(scratch)? {
-            if other == self.folder || is_live(&other)? {
+            if other == self.folder.path() || is_live(&other)? {
                 continue;
             }
             let grave = self.fresh("dead");
@@ -79,12 +74,12 @@ impl Session {
 
     /// Returns the folder of the session.
     pub(super) fn path(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Returns a path in the session that nobody has used.
     pub(super) fn fresh(&self, what: &str) -> PathBuf {
-        self.folder.join(format!("{what}-{}", self.counter.fetch_add(1, Ordering::Relaxed)))
+        self.path().join(format!("{what}-{}", self.counter.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Writes down that this process relies on `thing`. The gate must be held.
@@ -93,16 +88,9 @@ impl Session {
         if uses.noted.contains(thing) {
             return Ok(());
         }
-        disk::write_all(&mut uses.file, format!("{thing}\n").as_bytes(), &self.folder)?;
+        disk::write_all(&mut uses.file, format!("{thing}\n").as_bytes(), self.path())?;
         uses.noted.insert(thing.to_owned());
         Ok(())
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // Best effort: the next process that opens the store removes what is left.
-        let _ = disk::remove_all(&self.folder);
     }
 }
 

@@ -10,8 +10,9 @@ mod fit;
 mod workshop;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,8 @@ use super::layer::LayerError;
 use super::tree::{self, TreeError};
 use crate::archive::{ArchiveError, GlobError};
 use crate::debian::DebianError;
-use crate::digest::{DiffId, Digest, Hasher};
-use crate::disk::{self, DiskError};
+use crate::digest::{DiffId, Digest, Hasher, HashingWriter};
+use crate::disk::{self, DiskError, Metadata};
 use crate::elf::Unresolved;
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
@@ -34,6 +35,7 @@ use crate::progress::Progress;
 use crate::python::PythonError;
 use crate::recipe::{Prepare, RecipeFiles};
 use crate::store::{Judgement, Kept, Store, StoreError};
+use crate::tarball::{FileMode, TarWriter, directory_bits};
 use crate::units::ByteSize;
 use fit::check_image;
 use workshop::{Made, Workshop, verify_artifacts};
@@ -614,43 +616,41 @@ fn in_layer(layer: &LayerPlan) -> impl FnOnce(LayerError) -> AssembleError {
 /// Puts the running program, or another, into a layer of its own.
 fn converter_layer(program: &Path, store: &Store) -> Result<AssembledLayer, AssembleError> {
     let failed = |source| AssembleError::Converter { path: program.to_owned(), source };
-    let name: LayerName = CONVERTER_LAYER.parse().map_err(|error| failed(io::Error::other(error)))?;
+    let named = |error: &dyn std::fmt::Display| failed(io::Error::other(error.to_string()));
+    let name: LayerName = CONVERTER_LAYER.parse().map_err(|error| named(&error))?;
+    let place: ImagePath = CONVERTER.parse().map_err(|error| named(&error))?;
+    let mut folders: Vec<ImagePath> = place.ancestors().collect();
+    folders.reverse();
+
     let mut source = disk::open(program)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match source.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
+    let before = source.metadata().map_err(failed)?;
+    let mut tar = TarWriter::new(HashingWriter::new(io::sink()));
+    folders.iter().try_for_each(|folder| tar.directory(folder)).map_err(failed)?;
+    tar.file(&place, FileMode::Executable, ByteSize::new(before.len()), &mut source).map_err(failed)?;
+    let (_, size, digest) = tar.finish().map_err(failed)?.finish();
+    let diff_id = DiffId(digest);
+    let done = |tree| AssembledLayer { name, diff_id, size, expected: None, tree };
+    if let Some(tree) = store.tree(&diff_id)? {
+        return Ok(done(tree));
     }
-    let (_, digest) = hasher.finish();
-    let identity = Digest::of(format!("layer format {LAYER_FORMAT} converter {digest}").as_bytes());
-    let done = |measured: Measured, tree| {
-        let Measured { diff_id, size } = measured;
-        AssembledLayer { name: name.clone(), diff_id, size, expected: None, tree }
-    };
-    let document = store.document(MEASURED, &identity.hex())?;
-    if let Some(measured) = document.and_then(|bytes| serde_json::from_slice::<Measured>(&bytes).ok())
-        && let Some(tree) = store.tree(&measured.diff_id)?
-    {
-        return Ok(done(measured, tree));
-    }
+
     let staged = store.stage_tree()?;
-    let place = staged.path().join(CONVERTER);
-    for folder in ["", "usr", "usr/bin"] {
-        disk::create_folder(&staged.path().join(folder))?;
-        disk::set_mode(&staged.path().join(folder), 0o755)?;
+    let at = |path: &ImagePath| staged.path().join(path.as_str());
+    disk::set_mode(staged.path(), 0o755)?;
+    for folder in &folders {
+        disk::create_folder(&at(folder))?;
+        disk::set_mode(&at(folder), directory_bits(folder))?;
     }
-    let mut target = disk::create_new(&place, 0o755)?;
+    let mut target = disk::create_new(&at(&place), FileMode::Executable.bits())?;
+    disk::set_file_mode(&target, FileMode::Executable.bits(), &at(&place))?;
     source.rewind().map_err(failed)?;
     // A copy: builders overwrite programs in place, and a hard link would change with them.
     io::copy(&mut source, &mut target).map_err(failed)?;
-    disk::set_file_mode(&target, 0o755, &place)?;
-    let (diff_id, size) = tree::measure(staged.path())?;
-    let measured = Measured { diff_id, size };
-    let tree = staged.commit(&diff_id)?;
-    let bytes = serde_json::to_vec(&measured).map_err(|source| AssembleError::Plan { layer: name.clone(), source })?;
-    store.write_document(MEASURED, &identity.hex(), &bytes)?;
-    Ok(done(measured, tree))
+    let after = source.metadata().map_err(failed)?;
+    let state =
+        |metadata: &Metadata| (metadata.len(), metadata.modified().ok(), metadata.ctime(), metadata.ctime_nsec());
+    if state(&before) != state(&after) {
+        return Err(failed(io::Error::other("it was overwritten while it was copied")));
+    }
+    Ok(done(staged.commit(&diff_id)?))
 }

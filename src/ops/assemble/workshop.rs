@@ -84,12 +84,14 @@ impl<'a> Workshop<'a> {
                 made: Mutex::new(found.map(Made::Found)),
             });
         }
-        // Largest first, so that no thread is left alone with a large one at the end.
+        // The largest layer first, so that one thread measures it while others unpack the next; and in it the largest
+        // artifact first, so that no thread is left alone with one at the end.
         let size = |(layer, artifact): &(usize, usize)| {
-            let layer = plan.layers.get(*layer)?;
-            Some(layer.content.artifacts.get(*artifact)?.size)
+            let artifacts = &plan.layers.get(*layer)?.content.artifacts;
+            let whole: u64 = artifacts.iter().map(|artifact| artifact.size.bytes()).sum();
+            Some((whole, artifacts.get(*artifact)?.size))
         };
-        tasks.sort_by_key(|task| std::cmp::Reverse(size(task)));
+        tasks.sort_by_cached_key(|task| std::cmp::Reverse(size(task)));
         let (next, stop, failures) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::default());
         Ok(Self { job, benches, tasks, next, stop, failures })
     }
