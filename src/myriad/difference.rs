@@ -141,36 +141,72 @@ impl<'old> Differ<'old> {
 
     /// Returns how many of the first bytes are better made from the old bytes at `old` than copied.
     fn worthwhile_prefix(&self, new: &[u8], old: usize) -> usize {
-        longest_worthwhile(new.iter().zip(self.old.get(old..).unwrap_or_default()))
+        let old = self.old.get(old..).unwrap_or_default();
+        let rest = |at| (new.get(at..).unwrap_or_default(), old.get(at..).unwrap_or_default());
+        longest_worthwhile(new.iter().zip(old).map(|(new, old)| new == old), |at| {
+            let (new, old) = rest(at);
+            common_prefix(new, old)
+        })
     }
 
     /// Returns how many of the last bytes are better made from the old bytes before `old` than copied.
     fn worthwhile_suffix(&self, new: &[u8], old: usize) -> usize {
-        longest_worthwhile(new.iter().rev().zip(self.old.get(..old).unwrap_or_default().iter().rev()))
+        let old = self.old.get(..old).unwrap_or_default();
+        let rest = |bytes: &'_ [u8], at| bytes.len().saturating_sub(at);
+        longest_worthwhile(new.iter().rev().zip(old.iter().rev()).map(|(new, old)| new == old), |at| {
+            let (new, old) =
+                (new.get(..rest(new, at)).unwrap_or_default(), old.get(..rest(old, at)).unwrap_or_default());
+            common_suffix(new, old)
+        })
     }
 }
 
-/// Returns the length where agreements most exceed half of the bytes.
-fn longest_worthwhile<'bytes>(pairs: impl Iterator<Item = (&'bytes u8, &'bytes u8)>) -> usize {
-    let (mut score, mut best, mut length) = (0_i64, 0, 0);
-    for (index, (new, old)) in pairs.enumerate() {
-        score += if new == old { 1 } else { -1 };
+/// Returns the length where agreements most exceed half of the bytes. `run` tells how many bytes agree from a place on,
+/// faster than they are looked at one by one; within a run the score only rises.
+fn longest_worthwhile(mut agrees: impl Iterator<Item = bool>, run: impl Fn(usize) -> usize) -> usize {
+    /// As many as agree before more are expected.
+    const MANY: usize = 32;
+    let (mut score, mut best, mut longest, mut at, mut agreeing) = (0_i64, 0, 0, 0, 0);
+    while let Some(is_equal) = agrees.next() {
+        at += 1;
+        agreeing = if is_equal { agreeing + 1 } else { 0 };
+        score += if is_equal { 1 } else { -1 };
+        if agreeing == MANY {
+            let more = run(at);
+            if more > 0 {
+                agrees.nth(more - 1);
+            }
+            at += more;
+            score += more as i64;
+            agreeing = 0;
+        }
         if score > best {
-            (best, length) = (score, index + 1);
+            (best, longest) = (score, at);
         }
     }
-    length
+    longest
 }
+
+/// Equal bytes are counted by lines first: comparing slices is much faster than comparing bytes.
+const LINE: usize = 256;
 
 /// Returns how many bytes are equal from the start.
 fn common_prefix(left: &[u8], right: &[u8]) -> usize {
-    // Whole lines first: comparing slices is much faster than comparing bytes.
-    const LINE: usize = 256;
     let lines = left.chunks_exact(LINE).zip(right.chunks_exact(LINE)).take_while(|(left, right)| left == right).count();
     let from = lines * LINE;
     let left = left.get(from..).unwrap_or_default();
     let right = right.get(from..).unwrap_or_default();
     from + left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+/// Returns how many bytes are equal from the end.
+fn common_suffix(left: &[u8], right: &[u8]) -> usize {
+    let lines =
+        left.rchunks_exact(LINE).zip(right.rchunks_exact(LINE)).take_while(|(left, right)| left == right).count();
+    let from = lines * LINE;
+    let left = left.get(..left.len().saturating_sub(from)).unwrap_or_default();
+    let right = right.get(..right.len().saturating_sub(from)).unwrap_or_default();
+    from + left.iter().rev().zip(right.iter().rev()).take_while(|(left, right)| left == right).count()
 }
 
 /// Mixes a block into a word; multiplication spreads low differences upward, the shift brings them back down.

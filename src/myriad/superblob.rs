@@ -97,11 +97,27 @@ impl<'bytes> Superblob<'bytes> {
         if shaves == ShaveCount::EIGHT {
             return Ok(self.base.to_vec());
         }
-        let bytes = self.patches.get(&shaves).ok_or(SuperblobError::Missing { shaves })?;
-        // Blobs of one network differ by a few percent; the limit only keeps a hostile patch from filling the memory.
-        let limit = ByteSize::new(self.base.len() as u64 * 4 + (64 << 20));
-        patch::apply(self.base, bytes, limit).map_err(|source| SuperblobError::Patch { shaves, source })
+        let patch = self.patches.get(&shaves).ok_or(SuperblobError::Missing { shaves })?;
+        patched(self.base, shaves, patch)
     }
+
+    /// Returns the lowest number of shaves whose part is not the one given; for 8 that is the base.
+    pub fn first_difference(&self, base: &[u8], patches: &BTreeMap<ShaveCount, Vec<u8>>) -> Option<ShaveCount> {
+        ShaveCount::all().find(|shaves| match *shaves {
+            ShaveCount::EIGHT => self.base != base,
+            _ => self.patches.get(shaves).copied() != patches.get(shaves).map(Vec::as_slice),
+        })
+    }
+}
+
+/// Returns the blob for `shaves` that a patch makes of the one for 8.
+///
+/// # Errors
+/// The patch cannot be applied.
+pub fn patched(base: &[u8], shaves: ShaveCount, patch: &[u8]) -> Result<Vec<u8>, SuperblobError> {
+    // Blobs of one network differ by a few percent; the limit only keeps a hostile patch from filling the memory.
+    let limit = ByteSize::new(base.len() as u64 * 4 + (64 << 20));
+    patch::apply(base, patch, limit).map_err(|source| SuperblobError::Patch { shaves, source })
 }
 
 /// Returns the superblob of a blob for 8 shaves and a patch for every other number.

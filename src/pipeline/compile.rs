@@ -344,21 +344,20 @@ impl Way<'_> {
                     SHAVE_ORDER.into_iter().filter_map(|shaves| ShaveCount::try_from(shaves).ok()).collect();
                 let artifact = job.output.join(format!("{}.superblob", job.name));
                 let (sender, finished) = mpsc::channel();
-                std::thread::scope(|scope| {
-                    let assembly = scope.spawn(move || superblob::assemble(&finished));
+                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                let parts = std::thread::scope(|scope| {
+                    let assembly = scope.spawn(move || superblob::assemble(finished, cores));
                     let compiled = self.compile_all(network, &order, &pattern, &sender);
                     drop(sender);
-                    let assembled = assembly.join().unwrap_or(Err(ResultError::Missing { shaves: ShaveCount::EIGHT }));
+                    let assemble =
+                        || assembly.join().unwrap_or(Err(ResultError::Missing { shaves: ShaveCount::EIGHT }));
                     // A failed compile is the cause of a missing blob, so it is told first.
                     compiled?;
-                    let bytes = self.journal.step("superblob", || assembled)?;
-                    disk::write(&artifact, &bytes)?;
-                    Ok::<(), CompileError>(())
+                    Ok::<_, CompileError>(self.journal.step("superblob", assemble)?)
                 })?;
-                let compiled = order.iter().map(|shaves| (*shaves, numbered(&pattern, *shaves))).collect();
-                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                let check = || superblob::check_superblob(&artifact, &compiled, cores);
-                let blob = self.journal.step("check", check)?;
+                disk::write(&artifact, &parts.to_bytes()?)?;
+                self.journal.step("check", || superblob::check_superblob(&artifact, &parts))?;
+                let blob = parts.blob;
                 let shaves = ShaveCount::all().collect();
                 Ok(CompiledModel { artifact, kind: ArtifactKind::Superblob, blob, shaves, front_end })
             }

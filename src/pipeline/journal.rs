@@ -189,6 +189,7 @@ impl<'run> Journal<'run> {
             milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_memory: result.as_ref().ok().and_then(peak_memory),
         };
+        self.line(&format!("step {name} took {} ms", step.milliseconds));
         self.state().record.steps.push(step);
         self.progress.ended(&subject, &result);
         result

@@ -1,12 +1,11 @@
 //! From the blobs of all shave counts to one superblob, and back for the check.
 //!
-//! Patches are made while later blobs are still being compiled.
+//! Patches are made and applied while later blobs are still being compiled.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 
@@ -19,6 +18,9 @@ use crate::units::{ByteSize, ShaveCount};
 
 /// A blob's header counts its bytes in 32 bits; sixteen patches are far smaller.
 const FILE_LIMIT: ByteSize = ByteSize::new(2 * (u32::MAX as u64));
+
+/// The most shaves, and how many blobs there are.
+const SHAVES: usize = 16;
 
 /// A blob or superblob that is not what was ordered.
 #[derive(Debug, Error)]
@@ -98,12 +100,32 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     disk::write_all(&mut disk::create_new(path, 0o666)?, bytes, path)
 }
 
-/// Makes the superblob of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches.
-/// Each patch is also written beside its blob.
+/// What a superblob is made of.
+#[derive(Debug)]
+pub struct Parts {
+    base: Vec<u8>,
+    /// What the blob for 8 shaves says of itself.
+    pub blob: Blob,
+    /// Patches, each of which was seen to make the blob that was compiled.
+    patches: BTreeMap<ShaveCount, Vec<u8>>,
+}
+
+impl Parts {
+    /// Returns the bytes of the superblob.
+    ///
+    /// # Errors
+    /// A blob is missing.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ResultError> {
+        Ok(superblob::write(&self.base, &self.patches)?)
+    }
+}
+
+/// Makes patches of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches. Each
+/// patch is applied at once, so that what comes out is what was compiled, and also written beside its blob.
 ///
 /// # Errors
-/// A blob that is missing or damaged.
-pub fn assemble(finished: &Receiver<(ShaveCount, PathBuf)>) -> Result<Vec<u8>, ResultError> {
+/// A blob that is missing, damaged or of another network.
+pub fn assemble(finished: Receiver<(ShaveCount, PathBuf)>, workers: usize) -> Result<Parts, ResultError> {
     let mut early = Vec::new();
     let base_path = loop {
         match finished.recv() {
@@ -112,74 +134,56 @@ pub fn assemble(finished: &Receiver<(ShaveCount, PathBuf)>) -> Result<Vec<u8>, R
             Err(_) => return Err(ResultError::Missing { shaves: ShaveCount::EIGHT }),
         }
     };
-    let (base, _) = read_blob(&base_path, ShaveCount::EIGHT)?;
+    let (base, blob) = read_blob(&base_path, ShaveCount::EIGHT)?;
     let differ = Differ::new(&base);
-    let mut patches = BTreeMap::new();
-    for (shaves, path) in early.into_iter().chain(finished.iter()) {
-        let (bytes, _) = read_blob(&path, shaves)?;
-        let patch = differ.patch(&bytes);
-        put(&path.with_extension("patch"), &patch)?;
-        patches.insert(shaves, patch);
-    }
-    Ok(superblob::write(&base, &patches)?)
-}
-
-/// Reads the superblob at `path` back, applies every patch, checks every blob and compares it with the one that was
-/// compiled, on all cores. Returns the blob for 8 shaves.
-///
-/// # Errors
-/// Any of the sixteen blobs is not as it was compiled.
-pub fn check_superblob(
-    path: &Path,
-    compiled: &BTreeMap<ShaveCount, PathBuf>,
-    workers: usize,
-) -> Result<Blob, ResultError> {
-    let bytes = disk::read(path, FILE_LIMIT)?;
-    let superblob = Superblob::parse(&bytes)?;
-    let all: Vec<ShaveCount> = ShaveCount::all().collect();
-    let next = AtomicUsize::new(0);
-    let checked = Mutex::new(BTreeMap::new());
+    let blobs = Mutex::new(early.into_iter().chain(finished));
+    let made = Mutex::new(BTreeMap::new());
+    let next = || blobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, all.len()) {
+        for _ in 0..workers.clamp(1, SHAVES) {
             scope.spawn(|| {
-                while let Some(shaves) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = check_one(&superblob, *shaves, compiled);
-                    if let Ok(mut checked) = checked.lock() {
-                        checked.insert(*shaves, result);
-                    }
+                while let Some((shaves, path)) = next() {
+                    let patch = patch(&differ, (&base, &blob), shaves, &path);
+                    made.lock().unwrap_or_else(PoisonError::into_inner).insert(shaves, patch);
                 }
             });
         }
     });
-    let mut checked = checked.into_inner().unwrap_or_default();
-    let base = take(&mut checked, ShaveCount::EIGHT)?;
-    for shaves in all.into_iter().filter(|shaves| *shaves != ShaveCount::EIGHT) {
-        let blob = take(&mut checked, shaves)?;
-        if (&blob.inputs, &blob.outputs) != (&base.inputs, &base.outputs) {
-            return Err(ResultError::Ends { left: ShaveCount::EIGHT, right: shaves });
-        }
-    }
-    Ok(base)
+    let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let patches = made.into_iter().map(|(shaves, patch)| Ok((shaves, patch?))).collect::<Result<_, ResultError>>()?;
+    Ok(Parts { base, blob, patches })
 }
 
-fn check_one(
-    superblob: &Superblob<'_>,
+/// Makes the patch from the base to the blob at `path`, and sees that it does.
+fn patch(
+    differ: &Differ<'_>,
+    (base, of_base): (&[u8], &Blob),
     shaves: ShaveCount,
-    compiled: &BTreeMap<ShaveCount, PathBuf>,
-) -> Result<Blob, ResultError> {
-    let bytes = superblob.blob(shaves)?;
-    let path = compiled.get(&shaves).ok_or(ResultError::Missing { shaves })?;
-    if disk::read(path, FILE_LIMIT)? != bytes {
+    path: &Path,
+) -> Result<Vec<u8>, ResultError> {
+    let (bytes, blob) = read_blob(path, shaves)?;
+    if (&blob.inputs, &blob.outputs) != (&of_base.inputs, &of_base.outputs) {
+        return Err(ResultError::Ends { left: ShaveCount::EIGHT, right: shaves });
+    }
+    let patch = differ.patch(&bytes);
+    put(&path.with_extension("patch"), &patch)?;
+    if superblob::patched(base, shaves, &patch)? != bytes {
         return Err(ResultError::Differs { shaves });
     }
-    check(&bytes, shaves)
+    Ok(patch)
 }
 
-fn take(
-    checked: &mut BTreeMap<ShaveCount, Result<Blob, ResultError>>,
-    shaves: ShaveCount,
-) -> Result<Blob, ResultError> {
-    checked.remove(&shaves).unwrap_or(Err(ResultError::Missing { shaves }))
+/// Reads the superblob at `path` back and compares it with what it was made of.
+///
+/// # Errors
+/// It cannot be read, or is another one.
+pub fn check_superblob(path: &Path, parts: &Parts) -> Result<(), ResultError> {
+    let bytes = disk::read(path, FILE_LIMIT)?;
+    let found = Superblob::parse(&bytes)?;
+    match found.first_difference(&parts.base, &parts.patches) {
+        None => Ok(()),
+        Some(shaves) => Err(ResultError::Differs { shaves }),
+    }
 }
 
 fn check(bytes: &[u8], shaves: ShaveCount) -> Result<Blob, ResultError> {

@@ -14,6 +14,7 @@ use std::io::{self, Seek};
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -54,6 +55,9 @@ pub const LAYERS_VARIABLE: &str = "MODELCONVERTER_LAYERS";
 
 /// The kind of store documents that say what a layer measured, by the digest of what decides its bytes.
 const MEASURED: &str = "layers";
+
+/// The kind of store documents that say what a program measures as a layer, by the state of its file.
+const PROGRAMS: &str = "programs";
 
 /// The kind of store documents that say that the layers of an image fit each other, by the digest of them all.
 const CHECKED: &str = "checked";
@@ -621,36 +625,82 @@ fn converter_layer(program: &Path, store: &Store) -> Result<AssembledLayer, Asse
     let place: ImagePath = CONVERTER.parse().map_err(|error| named(&error))?;
     let mut folders: Vec<ImagePath> = place.ancestors().collect();
     folders.reverse();
+    let done = |measured: Measured, tree| {
+        let Measured { diff_id, size } = measured;
+        AssembledLayer { name: name.clone(), diff_id, size, expected: None, tree }
+    };
 
     let mut source = disk::open(program)?;
-    let before = source.metadata().map_err(failed)?;
-    let mut tar = TarWriter::new(HashingWriter::new(io::sink()));
-    folders.iter().try_for_each(|folder| tar.directory(folder)).map_err(failed)?;
-    tar.file(&place, FileMode::Executable, ByteSize::new(before.len()), &mut source).map_err(failed)?;
-    let (_, size, digest) = tar.finish().map_err(failed)?.finish();
-    let diff_id = DiffId(digest);
-    let done = |tree| AssembledLayer { name, diff_id, size, expected: None, tree };
-    if let Some(tree) = store.tree(&diff_id)? {
-        return Ok(done(tree));
+    let state = FileState::of(&source.metadata().map_err(failed)?);
+    let key = Digest::of(format!("layer format {LAYER_FORMAT} {state:?}").as_bytes()).hex();
+    let document = store.document(PROGRAMS, &key)?;
+    if let Some(measured) = document.and_then(|bytes| serde_json::from_slice::<Measured>(&bytes).ok())
+        && let Some(tree) = store.tree(&measured.diff_id)?
+    {
+        return Ok(done(measured, tree));
     }
 
-    let staged = store.stage_tree()?;
-    let at = |path: &ImagePath| staged.path().join(path.as_str());
-    disk::set_mode(staged.path(), 0o755)?;
-    for folder in &folders {
-        disk::create_folder(&at(folder))?;
-        disk::set_mode(&at(folder), directory_bits(folder))?;
+    let mut tar = TarWriter::new(HashingWriter::new(io::sink()));
+    folders.iter().try_for_each(|folder| tar.directory(folder)).map_err(failed)?;
+    tar.file(&place, FileMode::Executable, ByteSize::new(state.length), &mut source).map_err(failed)?;
+    let (_, size, digest) = tar.finish().map_err(failed)?.finish();
+    let measured = Measured { diff_id: DiffId(digest), size };
+    let tree = match store.tree(&measured.diff_id)? {
+        Some(tree) => tree,
+        None => {
+            let staged = store.stage_tree()?;
+            let at = |path: &ImagePath| staged.path().join(path.as_str());
+            disk::set_mode(staged.path(), 0o755)?;
+            for folder in &folders {
+                disk::create_folder(&at(folder))?;
+                disk::set_mode(&at(folder), directory_bits(folder))?;
+            }
+            let mut target = disk::create_new(&at(&place), FileMode::Executable.bits())?;
+            disk::set_file_mode(&target, FileMode::Executable.bits(), &at(&place))?;
+            source.rewind().map_err(failed)?;
+            // A copy: builders overwrite programs in place, and a hard link would change with them.
+            io::copy(&mut source, &mut target).map_err(failed)?;
+            if FileState::of(&source.metadata().map_err(failed)?) != state {
+                return Err(failed(io::Error::other("it was overwritten while it was copied")));
+            }
+            staged.commit(&measured.diff_id)?
+        }
+    };
+    if state.is_settled() {
+        let bytes =
+            serde_json::to_vec(&measured).map_err(|source| AssembleError::Plan { layer: name.clone(), source })?;
+        store.write_document(PROGRAMS, &key, &bytes)?;
     }
-    let mut target = disk::create_new(&at(&place), FileMode::Executable.bits())?;
-    disk::set_file_mode(&target, FileMode::Executable.bits(), &at(&place))?;
-    source.rewind().map_err(failed)?;
-    // A copy: builders overwrite programs in place, and a hard link would change with them.
-    io::copy(&mut source, &mut target).map_err(failed)?;
-    let after = source.metadata().map_err(failed)?;
-    let state =
-        |metadata: &Metadata| (metadata.len(), metadata.modified().ok(), metadata.ctime(), metadata.ctime_nsec());
-    if state(&before) != state(&after) {
-        return Err(failed(io::Error::other("it was overwritten while it was copied")));
+    Ok(done(measured, tree))
+}
+
+/// What tells that a file has not changed since it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileState {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds, as in the next.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileState {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
-    Ok(done(staged.commit(&diff_id)?))
+
+    /// Returns whether any later change will show: file systems tell times apart only when some time lies between.
+    fn is_settled(&self) -> bool {
+        const TOLD_APART: u64 = 2;
+        let last = self.modified.max(self.changed).0;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        u64::try_from(last).is_ok_and(|last| last.saturating_add(TOLD_APART) < now)
+    }
 }

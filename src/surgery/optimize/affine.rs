@@ -186,15 +186,18 @@ fn fold(site: &Site<'_>, draft: &mut Draft, convolution: &Convolution<'_>, affin
     let weights = read_floats(convolution.weights).ok()?;
     let [channels, results] = convolution.channels;
     let members = usize::try_from(*convolution.weights.dims.get(1)?).ok().filter(|members| *members > 0)?;
-    let taps = weights.len().checked_div(results.checked_mul(members)?)?;
+    let taps = weights.len().checked_div(results.checked_mul(members)?).filter(|taps| *taps > 0)?;
     let in_group = results.checked_div(channels / members)?;
     let mut scaled = Vec::with_capacity(weights.len());
     let mut bias = convolution.bias.clone().unwrap_or_else(|| vec![0.0; results]);
-    for (place, weight) in weights.iter().enumerate() {
-        let (result, member) = (place / (taps * members), place / taps % members);
+    for (place, filter) in weights.chunks(taps).enumerate() {
+        let (result, member) = (place / members, place % members);
         let channel = result.checked_div(in_group)? * members + member;
-        scaled.push(weight * affine.factors.get(channel)?);
-        *bias.get_mut(result)? += weight * affine.shifts.get(channel)?;
+        let (factor, shift) = (affine.factors.get(channel)?, affine.shifts.get(channel)?);
+        scaled.extend(filter.iter().map(|weight| weight * factor));
+        let bias = bias.get_mut(result)?;
+        // One by one, in this order: what is rounded is part of the result.
+        filter.iter().for_each(|weight| *bias += weight * shift);
     }
     let mut node = site.node.clone();
     input.clone_into(node.input.first_mut()?);
