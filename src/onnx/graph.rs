@@ -1,6 +1,7 @@
 //! Looking around in a graph: names, readers, nested graphs.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::Model;
@@ -126,16 +127,16 @@ pub fn rename_reads(node: &mut NodeProto, renamed: &BTreeMap<String, String>) {
 /// Who reads and who computes each value of the main graph. A node that reads a value in a nested graph counts.
 #[derive(Debug)]
 pub struct Reads<'a> {
-    readers: BTreeMap<&'a str, Vec<usize>>,
-    producers: BTreeMap<&'a str, usize>,
+    readers: HashMap<&'a str, Vec<usize>>,
+    producers: HashMap<&'a str, usize>,
     outputs: BTreeSet<&'a str>,
 }
 
 impl<'a> Reads<'a> {
     /// Looks at every node once.
     pub fn of(graph: &'a GraphProto) -> Self {
-        let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        let mut producers = BTreeMap::new();
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::with_capacity(graph.node.len());
+        let mut producers = HashMap::with_capacity(graph.node.len());
         for (index, node) in graph.node.iter().enumerate() {
             visit_reads(node, &mut |name| {
                 let readers = readers.entry(name).or_default();
@@ -187,35 +188,41 @@ impl<'a> Reads<'a> {
     }
 }
 
-/// Makes names that nothing in a model has, the same ones every time.
+/// Makes names that nothing in a model has, the same ones every time. The model is looked at when the first one is made.
 #[derive(Debug)]
-pub struct FreshNames {
-    taken: HashSet<String>,
+pub struct FreshNames<'model> {
+    model: &'model Model,
+    taken: Option<HashSet<Cow<'model, str>>>,
 }
 
-impl FreshNames {
-    /// Collects every name of values and nodes in the model, nested graphs included.
-    pub fn of(model: &Model) -> Self {
-        fn collect(graph: &GraphProto, taken: &mut HashSet<String>) {
-            taken.extend(defined(graph).into_iter().map(str::to_owned));
-            taken.extend(graph.output.iter().chain(&graph.value_info).map(|info| info.name().to_owned()));
+impl<'model> FreshNames<'model> {
+    /// Prepares to make names that no value or node of the model has, nested graphs included.
+    pub const fn of(model: &'model Model) -> Self {
+        Self { model, taken: None }
+    }
+
+    fn taken(model: &Model) -> HashSet<Cow<'_, str>> {
+        fn collect<'model>(graph: &'model GraphProto, taken: &mut HashSet<Cow<'model, str>>) {
+            taken.extend(defined(graph).into_iter().map(Cow::Borrowed));
+            taken.extend(graph.output.iter().chain(&graph.value_info).map(|info| Cow::Borrowed(info.name())));
             for node in &graph.node {
-                taken.insert(node.name().to_owned());
-                taken.extend(node.input.iter().cloned());
+                taken.insert(Cow::Borrowed(node.name()));
+                taken.extend(node.input.iter().map(|input| Cow::Borrowed(input.as_str())));
                 subgraphs(node).for_each(|graph| collect(graph, taken));
             }
         }
         let mut taken = HashSet::new();
         collect(model.graph(), &mut taken);
-        Self { taken }
+        taken
     }
 
     /// Returns `wanted`, or `wanted` with the first number that makes it new, and takes it.
     pub fn make(&mut self, wanted: &str) -> String {
         let numbered = (1_u64..).map(|number| format!("{wanted}_{number}"));
-        let name = std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !self.taken.contains(name));
+        let taken = self.taken.get_or_insert_with(|| Self::taken(self.model));
+        let name = std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !taken.contains(name.as_str()));
         let name = name.unwrap_or_default();
-        self.taken.insert(name.clone());
+        taken.insert(Cow::Owned(name.clone()));
         name
     }
 }

@@ -27,15 +27,15 @@ pub(super) enum Along {
 }
 
 /// Makes nodes and their constants for one model.
-pub(super) struct Builder {
+pub(super) struct Builder<'model> {
     opset: i64,
-    names: FreshNames,
+    names: FreshNames<'model>,
     /// The constants of the nodes made so far.
     pub(super) constants: Vec<TensorProto>,
 }
 
-impl Builder {
-    pub(super) fn new(opset: i64, names: FreshNames) -> Self {
+impl<'model> Builder<'model> {
+    pub(super) fn new(opset: i64, names: FreshNames<'model>) -> Self {
         Self { opset, names, constants: Vec::new() }
     }
 

@@ -122,9 +122,9 @@ impl<'model> Site<'model> {
 }
 
 /// The nodes that take the place of others, as they are being written.
-pub(super) struct Draft {
+pub(super) struct Draft<'model> {
     opset: i64,
-    names: FreshNames,
+    names: FreshNames<'model>,
     constants: Vec<TensorProto>,
     nodes: Vec<NodeProto>,
     /// What new names begin with.
@@ -134,13 +134,13 @@ pub(super) struct Draft {
     failure: Option<TensorError>,
 }
 
-impl Draft {
-    pub(super) fn of(model: &Model) -> Self {
+impl<'model> Draft<'model> {
+    pub(super) fn of(model: &'model Model) -> Self {
         Self::for_opset(model, model.opset())
     }
 
     /// As [`Self::of`], for a model that is about to be of another operator set.
-    pub(super) fn for_opset(model: &Model, opset: i64) -> Self {
+    pub(super) fn for_opset(model: &'model Model, opset: i64) -> Self {
         Self {
             opset,
             names: FreshNames::of(model),

@@ -207,11 +207,18 @@ pub struct Operation {
 /// A pass fails, or the passes do not come to an end.
 pub fn operate(mut model: Model, passes: &[&dyn Pass]) -> Result<(Model, Vec<Operation>), SurgeryError> {
     let mut operations = Vec::new();
+    // For each pass, how many changes the model had when the pass found nothing to do: it would find nothing again.
+    let mut idle_at = vec![None; passes.len()];
     for round in 0..=MAX_ROUNDS {
         let mut changed = None;
-        for pass in passes.iter().filter(|pass| round == 0 || pass.repetition() == Repetition::UntilStable) {
+        let listed = passes.iter().zip(&mut idle_at);
+        for (pass, idle_at) in listed.filter(|(pass, _)| round == 0 || pass.repetition() == Repetition::UntilStable) {
+            if *idle_at == Some(operations.len()) {
+                continue;
+            }
             let name = pass.name();
             let patch = pass.apply(&model).map_err(|source| SurgeryError::Pass { pass: name, source })?;
+            *idle_at = Some(operations.len());
             if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
                 operations.push(describe(*pass, &patch, &model));
                 model = patch.apply(model).map_err(|source| SurgeryError::Patch { pass: name, source })?;

@@ -53,7 +53,7 @@ struct Work<'model> {
     facts: Facts<'model>,
     reads: Reads<'model>,
     model: &'model Model,
-    builder: Builder,
+    builder: Builder<'model>,
     patch: Patch,
     /// Nodes that the patch changes already.
     touched: HashSet<usize>,

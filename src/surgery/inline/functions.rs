@@ -82,14 +82,14 @@ fn calls(node: &NodeProto, functions: &Functions<'_>) -> bool {
         || subgraphs(node).any(|graph| graph.node.iter().any(|node| calls(node, functions)))
 }
 
-struct Expansion<'a> {
+struct Expansion<'a, 'model> {
     functions: &'a Functions<'a>,
-    names: &'a mut FreshNames,
+    names: &'a mut FreshNames<'model>,
     /// How many nodes were made.
     count: usize,
 }
 
-impl<'a> Expansion<'a> {
+impl<'a> Expansion<'a, '_> {
     /// Adds to `nodes` what a node becomes. `callers` are the functions that led here.
     fn expand(
         &mut self,

@@ -73,7 +73,7 @@ struct Rounds<'a, 'model> {
     body: &'model GraphProto,
     facts: &'a Facts<'model>,
     opset: i64,
-    transplant: Transplant<'a>,
+    transplant: Transplant<'a, 'model>,
     /// What the constants of the body are called outside.
     shared: BTreeMap<String, String>,
     /// What is known about the new values, to see when a loop ends.

@@ -33,14 +33,14 @@ pub(super) fn node(operator: &str, name: String, inputs: &[&str], outputs: &[&st
 }
 
 /// Copies graphs into the main graph.
-struct Transplant<'a> {
-    names: &'a mut FreshNames,
+struct Transplant<'a, 'model> {
+    names: &'a mut FreshNames<'model>,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
 }
 
-impl<'a> Transplant<'a> {
-    fn new(names: &'a mut FreshNames) -> Self {
+impl<'a, 'model> Transplant<'a, 'model> {
+    fn new(names: &'a mut FreshNames<'model>) -> Self {
         Self { names, nodes: Vec::new(), constants: Vec::new() }
     }
 
@@ -94,7 +94,7 @@ fn is_constant(node: &NodeProto) -> bool {
 
 /// Copies a graph that runs once, so that its outputs have the given names; empty ones are not wanted.
 fn splice(
-    transplant: &mut Transplant<'_>,
+    transplant: &mut Transplant<'_, '_>,
     graph: &GraphProto,
     prefix: &str,
     mut renamed: BTreeMap<String, String>,

@@ -183,25 +183,24 @@ impl FuseBeforeConvolution {
 /// Writes the convolution of a site with what `affine` does to its input folded in.
 fn fold(site: &Site<'_>, draft: &mut Draft, convolution: &Convolution<'_>, affine: &Affine, input: &str) -> Option<()> {
     draft.begin(site.output(0)?, convolution.element);
-    let weights = read_floats(convolution.weights).ok()?;
+    let mut weights = read_floats(convolution.weights).ok()?;
     let [channels, results] = convolution.channels;
     let members = usize::try_from(*convolution.weights.dims.get(1)?).ok().filter(|members| *members > 0)?;
     let taps = weights.len().checked_div(results.checked_mul(members)?).filter(|taps| *taps > 0)?;
     let in_group = results.checked_div(channels / members)?;
-    let mut scaled = Vec::with_capacity(weights.len());
     let mut bias = convolution.bias.clone().unwrap_or_else(|| vec![0.0; results]);
-    for (place, filter) in weights.chunks(taps).enumerate() {
+    for (place, filter) in weights.chunks_mut(taps).enumerate() {
         let (result, member) = (place / members, place % members);
         let channel = result.checked_div(in_group)? * members + member;
         let (factor, shift) = (affine.factors.get(channel)?, affine.shifts.get(channel)?);
-        scaled.extend(filter.iter().map(|weight| weight * factor));
         let bias = bias.get_mut(result)?;
         // One by one, in this order: what is rounded is part of the result.
-        filter.iter().for_each(|weight| *bias += weight * shift);
+        filter.iter().for_each(|weight| *bias += *weight * shift);
+        filter.iter_mut().for_each(|weight| *weight *= factor);
     }
     let mut node = site.node.clone();
     input.clone_into(node.input.first_mut()?);
-    *node.input.get_mut(1)? = draft.floats(&convolution.weights.dims, &scaled);
+    *node.input.get_mut(1)? = draft.floats(&convolution.weights.dims, &weights);
     if site.input(2).is_some() || bias.iter().any(|value| *value != 0.0) {
         node.input.truncate(2);
         node.input.push(draft.floats(&[i64::try_from(results).ok()?], &bias));
