@@ -77,6 +77,30 @@ elements! {
     Float64 f64, "float64" "f8",
 }
 
+/// What people look at first in a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// The least value.
+    pub min: f64,
+    /// The largest value.
+    pub max: f64,
+    /// The mean of all values.
+    pub mean: f64,
+}
+
+impl Statistics {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (mut min, mut max, mut sum, mut count) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0.0);
+        for value in values {
+            min = min.min(value);
+            max = max.max(value);
+            sum += value;
+            count += 1.0;
+        }
+        Self { min, max, mean: sum / count }
+    }
+}
+
 impl Element {
     /// Returns how tensors of a data type are held; nothing for texts.
     ///
@@ -115,6 +139,21 @@ impl Element {
             Self::Uint64 => Box::new(words(bytes).map(|word| u64::from_le_bytes(word) as f64)),
             Self::Int64 => Box::new(words(bytes).map(|word| i64::from_le_bytes(word) as f64)),
             Self::Float64 => Box::new(words(bytes).map(f64::from_le_bytes)),
+        }
+    }
+
+    /// Returns the least, the largest and the mean of the values of `bytes`, which must have some.
+    pub fn statistics(self, bytes: &[u8]) -> Statistics {
+        match self {
+            // Whole numbers are summed exactly and many at once.
+            Self::Uint8 => {
+                let (min, max) = bytes.iter().fold((u8::MAX, 0), |(min, max), byte| (min.min(*byte), max.max(*byte)));
+                let of_part = |part: &[u8]| part.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+                let sum: u64 = bytes.chunks(1 << 16).map(of_part).map(u64::from).sum();
+                Statistics { min: min.into(), max: max.into(), mean: sum as f64 / bytes.len() as f64 }
+            }
+            Self::Float32 => Statistics::of(words(bytes).map(|word| f64::from(f32::from_le_bytes(word)))),
+            _ => Statistics::of(self.values(bytes)),
         }
     }
 
@@ -232,6 +271,16 @@ mod tests {
         for data_type in DataType::ALL {
             assert_eq!(Element::of(*data_type).is_none(), *data_type == DataType::String);
         }
+    }
+
+    #[test]
+    fn statistics_are_the_same_however_they_are_computed() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| 3 + (at * at % 241) as u8).collect();
+        let floats: Vec<u8> = bytes.iter().flat_map(|byte| f32::from(*byte).to_le_bytes()).collect();
+        let expected = Statistics::of(Element::Uint8.values(&bytes));
+        assert_eq!((expected.min, expected.max), (3.0, 243.0));
+        assert_eq!(Element::Uint8.statistics(&bytes), expected);
+        assert_eq!(Element::Float32.statistics(&floats), expected);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub mod random;
 mod wide;
 
 pub use decode::DecodeError;
-pub use element::{Element, Tensor};
+pub use element::{Element, Statistics, Tensor};
 pub use feed::{Feed, FeedError};
 pub use npy::NpyError;
 pub use picture::{Channels, Picture, Size};

@@ -7,7 +7,9 @@ use image::{ExtendedColorType, ImageEncoder, ImageError};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::calibration::{CalibrationPlan, Channels, Element, Feed, FeedError, Picture, PlanError, Tensor, npy};
+use crate::calibration::{
+    CalibrationPlan, Channels, Element, Feed, FeedError, Picture, PlanError, Statistics, Tensor, npy,
+};
 use crate::config::Shape;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, TemporaryFolder};
@@ -116,13 +118,7 @@ pub struct Prepared {
 
 impl Prepared {
     fn new(path: &Path, feed: &Feed, tensor: &Tensor) -> Self {
-        let (mut min, mut max, mut sum, mut count) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0.0);
-        for value in tensor.element.values(&tensor.bytes) {
-            min = min.min(value);
-            max = max.max(value);
-            sum += value;
-            count += 1.0;
-        }
+        let Statistics { min, max, mean } = tensor.element.statistics(&tensor.bytes);
         Self {
             path: path.to_owned(),
             shape: tensor.shape.clone(),
@@ -130,7 +126,7 @@ impl Prepared {
             data_type: tensor.element,
             min,
             max,
-            mean: sum / count,
+            mean,
             sha256: Digest::of(&tensor.bytes),
         }
     }
