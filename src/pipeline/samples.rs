@@ -169,13 +169,14 @@ pub fn listings(inputs: &[ResolvedInput], scratch: &Path) -> Result<BTreeMap<Str
     Ok(listings)
 }
 
-/// Takes the first samples, at most `most`, of the inputs that are calibrated with files. Zip files are unpacked into
-/// `scratch`, which must stay as long as samples are read.
+/// Takes the first samples, at most `most`, of the inputs that are calibrated with files; a folder without any gives
+/// none. Zip files are unpacked into `scratch`, which must stay as long as samples are read.
 ///
 /// # Errors
 /// A folder cannot be read, or is none; a zip file is damaged or hostile; the files do not make samples.
 pub fn first(inputs: &[ResolvedInput], most: usize, scratch: &Path) -> Result<CalibrationSet, SampleError> {
-    let listings = listings(inputs, scratch)?;
+    let mut listings = listings(inputs, scratch)?;
+    listings.retain(|_, listing| !listing.files().is_empty());
     let inputs: Vec<ResolvedInput> =
         inputs.iter().filter(|input| listings.contains_key(&input.name)).cloned().collect();
     let plan = CalibrationPlan::new(&inputs, &listings, Seed::default())?;
@@ -449,6 +450,10 @@ mod tests {
         assert_eq!(numbers(made(&inputs, 2)), [(0, 0), (1, 1)]);
         assert_eq!(numbers(made(&inputs, 100)).len(), 4);
         assert!(made(&inputs[..1], 2).is_empty());
+        for number in 0..5_u8 {
+            disk::remove_all(&folder.path().join(format!("{number}.raw"))).unwrap();
+        }
+        assert!(made(&inputs, 2).is_empty(), "nothing is given");
     }
 
     #[test]
