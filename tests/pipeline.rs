@@ -467,6 +467,72 @@ fn a_proof_stands_in_report_record_and_log() {
     assert!(log.contains("is as in the original: cosine 1, largest error 1.0e-7"), "{log}");
 }
 
+/// Makes a folder of samples for the sample's input, whose values are all 0, 1, and so on; the one called `2` is broken.
+fn samples() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for number in [0_u8, 1, 2, 3] {
+        let bytes = f32::from(number).to_le_bytes().repeat(if number == 2 { 5 } else { 3 * 48 * 192 });
+        fs::write(folder.path().join(format!("{number}.raw")), bytes).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_first_calibration_samples_are_fed_to_the_networks_too() {
+    let samples = samples();
+    let path = samples.path().display();
+    for (more, expected, words) in [
+        (format!("calibration: {{path: {path}}}"), 2, "2 seeded sets of inputs and 2 calibration samples"),
+        (
+            format!("calibration: {{path: {path}, max_images: 1}}"),
+            1,
+            "2 seeded sets of inputs and 1 calibration sample",
+        ),
+        ("calibration: random".to_owned(), 0, "2 seeded sets of inputs and 0 calibration samples"),
+    ] {
+        let (bench, report) = prove(ALIKE, &more);
+        let Outcome::Success { .. } = &report.outcome else { panic!("{report:?}") };
+        let proof = &report.proofs[0];
+        assert_eq!((proof.samples, proof.calibration_samples), (2, expected), "{more}");
+        let record: serde_json::Value =
+            serde_json::from_slice(&fs::read(bench.path("output/buildinfo.json")).unwrap()).unwrap();
+        assert_eq!(record["proof"]["calibration-samples"], expected, "{record}");
+        let request = record["cmd_info"]["proof_input"][0].as_str().unwrap();
+        let request: serde_json::Value = serde_json::from_str(request).unwrap();
+        let files = |number| serde_json::json!({ "x": format!("intermediate_outputs/samples/{number}-0.npy") });
+        let sets: Vec<serde_json::Value> = (0..expected).map(files).collect();
+        assert_eq!(request["recorded"].as_array().cloned().unwrap_or_default(), sets);
+        for number in 0..expected {
+            let made = bench.path(&format!("output/intermediate_outputs/samples/{number}-0.npy"));
+            let given = fs::read(samples.path().join(format!("{number}.raw"))).unwrap();
+            assert!(fs::read(made).unwrap().ends_with(&given), "{number}");
+        }
+        let log = fs::read_to_string(bench.path("output/modelconverter.log")).unwrap();
+        assert!(log.contains(&format!("compared on {words}\n")), "{log}");
+    }
+}
+
+#[test]
+fn a_calibration_sample_that_does_not_fit_ends_the_conversion_before_the_compile() {
+    let samples = samples();
+    let with = |verification: &str| {
+        let path = samples.path().display();
+        format!("calibration: {{path: {path}}}\nverification: {{{verification}}}")
+    };
+    let (bench, report) = prove(ALIKE, &with("samples: 3"));
+    let steps: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(steps, ["load", "rewrite"]);
+    let failure = failure(report);
+    assert_eq!(failure.kind, FailureKind::Project);
+    assert!(failure.messages[1].ends_with("2.raw does not fit the input"), "{failure:?}");
+    assert!(failure.messages[2].contains("there are 20 bytes"), "{failure:?}");
+    assert!(failure.hints.iter().any(|hint| hint.contains("verification.enabled False")), "{failure:?}");
+    assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
+    // Whoever wants no proof needs no samples.
+    let (_, report) = prove("exit 9", &with("samples: 3, enabled: no"));
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
+}
+
 #[test]
 fn a_network_that_computes_something_else_is_not_converted() {
     for (script, kind, network, excess) in [

@@ -12,11 +12,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use modelconverter::calibration::{Element, Tensor as Sample, npy};
 use modelconverter::exchange::Distance;
 use modelconverter::invocation::proof::{Event, Network, Refusal, Transcript};
 use onnx_builder::{FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
 use serde_json::{Value, json};
-use support::{folder, peer, program, read_with_depthai, root, shared_store, succeed};
+use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
 
 /// `img` [1, 3, 20, 20] through a convolution of 3x3 to `out`, and the strongest of its channels to `class`.
 fn network(shift: usize) -> Graph {
@@ -36,6 +37,13 @@ fn network(shift: usize) -> Graph {
 
 fn model(graph: Graph) -> Vec<u8> {
     Model::new(graph).opset(12).bytes()
+}
+
+/// Bytes in this shape, no two neighbours alike.
+fn bytes(shape: &[u64]) -> Sample {
+    let count = shape.iter().product::<u64>();
+    let bytes = (0..count).map(|index| u8::try_from(index * 97 % 251).unwrap()).collect();
+    Sample { shape: shape.to_vec(), element: Element::Uint8, bytes }
 }
 
 /// Lets the prover of the image carry out a request about models in `folder`, which it sees as `/work`.
@@ -77,6 +85,10 @@ fn the_prover_says_what_an_independent_judge_says() {
     let mut request = request("/work/a.onnx", "/work/b.onnx", &["out", "class"], &steps());
     // The vendor's device runs the same wrong network, and must come to the same figures.
     request["imported"] = json!("/work/b.onnx");
+    // A calibration sample whose channels are the last axis follows the sets that are drawn.
+    fs::write(folder.path().join("0.npy"), npy::write(&bytes(&[1, 20, 20, 3]))).unwrap();
+    request["recorded"] = json!([{ "img": "/work/0.npy" }]);
+    request["inputs"][0]["axes"] = json!([0, 3, 1, 2]);
     let transcript = prove(folder.path(), &request);
 
     let mut reader = Command::new(peer("MODELCONVERTER_TEST_PYTHON"));
@@ -98,9 +110,9 @@ fn the_prover_says_what_an_independent_judge_says() {
             if distance.output == "out" {
                 near("cosine", distance.cosine.unwrap());
                 near("relative", distance.relative.unwrap());
-                assert_eq!((distance.elements, distance.differing), (3200, 0));
+                assert_eq!((distance.elements, distance.differing), (4800, 0));
             } else {
-                assert_eq!((distance.cosine, distance.elements), (None, 800));
+                assert_eq!((distance.cosine, distance.elements), (None, 1200));
                 assert_eq!(json!(distance.differing), expected["differing"]);
             }
         }
@@ -256,4 +268,66 @@ fn cut_outputs_frozen_inputs_and_weights_elsewhere_are_proven_through_the_model_
     check(&record["proof"], &["scaled"], 0.9999);
     let tolerance = &record["proof"]["imported"]["compared"]["tolerance"];
     assert_eq!((&tolerance["cosine"], &tolerance["relative"]), (&json!(0.99), &json!(0.5)));
+}
+
+#[test]
+fn calibration_samples_are_proven_beside_what_is_drawn() {
+    let folder = folder();
+    let graph = network(0).node(Node::new("Add", &["out", "more"], &["sum"]));
+    let graph = graph.input("more", FLOAT, &sizes(&[1, 4, 20, 20])).output("sum", FLOAT, &sizes(&[1, 4, 20, 20]));
+    fs::write(folder.path().join("m.onnx"), model(graph)).unwrap();
+    let photos = folder.path().join("photos é");
+    fs::create_dir(&photos).unwrap();
+    image::RgbImage::from_pixel(40, 40, image::Rgb([200, 100, 7])).save(photos.join("1.png")).unwrap();
+    fs::write(photos.join("2.npy"), npy::write(&bytes(&[3, 20, 20]))).unwrap();
+    fs::write(photos.join("3.raw"), 9_f32.to_le_bytes().repeat(1200)).unwrap();
+    // One more than is asked for.
+    fs::write(photos.join("4.png"), "no picture").unwrap();
+    let config = "input_model: m.onnx\nverification: { samples: 3 }\ninputs:\n\
+                  \x20 - { name: img, mean_values: [123.7, 116.3, 103.5], scale_values: 58, calibration: { path: photos é } }\n\
+                  \x20 - { name: more, encoding: NONE }\n";
+    fs::write(folder.path().join("m.yaml"), config).unwrap();
+    let output = convert(folder.path(), &["--path", "m.yaml"]);
+    let record = build_info(&output);
+    let proof = &record["proof"];
+    check(proof, &["out", "class", "sum"], 0.9999);
+    assert_eq!((&proof["samples"], &proof["calibration-samples"]), (&json!(3), &json!(3)));
+    // Six sets of 4 x 20 x 20.
+    assert_eq!(proof["imported"]["compared"]["outputs"][0]["elements"], 9600, "{proof}");
+
+    // The network is fed blue first, and only it: nothing is known of what else it takes.
+    let request = record["cmd_info"]["proof_input"][0].as_str().unwrap();
+    let request = request.replace("intermediate_outputs/", "/work/output/r/intermediate_outputs/");
+    let mut request: Value = serde_json::from_str(&request).unwrap();
+    assert_eq!(request["recorded"][2].as_object().unwrap().keys().collect::<Vec<_>>(), ["img"]);
+    let picture = npy::read(&fs::read(output.join("intermediate_outputs/samples/0-0.npy")).unwrap()).unwrap();
+    let values: Vec<f64> = picture.element.values(&picture.bytes).step_by(400).collect();
+    assert_eq!((picture.shape.as_slice(), values.as_slice()), (&[1, 3, 20, 20][..], &[7.0, 100.0, 200.0][..]));
+    // They alone notice what is wrong.
+    request["samples"] = json!(0);
+    let worst = |request: &Value| {
+        let transcript = prove(folder.path(), request);
+        [Network::Rewritten, Network::Imported].map(|network| distances(&transcript, network)[0].relative.unwrap())
+    };
+    assert!(worst(&request).iter().all(|relative| *relative < 0.01));
+    request["inputs"][0]["preprocessing"]["reverse"] = json!(false);
+    assert!(worst(&request).iter().all(|relative| *relative > 0.05));
+
+    // What cannot be read is told by its name, before anything is compiled.
+    let error = fail(
+        program(folder.path(), &shared_store()).args([
+            "convert",
+            "rvc2",
+            "--to",
+            "native",
+            "--path",
+            "m.yaml",
+            "verification.samples",
+            "4",
+        ]),
+        1,
+    );
+    for part in ["cannot read the picture", "photos é/4.png"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
 }

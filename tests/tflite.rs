@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use modelconverter::calibration::{Element, Tensor as Sample, npy};
 use modelconverter::onnx;
 use modelconverter::tflite::Model;
 use modelconverter::translation::{Order, Translation, Wanted, WantedInput, translate};
@@ -167,6 +168,24 @@ fn a_network_for_faces_becomes_a_blob_in_an_archive() {
     let repeated = convert(again.path(), &output.join("config.yaml"), &[]);
     let blob = |output: &Path| fs::read(output.join("face_detection_front.blob")).unwrap();
     assert!(blob(&repeated) == blob(&output));
+}
+
+#[test]
+fn calibration_samples_have_the_shape_of_the_model_as_it_was_given() {
+    let folder = folder();
+    let model = faces().into_iter().find(|path| path.ends_with("face_detection_front.tflite")).unwrap();
+    let bytes = (0..128_u32 * 128 * 3).map(|index| u8::try_from(index * 97 % 251).unwrap()).collect();
+    let sample = Sample { shape: vec![128, 128, 3], element: Element::Uint8, bytes };
+    fs::create_dir(folder.path().join("samples")).unwrap();
+    fs::write(folder.path().join("samples/a.npy"), npy::write(&sample)).unwrap();
+    let words = ["--to", "native", "mean_values", "127.5", "scale_values", "127.5", "calibration.path", "samples"];
+    let output = convert(folder.path(), &model, &words);
+    let record = json_file(&output.join("buildinfo.json"));
+    // Channels last for the networks, which have them first, would be refused.
+    assert_eq!(record["proof"]["calibration-samples"], 1, "{record}");
+    assert_eq!(record["proof"]["imported"]["compared"]["outputs"][0]["elements"], 3 * 896 * 16, "{record}");
+    let fed = npy::read(&fs::read(output.join("intermediate_outputs/samples/0-0.npy")).unwrap()).unwrap();
+    assert_eq!((fed.shape, fed.element), (vec![1, 128, 128, 3], Element::Float32));
 }
 
 #[test]

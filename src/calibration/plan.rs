@@ -250,6 +250,18 @@ impl CalibrationPlan {
         Ok(Self { inputs: vec![PlannedInput { name: input.to_owned(), feed, supply }], samples, seed: Seed::default() })
     }
 
+    /// Returns the plan of its first samples alone, at most `most`.
+    #[must_use]
+    pub fn first(mut self, most: usize) -> Self {
+        self.samples = self.samples.min(most);
+        for input in &mut self.inputs {
+            if let Supply::Files(files) = &mut input.supply {
+                files.truncate(self.samples);
+            }
+        }
+        self
+    }
+
     /// Returns the inputs and where their samples come from.
     pub fn inputs(&self) -> &[PlannedInput] {
         &self.inputs
@@ -365,6 +377,10 @@ mod tests {
              y 0: right/1.npy\ny 1: right/2.npy\ny 2: right/3.npy\ny 3: right/4.npy\n"
         );
         assert_eq!(plan.samples(), 4);
+        assert_eq!(plan.clone().first(9), plan);
+        let first = plan.first(1);
+        assert_eq!(first.to_string(), "x 0: le ft/a.Jpeg\nnoise: 1 random, seed 0\ny 0: right/1.npy\n");
+        assert_eq!(first.samples(), 1);
     }
 
     #[test]

@@ -273,7 +273,11 @@ pub const CALIBRATION_DATA: &[Key] = &[
 pub const VERIFICATION: &[Key] = &[
     key("enabled", Kind::Boolean, "Whether the rewritten network is compared with the original one."),
     key("device", Kind::Boolean, "Whether the network is also compared as the vendor's library reads it."),
-    key("samples", Kind::Integer(1, Verification::MOST_SAMPLES as i64), "How many sets of inputs are compared."),
+    key(
+        "samples",
+        Kind::Integer(1, Verification::MOST_SAMPLES as i64),
+        "How many seeded sets of inputs are compared, and how many calibration samples at most.",
+    ),
     key("seed", Kind::Integer(0, u32::MAX as i64), "What the inputs are drawn from."),
     key("cosine", Kind::Fraction, "The least cosine similarity of an output."),
     key("relative", Kind::Positive, "The largest error of an element as a part of its value."),

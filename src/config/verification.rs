@@ -12,7 +12,8 @@ pub struct Verification {
     pub enabled: bool,
     /// `device`: whether the network is also compared as the vendor's library reads it, on the vendor's CPU device.
     pub device: bool,
-    /// `samples`: how many sets of inputs there are; odd ones have patches of colour where even ones have noise.
+    /// `samples`: how many sets of inputs are drawn, where odd ones have patches of colour and even ones noise; and how
+    /// many calibration samples there are beside them at most.
     pub samples: u32,
     /// `seed`: what the inputs are drawn from.
     pub seed: u32,
@@ -21,7 +22,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// More sets of inputs than this say nothing new, and their outputs are all held in memory.
+    /// More sets of inputs of a kind than this say nothing new, and their outputs are all held in memory.
     pub const MOST_SAMPLES: u32 = 100;
 }
 

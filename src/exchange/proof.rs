@@ -12,9 +12,12 @@ use crate::config::{StageName, Tolerance};
 pub struct Proof {
     /// The stage.
     pub stage: StageName,
-    /// How many sets of inputs there were.
+    /// How many sets of inputs were drawn.
     pub samples: u32,
-    /// What they were drawn from.
+    /// How many further sets were calibration samples.
+    #[serde(default)]
+    pub calibration_samples: u32,
+    /// What inputs were drawn from.
     pub seed: u32,
     /// The network after our rewriting.
     pub rewritten: Finding,
@@ -139,10 +142,12 @@ impl Proof {
     /// Returns the proof of a stage whose networks were not compared.
     pub fn none(stage: StageName, reason: &str) -> Self {
         let unproven = || Finding::Unproven { reason: reason.to_owned() };
-        Self { stage, samples: 0, seed: 0, rewritten: unproven(), imported: unproven() }
+        let (rewritten, imported) = (unproven(), unproven());
+        Self { stage, samples: 0, calibration_samples: 0, seed: 0, rewritten, imported }
     }
 
-    /// Returns what people should know of it, one line for each output and one for each network that is not proven.
+    /// Returns what people should know of it: one line for each output, one for what the networks were fed, and one for
+    /// each network that is not proven.
     pub fn lines(&self) -> Vec<String> {
         let networks = [("rewritten", &self.rewritten), ("imported", &self.imported)];
         let compared: Vec<&Comparison> = networks.iter().filter_map(|(_, finding)| finding.comparison()).collect();
@@ -163,6 +168,9 @@ impl Proof {
                 format!("output `{output}` is as in the original: {}", figures.join("; "))
             })
             .collect();
+        if !compared.is_empty() {
+            lines.push(format!("compared on {}", self.sets()));
+        }
         if let (Finding::Unproven { reason }, true) = (&self.rewritten, self.rewritten == self.imported) {
             lines.push(format!("not proven: {reason}"));
             return lines;
@@ -174,12 +182,22 @@ impl Proof {
         }
         lines
     }
+
+    /// Returns what the networks were fed: `2 seeded sets of inputs and 1 calibration sample`.
+    fn sets(&self) -> String {
+        let counted = |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let seeded = counted(self.samples, "seeded set of inputs", "seeded sets of inputs");
+        let calibration = counted(self.calibration_samples, "calibration sample", "calibration samples");
+        format!("{seeded} and {calibration}")
+    }
 }
 
 /// A proof without its figures. Their last digits depend on the processor, and what goes into an NN Archive must not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Attestation {
     samples: u32,
+    calibration_samples: u32,
     seed: u32,
     rewritten: Attested,
     imported: Attested,
@@ -205,7 +223,8 @@ impl Proof {
             Finding::Unproven { reason } => Attested::Unproven { reason: reason.clone() },
         };
         let (rewritten, imported) = (attested(&self.rewritten), attested(&self.imported));
-        Attestation { samples: self.samples, seed: self.seed, rewritten, imported }
+        let Self { samples, calibration_samples, seed, .. } = *self;
+        Attestation { samples, calibration_samples, seed, rewritten, imported }
     }
 }
 
@@ -279,6 +298,7 @@ mod tests {
         let mut proof = Proof {
             stage: "s".parse().unwrap(),
             samples: 2,
+            calibration_samples: 1,
             seed: 0,
             rewritten: compared("ONNX Runtime 1", vec![distance(1.8e-7, Some(1e-6), Some(0.999_999_9)), whole]),
             imported: compared("OpenVINO CPU 2", vec![distance(2e-6, Some(1e-5), Some(1.0))]),
@@ -289,15 +309,26 @@ mod tests {
                 "output `y` is as in the original: cosine 0.9999999, largest error 1.8e-7 of 1.0e0 (ONNX Runtime 1); \
                  cosine 1, largest error 2.0e-6 of 1.0e0 (OpenVINO CPU 2)",
                 "output `class` is as in the original: 0 of 1000 elements differ (ONNX Runtime 1)",
+                "compared on 2 seeded sets of inputs and 1 calibration sample",
             ]
         );
         let attestation = serde_json::to_value(proof.attestation()).unwrap();
         assert_eq!(attestation["rewritten"]["alike"]["outputs"], serde_json::json!(["y", "class"]));
+        assert_eq!((&attestation["samples"], &attestation["calibration-samples"]), (&2.into(), &1.into()));
         assert!(!attestation.to_string().contains("largest"), "{attestation}");
         proof.rewritten = Finding::Untouched;
         proof.imported = Finding::Unproven { reason: "there is no such device".to_owned() };
         assert_eq!(proof.lines(), ["the imported network is not proven: there is no such device"]);
         let none = Proof::none(proof.stage, "it was switched off");
         assert_eq!(none.lines(), ["not proven: it was switched off"]);
+    }
+
+    #[test]
+    fn a_proof_from_before_calibration_samples_is_read() {
+        let text = r#"{"stage":"s","samples":2,"seed":7,"rewritten":"untouched","imported":"untouched"}"#;
+        let proof: Proof = serde_json::from_str(text).unwrap();
+        assert_eq!((proof.samples, proof.calibration_samples, proof.seed), (2, 0, 7));
+        let again = serde_json::to_string(&Proof { calibration_samples: 3, ..proof }).unwrap();
+        assert!(again.contains(r#""samples":2,"calibration-samples":3,"seed":7"#), "{again}");
     }
 }

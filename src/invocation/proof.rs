@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{FrozenValue, Number, PreprocessingPlace, ResolvedInput};
 use crate::exchange::Distance;
+use crate::nn_archive::Layout;
 use crate::onnx::ElementType;
 
 /// What the prover is asked to run and compare.
@@ -17,8 +18,11 @@ use crate::onnx::ElementType;
 pub struct Request {
     /// What inputs are drawn from.
     pub seed: u32,
-    /// How many sets of inputs there are.
+    /// How many sets of inputs are drawn.
     pub samples: u32,
+    /// Further sets: calibration samples, each a file of NumPy by the name of its input. Inputs without one are drawn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<BTreeMap<String, String>>,
     /// What is fed.
     pub inputs: Vec<Feed>,
     /// The outputs that are compared.
@@ -42,6 +46,9 @@ pub struct Feed {
     pub shape: Vec<u64>,
     /// What its elements are drawn from.
     pub values: Values,
+    /// Where each of its axes is in calibration samples, unless all are in their places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub axes: Option<Vec<usize>>,
     /// What is done to them before the original sees them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<Steps>,
@@ -117,7 +124,14 @@ impl Feed {
             (None, _) => Values::Normal,
         };
         let preprocessing = (does_something && input.frozen_value.is_none()).then_some(steps);
-        Self { name: input.name.clone(), shape: input.shape.clone(), values, preprocessing }
+        Self { name: input.name.clone(), shape: input.shape.clone(), values, axes: None, preprocessing }
+    }
+
+    /// Takes that calibration samples of `input` have the layout `samples`.
+    #[must_use]
+    pub fn with_samples_in(self, samples: &Layout, input: &ResolvedInput) -> Self {
+        let axes = input.layout.as_str().chars().map(|letter| samples.position(letter)).collect();
+        Self { axes: if *samples == input.layout { None } else { axes }, ..self }
     }
 }
 
@@ -368,6 +382,7 @@ mod tests {
         let request = Request {
             seed: 1,
             samples: 2,
+            recorded: Vec::new(),
             inputs: vec![feed(&input("NC", &[1, 4]), ElementType::Float32)],
             outputs: vec!["y".to_owned()],
             original: "/m.onnx".to_owned(),
@@ -376,6 +391,18 @@ mod tests {
         };
         let expected = r#"{"seed":1,"samples":2,"inputs":[{"name":"x","shape":[1,4],"values":{"kind":"normal"}}],"outputs":["y"],"original":"/m.onnx"}"#;
         assert_eq!(request.line(), format!("{expected}\n"));
+        let recorded = vec![BTreeMap::from([("x".to_owned(), "/0.npy".to_owned())])];
+        let line = Request { recorded, ..request }.line();
+        assert!(line.contains(r#""samples":2,"recorded":[{"x":"/0.npy"}],"inputs":"#), "{line}");
+    }
+
+    #[test]
+    fn samples_in_another_layout_are_turned() {
+        let input = input("NCHW", &[1, 3, 8, 9]);
+        let axes =
+            |samples: &str| feed(&input, ElementType::Float32).with_samples_in(&samples.parse().unwrap(), &input).axes;
+        assert_eq!(axes("NCHW"), None);
+        assert_eq!(axes("NHWC"), Some(vec![0, 3, 1, 2]));
     }
 
     #[test]

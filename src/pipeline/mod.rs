@@ -178,9 +178,9 @@ fn one_stage(
     told.rewritings.extend(operated.rewritings.iter().cloned());
 
     let rewritings = operated.rewritings.clone();
-    let stage = &operated.stage.clone();
+    let (given, stage) = (stage, &operated.stage.clone());
     let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
-    let subject = Subject { stage, loaded, preprocessing, folder: &intermediates };
+    let subject = Subject { stage, given, loaded, preprocessing, folder: &intermediates };
     let claim = Claim::new(subject, &operated, &workshop.tools).map_err(unproven)?;
     let job = job(stage, loaded, operated, folder, &intermediates);
     let (compiled, transcript) = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));

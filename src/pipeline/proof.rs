@@ -1,10 +1,11 @@
 //! Whether the networks of a stage still compute what the original does: shown by running all of them.
 //!
 //! Owns [`Claim`]. The original and what the vendor's tools are given are run by the image's prover on the same inputs,
-//! beside the compile. A difference beyond the tolerance is an error; so is a proof that cannot be made, unless ONNX
+//! drawn ones and the first calibration samples, beside the compile. A difference beyond the tolerance is an error; so is a proof that cannot be made, unless ONNX
 //! Runtime does not know the network's operators or the toolchain cannot run it. What is fed and what the prover says
 //! is decided in `invocation::proof`, how far apart is too far in `exchange`.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,8 +17,10 @@ use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
 use super::load::LoadedModel;
 use super::operate::{self, OperateError, OperatedModel, Original};
+use super::samples::{self, Sample, SampleError};
+use crate::calibration::npy;
 use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{Comparison, Finding, Proof};
 use crate::hint::Hint;
 use crate::invocation::driver::WORKERS_VARIABLE;
@@ -27,6 +30,9 @@ use crate::invocation::tools::{Program, Tools};
 use crate::onnx::{self, Model, SelectError};
 use crate::process::Bounds;
 use crate::surgery;
+
+/// The folder for calibration samples that networks are fed, beside those networks.
+const SAMPLES: &str = "samples";
 
 /// A network that is compared with the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,9 @@ pub enum ProofError {
     /// A cut model cannot be written.
     #[error(transparent)]
     Save(#[from] Box<OperateError>),
+    /// A calibration sample cannot be read.
+    #[error(transparent)]
+    Sample(#[from] Box<SampleError>),
     /// The prover did not end well.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -117,6 +126,7 @@ impl Hint for ProofError {
             Self::Disk(error) => error.hints(),
             Self::Select(error) => error.hints(),
             Self::Save(error) => error.hints().into_iter().chain([without()]).collect(),
+            Self::Sample(error) => error.hints().into_iter().chain([without()]).collect(),
             Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
             Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
             Self::Language { .. } => {
@@ -145,8 +155,10 @@ pub struct Claim<'run> {
 
 /// What a claim is about.
 pub struct Subject<'run> {
-    /// The stage.
+    /// The stage in the terms of its ONNX model.
     pub stage: &'run ResolvedStage,
+    /// The same in the terms of the model as the user gave it, as its calibration data is.
+    pub given: &'run ResolvedStage,
     /// Its model as the user gave it.
     pub loaded: &'run LoadedModel,
     /// Where mean, scale and colours are applied.
@@ -184,7 +196,7 @@ impl<'run> Claim<'run> {
     /// Decides how it is shown that the network which the tools are given computes what the original does.
     ///
     /// # Errors
-    /// The original cannot be cut to its outputs, or that cannot be written.
+    /// The original cannot be cut to its outputs, a calibration sample cannot be read, or either cannot be written.
     pub fn new(subject: Subject<'run>, operated: &OperatedModel, tools: &Tools) -> Result<Self, ProofError> {
         let unproven = |reason| Way::Unproven(reason);
         let way = match (&operated.original, &operated.network, &tools.prover) {
@@ -272,7 +284,9 @@ impl<'run> Claim<'run> {
             }
         };
         let (samples, seed) = (request.samples, request.seed);
-        Ok(Proof { stage: stage.name.clone(), samples, seed, rewritten, imported })
+        // As many as are drawn, at most.
+        let calibration_samples = u32::try_from(request.recorded.len()).unwrap_or(samples);
+        Ok(Proof { stage: stage.name.clone(), samples, calibration_samples, seed, rewritten, imported })
     }
 
     fn run(
@@ -320,20 +334,43 @@ impl Subject<'_> {
     fn request(&self, original: &Original, given: &Path, imported: Imported) -> Result<Request, ProofError> {
         let verification = &self.stage.settings.verification;
         let Original { model, path: source } = original;
-        let feed = |input: &ResolvedInput| {
+        let feed = |(input, given): (&ResolvedInput, &ResolvedInput)| {
             let element = model.value(&input.name).and_then(|value| value.element());
-            Feed::new(input, element, self.preprocessing)
+            Feed::new(input, element, self.preprocessing).with_samples_in(&given.layout, input)
         };
         let (measure, outputs) = self.measure(model, source)?;
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
-            inputs: self.stage.inputs.iter().map(feed).collect(),
+            recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX))?,
+            inputs: std::iter::zip(&self.stage.inputs, &self.given.inputs).map(feed).collect(),
             outputs,
             original: text(&measure),
             rewritten: (given != *source).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
+    }
+
+    /// Writes the first calibration samples, at most `most`, beside the networks, and returns the files of each by the
+    /// inputs' names. Random calibration data says no more than what is drawn anyway, and is left out.
+    fn recorded(&self, most: usize) -> Result<Vec<BTreeMap<String, String>>, ProofError> {
+        let unpacked = TemporaryFolder::create_in(self.folder)?;
+        let set = samples::first(&self.given.inputs, most, unpacked.path()).map_err(Box::new)?;
+        let folder = self.folder.join(SAMPLES);
+        let mut recorded = Vec::with_capacity(set.plan().samples());
+        for sample in set.samples().map_err(Box::new)? {
+            let Sample { number, tensors } = sample.map_err(Box::new)?;
+            disk::create_folder(&folder)?;
+            let mut files = BTreeMap::new();
+            for (index, (name, tensor)) in tensors.into_iter().enumerate() {
+                // Names of inputs may have letters that no path has.
+                let path = folder.join(format!("{number}-{index}.npy"));
+                disk::write(&path, &npy::write(&tensor))?;
+                files.insert(name, text(&path));
+            }
+            recorded.push(files);
+        }
+        Ok(recorded)
     }
 
     /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.

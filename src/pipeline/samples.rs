@@ -13,9 +13,9 @@ use std::thread::{self, JoinHandle};
 use thiserror::Error;
 
 use crate::calibration::plan::SampleKind;
-use crate::calibration::random::Generator;
+use crate::calibration::random::{Generator, Seed};
 use crate::calibration::{
-    CalibrationPlan, DecodeError, Feed, FeedError, Listing, NpyError, Supply, Tensor, decode, npy,
+    CalibrationPlan, DecodeError, Feed, FeedError, Listing, NpyError, PlanError, Supply, Tensor, decode, npy,
 };
 use crate::config::{Calibration, ResolvedInput};
 use crate::disk::{self, DiskError};
@@ -39,6 +39,9 @@ pub enum SampleError {
     /// A file or folder cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The files do not make samples.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// A file is no picture, or a broken one.
     #[error("cannot read the picture {}", path.display())]
     Decode {
@@ -102,6 +105,7 @@ impl Hint for SampleError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Disk(error) => error.hints(),
+            Self::Plan(error) => error.hints(),
             Self::Decode { source, .. } => source.hints(),
             Self::Npy { source, .. } => source.hints(),
             Self::Feed { source, .. } => source.hints(),
@@ -163,6 +167,20 @@ pub fn listings(inputs: &[ResolvedInput], scratch: &Path) -> Result<BTreeMap<Str
         }
     }
     Ok(listings)
+}
+
+/// Takes the first samples, at most `most`, of the inputs that are calibrated with files; a folder without any gives
+/// none. Zip files are unpacked into `scratch`, which must stay as long as samples are read.
+///
+/// # Errors
+/// A folder cannot be read, or is none; a zip file is damaged or hostile; the files do not make samples.
+pub fn first(inputs: &[ResolvedInput], most: usize, scratch: &Path) -> Result<CalibrationSet, SampleError> {
+    let mut listings = listings(inputs, scratch)?;
+    listings.retain(|_, listing| !listing.files().is_empty());
+    let inputs: Vec<ResolvedInput> =
+        inputs.iter().filter(|input| listings.contains_key(&input.name)).cloned().collect();
+    let plan = CalibrationPlan::new(&inputs, &listings, Seed::default())?;
+    Ok(CalibrationSet::new(plan.first(most)))
 }
 
 /// Lists the samples of a folder, or of a zip file, which is unpacked into `scratch`. A folder that holds nothing but
@@ -359,7 +377,7 @@ impl Drop for Samples {
 mod tests {
     use super::*;
     use crate::calibration::feed::FeedOptions;
-    use crate::config::{Color, DataType, ResizeMethod};
+    use crate::config::{Color, DataType, Encoding, FileReference, ResizeMethod};
 
     fn feed() -> Feed {
         Feed::new(FeedOptions {
@@ -391,6 +409,51 @@ mod tests {
         }
         // Whoever wants no more is not held up.
         assert_eq!(set.samples_on(2).unwrap().take(3).count(), 3);
+    }
+
+    #[test]
+    fn only_the_first_samples_of_inputs_with_files_are_made() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..5_u8 {
+            disk::write(&folder.path().join(format!("{number}.raw")), &[number, 1]).unwrap();
+        }
+        let random = Calibration::Random {
+            max_images: 20,
+            min_value: 0.0,
+            max_value: 255.0,
+            mean: 127.5,
+            standard_deviation: 35.0,
+            data_type: DataType::Float32,
+        };
+        let input = |name: &str, calibration| ResolvedInput {
+            name: name.to_owned(),
+            shape: vec![1, 2],
+            layout: "NC".parse().unwrap(),
+            data_type: DataType::Uint8,
+            encoding: Encoding::same(Color::None),
+            mean_values: None,
+            scale_values: None,
+            calibration,
+            frozen_value: None,
+        };
+        let path = FileReference::new(folder.path().to_string_lossy());
+        let files = Calibration::Images { path, max_images: Some(4), resize_method: ResizeMethod::Resize };
+        let inputs = [input("random", random), input("x", files)];
+        let made = |inputs: &[ResolvedInput], most| -> Vec<Sample> {
+            let set = first(inputs, most, &folder.path().join("scratch")).unwrap();
+            set.samples().unwrap().map(Result::unwrap).collect()
+        };
+        let numbers = |samples: Vec<Sample>| -> Vec<(usize, u8)> {
+            assert!(samples.iter().all(|sample| sample.tensors.keys().eq(["x"])), "{samples:?}");
+            samples.iter().map(|sample| (sample.number, sample.tensors["x"].bytes[0])).collect()
+        };
+        assert_eq!(numbers(made(&inputs, 2)), [(0, 0), (1, 1)]);
+        assert_eq!(numbers(made(&inputs, 100)).len(), 4);
+        assert!(made(&inputs[..1], 2).is_empty());
+        for number in 0..5_u8 {
+            disk::remove_all(&folder.path().join(format!("{number}.raw"))).unwrap();
+        }
+        assert!(made(&inputs, 2).is_empty(), "nothing is given");
     }
 
     #[test]

@@ -30,6 +30,15 @@ def drawn(wanted, request, sample, index):
     return random.randint(low, high + 1, shape).astype(float)
 
 
+def fed(wanted, request, sample, index):
+    drawn_sets = request["samples"]
+    recorded = request["recorded"][sample - drawn_sets] if sample >= drawn_sets else {}
+    if wanted["name"] not in recorded:
+        return drawn(wanted, request, sample, index)
+    found = numpy.load(os.path.join(sys.argv[1], os.path.basename(recorded[wanted["name"]]))).astype(float)
+    return numpy.moveaxis(found, wanted["axes"], range(found.ndim))
+
+
 def preprocessed(picture, steps):
     if not steps:
         return picture
@@ -45,8 +54,8 @@ def main():
     path = lambda key: os.path.join(sys.argv[1], os.path.basename(request[key]))
     original, other = onnxruntime.InferenceSession(path("original")), onnxruntime.InferenceSession(path("rewritten"))
     worst = {}
-    for sample in range(request["samples"]):
-        raw = {wanted["name"]: drawn(wanted, request, sample, index) for index, wanted in enumerate(request["inputs"])}
+    for sample in range(request["samples"] + len(request["recorded"])):
+        raw = {wanted["name"]: fed(wanted, request, sample, index) for index, wanted in enumerate(request["inputs"])}
         ready = {
             wanted["name"]: preprocessed(raw[wanted["name"]], wanted.get("preprocessing")).astype("float32")
             for wanted in request["inputs"]

@@ -59,7 +59,7 @@ def refuse(network, reason):
 
 
 def drawn(wanted, seed, sample):
-    """Returns what an input is fed before any preprocessing, in double precision."""
+    """Returns what an input is fed before any preprocessing if no sample of it is given, in double precision."""
     shape, values = wanted["shape"], wanted["values"]
     generator = numpy.random.RandomState(seed)
     kind = values["kind"]
@@ -80,6 +80,12 @@ def drawn(wanted, seed, sample):
     for axis in values["patches"]:
         numbers = numbers.repeat(PATCH, axis)
     return numbers[tuple(slice(size) for size in shape)].astype("float64")
+
+
+def read(wanted, path):
+    """Returns a calibration sample with its axes where the network has them."""
+    numbers = numpy.load(path)
+    return numbers.transpose(wanted["axes"]) if "axes" in wanted else numbers
 
 
 def preprocessed(numbers, steps):
@@ -103,9 +109,15 @@ def preprocessed(numbers, steps):
 def inputs_of(request, sample):
     """Returns what the original is fed, and what all others are."""
     original, others = {}, {}
+    # First come all sets that are drawn, then those with calibration samples.
+    behind = sample - request["samples"]
+    given = request["recorded"][behind] if behind >= 0 else {}
     for index, wanted in enumerate(request["inputs"]):
         name, steps = wanted["name"], wanted.get("preprocessing")
-        numbers = drawn(wanted, [request["seed"], sample, index], sample)
+        if name in given:
+            numbers = read(wanted, given[name])
+        else:
+            numbers = drawn(wanted, [request["seed"], sample, index], sample)
         original[name] = preprocessed(numbers, steps) if steps else numbers
         others[name] = original[name] if steps and steps["outside"] else numbers
     return original, others
@@ -290,6 +302,7 @@ def main():
     request = json.loads(sys.stdin.readline())
     threads = int(os.environ.get("MODELCONVERTER_WORKERS", "1"))
     outputs = request["outputs"]
+    count = request["samples"] + len(request.get("recorded", []))
     compared = [("rewritten", Onnx), ("imported", Device)]
     if request.get("imported") and not cpu_version():
         compared.pop()
@@ -299,8 +312,8 @@ def main():
 
     def run(network, kind):
         loaded = kind(network, request[network], threads)
-        # Drawn anew for each network rather than kept: there may be many, and they are quickly made.
-        fed = (inputs_of(request, sample) for sample in range(request["samples"]))
+        # Made anew for each network rather than kept: there may be many, and they are quickly made.
+        fed = (inputs_of(request, sample) for sample in range(count))
         return [loaded.run(original if network == "original" else others, outputs) for original, others in fed]
 
     try:
