@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn statistics_are_the_same_however_they_are_computed() {
-        let bytes: Vec<u8> = (0..200_000_u32).map(|at| 3 + (at * at % 241) as u8).collect();
+        let bytes: Vec<u8> = (0..200_000_u64).map(|at| 3 + (at * at % 241) as u8).collect();
         let floats: Vec<u8> = bytes.iter().flat_map(|byte| f32::from(*byte).to_le_bytes()).collect();
         let expected = Statistics::of(Element::Uint8.values(&bytes));
         assert_eq!((expected.min, expected.max), (3.0, 243.0));

@@ -187,8 +187,10 @@ impl Proof {
     fn sets(&self) -> String {
         let counted = |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         let seeded = counted(self.samples, "seeded set of inputs", "seeded sets of inputs");
-        let calibration = counted(self.calibration_samples, "calibration sample", "calibration samples");
-        format!("{seeded} and {calibration}")
+        if self.calibration_samples == 0 {
+            return seeded;
+        }
+        format!("{seeded} and {}", counted(self.calibration_samples, "calibration sample", "calibration samples"))
     }
 }
 

@@ -138,7 +138,8 @@ const fn kind_of_compile(error: &CompileError) -> FailureKind {
     }
 }
 
-/// A wrong rewriting is our defect, a wrong import the vendor's, and a model that does not run, or a broken sample, is the user's.
+/// A wrong rewriting is our defect, a wrong import the vendor's; a model that does not run and a broken sample are the
+/// user's.
 const fn kind_of_proof(error: &ProofError) -> FailureKind {
     match error {
         ProofError::Sample(error) if error.is_about_the_machine() => FailureKind::Environment,

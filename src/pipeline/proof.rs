@@ -1,9 +1,9 @@
 //! Whether the networks of a stage still compute what the original does: shown by running all of them.
 //!
 //! Owns [`Claim`]. The original and what the vendor's tools are given are run by the image's prover on the same inputs,
-//! drawn ones and the first calibration samples, beside the compile. A difference beyond the tolerance is an error; so is a proof that cannot be made, unless ONNX
-//! Runtime does not know the network's operators or the toolchain cannot run it. What is fed and what the prover says
-//! is decided in `invocation::proof`, how far apart is too far in `exchange`.
+//! drawn ones and the first calibration samples, beside the compile. A difference beyond the tolerance is an error; so is
+//! a proof that cannot be made, unless ONNX Runtime does not know the network's operators or the toolchain cannot run it.
+//! What is fed and what the prover says is decided in `invocation::proof`, how far apart is too far in `exchange`.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
