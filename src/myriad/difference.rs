@@ -284,6 +284,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn runs_are_skipped_without_another_result() {
+        let old = noise(5000, 1);
+        for (seed, stretch) in [(2, 1), (3, 20), (4, 40), (5, 700), (6, 3000)] {
+            // Stretches of equal bytes between stretches of other ones, which agree here and there.
+            let other = noise(5000, seed);
+            let new: Vec<u8> = (0..5000).map(|at| if at / stretch % 2 == 0 { old[at] } else { other[at] }).collect();
+            let naive = |agrees: &[bool]| {
+                let sums = agrees.iter().scan(0_i64, |sum, agrees| {
+                    *sum += if *agrees { 1 } else { -1 };
+                    Some(*sum)
+                });
+                let best = sums.clone().max().filter(|best| *best > 0);
+                best.map_or(0, |best| sums.clone().position(|sum| sum == best).unwrap_or(0) + 1)
+            };
+            let mut agrees: Vec<bool> = old.iter().zip(&new).map(|(old, new)| old == new).collect();
+            let differ = Differ::new(&old);
+            assert_eq!(differ.worthwhile_prefix(&new, 0), naive(&agrees), "{stretch}");
+            agrees.reverse();
+            assert_eq!(differ.worthwhile_suffix(&new, old.len()), naive(&agrees), "{stretch}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_edit_can_be_applied(seed in 1_u32..500, cuts in proptest::collection::vec((0_usize..4000, 0_usize..4000), 0..6)) {

@@ -19,9 +19,6 @@ use crate::units::{ByteSize, ShaveCount};
 /// A blob's header counts its bytes in 32 bits; sixteen patches are far smaller.
 const FILE_LIMIT: ByteSize = ByteSize::new(2 * (u32::MAX as u64));
 
-/// The most shaves, and how many blobs there are.
-const SHAVES: usize = 16;
-
 /// A blob or superblob that is not what was ordered.
 #[derive(Debug, Error)]
 pub enum ResultError {
@@ -140,7 +137,7 @@ pub fn assemble(finished: Receiver<(ShaveCount, PathBuf)>, workers: usize) -> Re
     let made = Mutex::new(BTreeMap::new());
     let next = || blobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, SHAVES) {
+        for _ in 0..workers.clamp(1, ShaveCount::all().count()) {
             scope.spawn(|| {
                 while let Some((shaves, path)) = next() {
                     let patch = patch(&differ, (&base, &blob), shaves, &path);

@@ -704,3 +704,30 @@ impl FileState {
         u64::try_from(last).is_ok_and(|last| last.saturating_add(TOLD_APART) < now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn another_program_has_another_state_and_a_new_one_is_not_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        fs::write(&path, "one").unwrap();
+        let state = || FileState::of(&fs::metadata(&path).unwrap());
+        let before = state();
+        assert_eq!(state(), before);
+        assert!(!before.is_settled());
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let other = folder.path().join("other");
+        fs::write(&other, "two").unwrap();
+        fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_ne!(state(), before, "its times and length are the same, but it is another file");
+        let old = |seconds: i64| (before.changed.0 - seconds, 0);
+        assert!(FileState { modified: old(10), changed: old(10), ..before }.is_settled());
+        assert!(!FileState { modified: old(-10), changed: old(10), ..before }.is_settled(), "a time to come");
+    }
+}
