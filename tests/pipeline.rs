@@ -88,6 +88,7 @@ impl Bench {
             model_optimizer: program(folder.path(), "mo", optimizer),
             compiler: Compiler::Driver(program(folder.path(), "driver", &format!("{DRIVER}\n{driver}"))),
             prover: None,
+            recorder: None,
         };
         Self { folder, time: Duration::from_secs(60), options: Rvc2Options::default(), tools }
     }

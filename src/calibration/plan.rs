@@ -51,6 +51,11 @@ impl Listing {
         Self { folder, files }
     }
 
+    /// Leaves out all but the first files.
+    pub fn keep_first(&mut self, most: usize) {
+        self.files.truncate(most);
+    }
+
     /// Returns the files, in order.
     pub fn files(&self) -> &[PathBuf] {
         &self.files

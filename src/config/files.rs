@@ -75,11 +75,15 @@ fn calibration_in(settings: &mut InputSettings, replace: &mut dyn FnMut(FileRole
         *path = replace(FileRole::CalibrationData, path);
     }
     if let Some(script) = script
-        && script.ends_with(".py")
-        && !script.contains('\n')
+        && names_script(script)
     {
         *script = replace(FileRole::Script, &FileReference::new(script.as_str())).as_str().to_owned();
     }
+}
+
+/// Returns whether a `script` names a file; otherwise it is Python source itself.
+pub fn names_script(script: &str) -> bool {
+    script.ends_with(".py") && !script.contains('\n')
 }
 
 fn arguments_in(arguments: &mut [String], replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {

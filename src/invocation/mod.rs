@@ -9,6 +9,7 @@ pub mod driver;
 pub mod front_end;
 pub mod openvino;
 pub mod proof;
+pub mod recording;
 pub mod tools;
 
 use std::collections::BTreeMap;

@@ -36,6 +36,9 @@ pub struct Tools {
     /// What runs networks to compare their outputs, if the image has it.
     #[serde(default)]
     pub prover: Option<Program>,
+    /// What runs a network on calibration samples and writes its outputs, if the image has it.
+    #[serde(default)]
+    pub recorder: Option<Program>,
 }
 
 /// How the vendor's tools are spoken to; releases differ in it.
@@ -140,7 +143,7 @@ mod tests {
         ] {
             let tools = Tools::parse(text).unwrap();
             assert_eq!((tools.target, tools.version.as_str()), (Target::Rvc2, version));
-            assert!(tools.prover.is_some());
+            assert!(tools.prover.is_some() && tools.recorder.is_some());
             assert_eq!(tools.dialect == Dialect::OpenVino2022, version.starts_with("2022"));
         }
     }

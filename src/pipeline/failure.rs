@@ -6,10 +6,12 @@ use thiserror::Error as ThisError;
 
 use super::compile::CompileError;
 use super::journal::ToolError;
+use super::links::LinkError;
 use super::load::LoadError;
 use super::operate::OperateError;
 use super::pack::PackError;
 use super::proof::{Compared, ProofError};
+use crate::config::StageName;
 use crate::disk::DiskError;
 use crate::exchange::{Failure, FailureKind, LOG, ToolEnd, ToolFailure};
 use crate::hint::Hint;
@@ -62,6 +64,15 @@ pub enum PipelineError {
         #[source]
         source: ProofError,
     },
+    /// Making calibration data for other stages.
+    #[error("stage `{stage}` cannot make the calibration data of others")]
+    Link {
+        /// The stage.
+        stage: StageName,
+        /// Why not.
+        #[source]
+        source: LinkError,
+    },
     /// Packing.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -77,6 +88,7 @@ impl Hint for PipelineError {
             Self::Operate(error) => error.hints(),
             Self::Compile { source, .. } => source.hints(),
             Self::Proof { source, .. } => source.hints(),
+            Self::Link { source, .. } => source.hints(),
             Self::Pack(error) => error.hints(),
         }
     }
@@ -94,6 +106,7 @@ impl PipelineError {
         let tool = match self {
             Self::Compile { source, .. } => source.tool().map(told_tool),
             Self::Proof { source: ProofError::Tool(error), .. } => Some(told_tool(error)),
+            Self::Link { source: LinkError::Tool(error), .. } => Some(told_tool(error)),
             _ => None,
         };
         Failure { kind: self.kind(), messages, hints: self.hints(), log: Some(LOG.to_owned()), tool }
@@ -117,6 +130,8 @@ impl PipelineError {
             Self::Operate(_) => FailureKind::Project,
             Self::Compile { source, .. } => kind_of_compile(source),
             Self::Proof { source, .. } => kind_of_proof(source),
+            Self::Link { source, .. } if source.is_about_the_machine() => FailureKind::Environment,
+            Self::Link { .. } => FailureKind::Project,
         }
     }
 }
@@ -150,8 +165,7 @@ const fn kind_of_proof(error: &ProofError) -> FailureKind {
         | ProofError::Shape { network: Compared::Imported, .. }
         | ProofError::Missing { network: Compared::Imported, .. }
         | ProofError::Different { network: Compared::Imported, .. } => FailureKind::Environment,
-        ProofError::Select(_)
-        | ProofError::Save(_)
+        ProofError::Cut(_)
         | ProofError::Rewritten { .. }
         | ProofError::Shape { .. }
         | ProofError::Missing { .. }

@@ -9,12 +9,14 @@ pub mod compile;
 mod failure;
 pub mod ir;
 pub mod journal;
+pub mod links;
 pub mod load;
 pub mod operate;
 pub mod pack;
 pub mod proof;
 pub mod samples;
 mod stages;
+pub mod subject;
 pub mod superblob;
 pub mod tflite;
 
@@ -23,10 +25,12 @@ use std::path::{Path, PathBuf};
 
 use self::compile::{CompiledModel, Ir, Job};
 use self::journal::Journal;
-use self::load::LoadedModel;
+use self::links::Links;
+use self::load::{Content, LoadedModel};
 use self::operate::OperatedModel;
-use self::proof::{Claim, Subject};
+use self::proof::Claim;
 use self::stages::Produced;
+use self::subject::Subject;
 use crate::config::{
     ConversionConfig, FileReference, FrozenValue, Number, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
     StageName,
@@ -112,13 +116,16 @@ fn convert(
     let Resolution { config, notes, .. } = load::resolved(&order.configuration, &models)?;
     notes.iter().for_each(|note| journal.warn(note.to_string()));
 
+    let mut links = Links::new(&config, |stage| proven_samples(stage, &models, &workshop.tools), &workshop.output);
+    links.check(workshop, journal).map_err(|(stage, source)| PipelineError::Link { stage, source })?;
     let single = config.stages.len() == 1;
     let mut produced = Vec::with_capacity(config.stages.len());
     for stage in &config.stages {
         // Every stage of the configuration was loaded.
         let Some(loaded) = models.get(&stage.name) else { continue };
         let folder = if single { workshop.output.clone() } else { workshop.output.join(stage.name.as_str()) };
-        produced.push(one_stage(order, workshop, journal, Stage { stage, loaded, folder: &folder }, told)?);
+        let place = Stage { stage, loaded, folder: &folder };
+        produced.push(one_stage(order, workshop, journal, place, &mut links, told)?);
     }
     let mut results = stages::Results::new(order, &config, produced, &workshop.output);
     if !single {
@@ -130,6 +137,16 @@ fn convert(
     let record = workshop.output.join(stages::CONFIGURATION);
     disk::write(&record, repeatable(&config, &models, single, order).to_yaml().as_bytes())?;
     results.artifacts()
+}
+
+/// Returns how many calibration samples of a stage are used: nothing but the proof of equality looks at them.
+fn proven_samples(stage: &ResolvedStage, models: &BTreeMap<StageName, LoadedModel>, tools: &Tools) -> usize {
+    let verification = &stage.settings.verification;
+    let is_ir = models.get(&stage.name).is_some_and(|loaded| matches!(loaded.content, Content::Ir));
+    if !verification.enabled || tools.prover.is_none() || is_ir {
+        return 0;
+    }
+    usize::try_from(verification.samples).unwrap_or(usize::MAX)
 }
 
 /// Refuses early what would fail late.
@@ -156,6 +173,7 @@ fn one_stage(
     workshop: &Workshop<'_>,
     journal: &Journal<'_>,
     place: Stage<'_>,
+    links: &mut Links,
     told: &mut Told,
 ) -> Result<Produced, PipelineError> {
     let Stage { stage, loaded, folder } = place;
@@ -181,7 +199,10 @@ fn one_stage(
     let (given, stage) = (stage, &operated.stage.clone());
     let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
     let subject = Subject { stage, given, loaded, preprocessing, folder: &intermediates };
-    let claim = Claim::new(subject, &operated, &workshop.tools).map_err(unproven)?;
+    let unlinked = |source| PipelineError::Link { stage: stage.name.clone(), source };
+    let runnable = links.runnable(&subject, &operated).map_err(unlinked)?;
+    let linked = links.made_for(&stage.name);
+    let claim = Claim::new(subject, &operated, &linked, &workshop.tools).map_err(unproven)?;
     let job = job(stage, loaded, operated, folder, &intermediates);
     let (compiled, transcript) = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
     let compiled = compiled.map_err(|source| PipelineError::Compile { model: loaded.file_name.clone(), source })?;
@@ -192,6 +213,9 @@ fn one_stage(
     proof::doubts(&proof).into_iter().for_each(|doubt| journal.warn(doubt));
     told.proofs.push(proof.clone());
     proof::judge(&proof).map_err(unproven)?;
+    if let Some(runnable) = runnable {
+        links.follow(given, &runnable, &intermediates, workshop, journal).map_err(unlinked)?;
+    }
     told.front_end = compiled.front_end.clone().or(told.front_end.take());
     let document = match stages::path_in_archive(order, &stage.name, &compiled.artifact)? {
         None => None,

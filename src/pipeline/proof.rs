@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use thiserror::Error;
@@ -15,19 +15,18 @@ use thiserror::Error;
 use super::Workshop;
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
-use super::load::LoadedModel;
-use super::operate::{self, OperateError, OperatedModel, Original};
-use super::samples::{self, Sample, SampleError};
-use crate::calibration::npy;
-use crate::config::{FrontEnd, PreprocessingPlace, ResolvedInput, ResolvedStage, Tolerance, WeightType};
+use super::operate::{OperateError, OperatedModel, Original};
+use super::samples::{self, SampleError};
+use super::subject::Subject;
+use crate::calibration::Listing;
+use crate::config::{FrontEnd, Tolerance, WeightType};
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{Comparison, Finding, Proof};
 use crate::hint::Hint;
 use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::front_end::{self, Need};
-use crate::invocation::proof::{Account, Feed, Network, Refusal, Request, Transcript};
+use crate::invocation::proof::{Account, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
-use crate::onnx::{self, Model, SelectError};
 use crate::process::Bounds;
 use crate::surgery;
 
@@ -60,10 +59,7 @@ pub enum ProofError {
     Disk(#[from] DiskError),
     /// A model cannot be cut to the inputs and outputs that are compared.
     #[error(transparent)]
-    Select(#[from] Box<SelectError>),
-    /// A cut model cannot be written.
-    #[error(transparent)]
-    Save(#[from] Box<OperateError>),
+    Cut(#[from] Box<OperateError>),
     /// A calibration sample cannot be read.
     #[error(transparent)]
     Sample(#[from] Box<SampleError>),
@@ -124,8 +120,7 @@ impl Hint for ProofError {
         let without_device = || "or leave the vendor's CPU device out: `verification.device False`".to_owned();
         match self {
             Self::Disk(error) => error.hints(),
-            Self::Select(error) => error.hints(),
-            Self::Save(error) => error.hints().into_iter().chain([without()]).collect(),
+            Self::Cut(error) => error.hints().into_iter().chain([without()]).collect(),
             Self::Sample(error) => error.hints().into_iter().chain([without()]).collect(),
             Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
             Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
@@ -151,20 +146,6 @@ pub struct Claim<'run> {
     way: Way,
     /// What is allowed of the rewritten network.
     tolerance: Tolerance,
-}
-
-/// What a claim is about.
-pub struct Subject<'run> {
-    /// The stage in the terms of its ONNX model.
-    pub stage: &'run ResolvedStage,
-    /// The same in the terms of the model as the user gave it, as its calibration data is.
-    pub given: &'run ResolvedStage,
-    /// Its model as the user gave it.
-    pub loaded: &'run LoadedModel,
-    /// Where mean, scale and colours are applied.
-    pub preprocessing: PreprocessingPlace,
-    /// The folder with all networks of the stage.
-    pub folder: &'run Path,
 }
 
 /// How a claim is shown.
@@ -193,11 +174,17 @@ enum Imported {
 }
 
 impl<'run> Claim<'run> {
-    /// Decides how it is shown that the network which the tools are given computes what the original does.
+    /// Decides how it is shown that the network which the tools are given computes what the original does; `linked` has
+    /// the calibration data that other stages made for its inputs.
     ///
     /// # Errors
     /// The original cannot be cut to its outputs, a calibration sample cannot be read, or either cannot be written.
-    pub fn new(subject: Subject<'run>, operated: &OperatedModel, tools: &Tools) -> Result<Self, ProofError> {
+    pub fn new(
+        subject: Subject<'run>,
+        operated: &OperatedModel,
+        linked: &BTreeMap<String, Listing>,
+        tools: &Tools,
+    ) -> Result<Self, ProofError> {
         let unproven = |reason| Way::Unproven(reason);
         let way = match (&operated.original, &operated.network, &tools.prover) {
             _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
@@ -205,7 +192,7 @@ impl<'run> Claim<'run> {
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(operated.need, tools);
-                let request = Box::new(subject.request(original, given, imported)?);
+                let request = Box::new(subject.request(original, given, imported, linked)?);
                 Way::Run { prover: prover.clone(), request, imported }
             }
         };
@@ -331,64 +318,43 @@ impl Subject<'_> {
         }
     }
 
-    fn request(&self, original: &Original, given: &Path, imported: Imported) -> Result<Request, ProofError> {
+    fn request(
+        &self,
+        original: &Original,
+        given: &Path,
+        imported: Imported,
+        linked: &BTreeMap<String, Listing>,
+    ) -> Result<Request, ProofError> {
         let verification = &self.stage.settings.verification;
-        let Original { model, path: source } = original;
-        let feed = |(input, given): (&ResolvedInput, &ResolvedInput)| {
-            let element = model.value(&input.name).and_then(|value| value.element());
-            Feed::new(input, element, self.preprocessing).with_samples_in(&given.layout, input)
-        };
-        let (measure, outputs) = self.measure(model, source)?;
+        let (measure, outputs) = self.measure(original)?;
         Ok(Request {
             seed: verification.seed,
             samples: verification.samples,
-            recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX))?,
-            inputs: std::iter::zip(&self.stage.inputs, &self.given.inputs).map(feed).collect(),
+            recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX), linked)?,
+            inputs: self.feeds(Some(&original.model)),
             outputs,
             original: text(&measure),
-            rewritten: (given != *source).then(|| text(given)),
+            rewritten: (given != original.path).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
         })
     }
 
     /// Writes the first calibration samples, at most `most`, beside the networks, and returns the files of each by the
     /// inputs' names. Random calibration data says no more than what is drawn anyway, and is left out.
-    fn recorded(&self, most: usize) -> Result<Vec<BTreeMap<String, String>>, ProofError> {
+    fn recorded(
+        &self,
+        most: usize,
+        linked: &BTreeMap<String, Listing>,
+    ) -> Result<Vec<BTreeMap<String, String>>, ProofError> {
         let unpacked = TemporaryFolder::create_in(self.folder)?;
-        let set = samples::first(&self.given.inputs, most, unpacked.path()).map_err(Box::new)?;
+        let set = samples::first_of_files(&self.given.inputs, linked, most, unpacked.path()).map_err(Box::new)?;
         let folder = self.folder.join(SAMPLES);
         let mut recorded = Vec::with_capacity(set.plan().samples());
         for sample in set.samples().map_err(Box::new)? {
-            let Sample { number, tensors } = sample.map_err(Box::new)?;
             disk::create_folder(&folder)?;
-            let mut files = BTreeMap::new();
-            for (index, (name, tensor)) in tensors.into_iter().enumerate() {
-                // Names of inputs may have letters that no path has.
-                let path = folder.join(format!("{number}-{index}.npy"));
-                disk::write(&path, &npy::write(&tensor))?;
-                files.insert(name, text(&path));
-            }
-            recorded.push(files);
+            recorded.push(samples::write(&sample.map_err(Box::new)?, &folder)?);
         }
         Ok(recorded)
-    }
-
-    /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
-    fn measure(&self, original: &Model, source: &Path) -> Result<(PathBuf, Vec<String>), ProofError> {
-        let wanted: Vec<String> = self.stage.outputs.iter().map(|output| output.name.clone()).collect();
-        let fed: Vec<String> = self.stage.inputs.iter().map(|input| input.name.clone()).collect();
-        let has = |values: &[onnx::Value], wanted: &[String]| {
-            wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
-        };
-        if has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
-            return Ok((source.to_owned(), wanted));
-        }
-        let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
-        let cut = onnx::select_inputs(&cut, &fed).map_err(Box::new)?;
-        // Beside the source, where tensors outside the file are found.
-        let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
-        operate::save(&cut, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
-        Ok((path, cut.outputs().into_iter().map(|output| output.name).collect()))
     }
 }
 

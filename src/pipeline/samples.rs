@@ -170,17 +170,67 @@ pub fn listings(inputs: &[ResolvedInput], scratch: &Path) -> Result<BTreeMap<Str
 }
 
 /// Takes the first samples, at most `most`, of the inputs that are calibrated with files; a folder without any gives
-/// none. Zip files are unpacked into `scratch`, which must stay as long as samples are read.
+/// none. `linked` has what other stages made for inputs. Zip files are unpacked into `scratch`, which must stay as long
+/// as samples are read.
 ///
 /// # Errors
 /// A folder cannot be read, or is none; a zip file is damaged or hostile; the files do not make samples.
-pub fn first(inputs: &[ResolvedInput], most: usize, scratch: &Path) -> Result<CalibrationSet, SampleError> {
-    let mut listings = listings(inputs, scratch)?;
+pub fn first_of_files(
+    inputs: &[ResolvedInput],
+    linked: &BTreeMap<String, Listing>,
+    most: usize,
+    scratch: &Path,
+) -> Result<CalibrationSet, SampleError> {
+    let mut listings = with_linked(listings(inputs, scratch)?, linked, most);
     listings.retain(|_, listing| !listing.files().is_empty());
     let inputs: Vec<ResolvedInput> =
         inputs.iter().filter(|input| listings.contains_key(&input.name)).cloned().collect();
     let plan = CalibrationPlan::new(&inputs, &listings, Seed::default())?;
     Ok(CalibrationSet::new(plan.first(most)))
+}
+
+/// Takes the first samples, at most `most`, of all inputs. `linked` has what other stages made for inputs. Zip files are
+/// unpacked into `scratch`, which must stay as long as samples are read.
+///
+/// # Errors
+/// The same as [`first_of_files`], and a folder without samples.
+pub fn first(
+    inputs: &[ResolvedInput],
+    linked: &BTreeMap<String, Listing>,
+    most: usize,
+    scratch: &Path,
+) -> Result<CalibrationSet, SampleError> {
+    let listings = with_linked(listings(inputs, scratch)?, linked, most);
+    let plan = CalibrationPlan::new(inputs, &listings, Seed::default())?;
+    Ok(CalibrationSet::new(plan.first(most)))
+}
+
+/// Adds what other stages made. They make no more than is needed, so that folders with more fit as well.
+fn with_linked(
+    mut listings: BTreeMap<String, Listing>,
+    linked: &BTreeMap<String, Listing>,
+    most: usize,
+) -> BTreeMap<String, Listing> {
+    if !linked.is_empty() {
+        listings.values_mut().for_each(|listing| listing.keep_first(most));
+        listings.extend(linked.iter().map(|(input, listing)| (input.clone(), listing.clone())));
+    }
+    listings
+}
+
+/// Writes the tensors of a sample into `folder`, as files of NumPy, and returns them by the inputs' names.
+///
+/// # Errors
+/// The file system refuses.
+pub fn write(sample: &Sample, folder: &Path) -> Result<BTreeMap<String, String>, DiskError> {
+    let mut files = BTreeMap::new();
+    for (index, (name, tensor)) in sample.tensors.iter().enumerate() {
+        // Names of inputs may have letters that no path has.
+        let path = folder.join(format!("{}-{index}.npy", sample.number));
+        disk::write(&path, &npy::write(tensor))?;
+        files.insert(name.clone(), path.to_string_lossy().into_owned());
+    }
+    Ok(files)
 }
 
 /// Lists the samples of a folder, or of a zip file, which is unpacked into `scratch`. A folder that holds nothing but
@@ -377,7 +427,7 @@ impl Drop for Samples {
 mod tests {
     use super::*;
     use crate::calibration::feed::FeedOptions;
-    use crate::config::{Color, DataType, Encoding, FileReference, ResizeMethod};
+    use crate::config::{Color, DataType, Encoding, FileReference, LinkSource, ResizeMethod};
 
     fn feed() -> Feed {
         Feed::new(FeedOptions {
@@ -440,7 +490,7 @@ mod tests {
         let files = Calibration::Images { path, max_images: Some(4), resize_method: ResizeMethod::Resize };
         let inputs = [input("random", random), input("x", files)];
         let made = |inputs: &[ResolvedInput], most| -> Vec<Sample> {
-            let set = first(inputs, most, &folder.path().join("scratch")).unwrap();
+            let set = first_of_files(inputs, &BTreeMap::new(), most, &folder.path().join("scratch")).unwrap();
             set.samples().unwrap().map(Result::unwrap).collect()
         };
         let numbers = |samples: Vec<Sample>| -> Vec<(usize, u8)> {
@@ -450,10 +500,30 @@ mod tests {
         assert_eq!(numbers(made(&inputs, 2)), [(0, 0), (1, 1)]);
         assert_eq!(numbers(made(&inputs, 100)).len(), 4);
         assert!(made(&inputs[..1], 2).is_empty());
+        let all = first(&inputs, &BTreeMap::new(), 2, &folder.path().join("scratch")).unwrap();
+        let all: Vec<Sample> = all.samples().unwrap().map(Result::unwrap).collect();
+        assert!(all.len() == 2 && all.iter().all(|sample| sample.tensors.keys().eq(["random", "x"])), "{all:?}");
+
+        // What another stage made of its first samples goes with the first files of a folder that has more.
+        let stage = "before".parse().unwrap();
+        let link = Calibration::Link { stage, source: LinkSource::Output("y".to_owned()) };
+        let linked = list(folder.path(), &folder.path().join("scratch")).unwrap();
+        let linked = Listing::new(folder.path().to_owned(), linked.files()[1..3].to_vec());
+        let inputs = [inputs[1].clone(), input("linked", link)];
+        let linked = BTreeMap::from([("linked".to_owned(), linked)]);
+        let set = first_of_files(&inputs, &linked, 2, &folder.path().join("scratch")).unwrap();
+        let bytes = |sample: &Sample, input: &str| sample.tensors[input].bytes[0];
+        let pairs: Vec<(u8, u8)> = set
+            .samples()
+            .unwrap()
+            .map(Result::unwrap)
+            .map(|sample| (bytes(&sample, "x"), bytes(&sample, "linked")))
+            .collect();
+        assert_eq!(pairs, [(0, 1), (1, 2)]);
         for number in 0..5_u8 {
             disk::remove_all(&folder.path().join(format!("{number}.raw"))).unwrap();
         }
-        assert!(made(&inputs, 2).is_empty(), "nothing is given");
+        assert!(made(&inputs[..1], 2).is_empty(), "nothing is given");
     }
 
     #[test]

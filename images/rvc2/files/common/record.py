@@ -1,0 +1,99 @@
+"""Runs one network on calibration samples and writes its outputs, or what scripts make of them, for other networks to
+be calibrated with.
+
+Speaks JSON lines: one request on standard input, one event a line on standard output. A request without a network only
+reads its scripts, so that a wrong one is found before anything is converted.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+from networks import Device, Onnx, Refused, cpu_version, inputs_of, tell, threads
+
+import numpy
+
+# What runs a network, and what events call that network.
+RUNTIMES = {"onnx": (Onnx, "original"), "device": (Device, "imported")}
+
+
+class ScriptFailed(Exception):
+    """A script that cannot be used; why was told."""
+
+
+def fail(path, message):
+    tell("script-failed", script=path, message=message[:2000])
+    raise ScriptFailed()
+
+
+def reason(error, path):
+    """Returns what went wrong in a script, in one line, with the last of the script's own lines."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    if isinstance(error, SyntaxError) and error.filename == path:
+        lines = [error.lineno]
+    place = " (line %s)" % lines[-1] if lines else ""
+    return "%s: %s%s" % (type(error).__name__, getattr(error, "msg", None) or error, place)
+
+
+def function_of(path):
+    """Runs a script and returns its `run_script`."""
+    names = {"__name__": "script", "__file__": path}
+    try:
+        with open(path, "rb") as file:
+            exec(compile(file.read(), path, "exec"), names)
+    except (Exception, SystemExit) as error:
+        fail(path, reason(error, path))
+    function = names.get("run_script")
+    if not callable(function):
+        fail(path, "it defines no function `run_script`")
+    return function
+
+
+def called(function, path, outputs):
+    """Returns what a script makes of the outputs for one sample; it may do with them what it wants."""
+    try:
+        result = function({name: numpy.array(output) for name, output in outputs.items()})
+    except (Exception, SystemExit) as error:
+        fail(path, reason(error, path))
+    if result is None:
+        fail(path, "`run_script` returns nothing")
+    result = numpy.asarray(result)
+    if result.dtype.kind not in "fiub":
+        fail(path, "`run_script` returns %s, which is no array of numbers" % result.dtype)
+    return result
+
+
+def main():
+    # Every input but constants has a sample, so nothing is drawn.
+    request = dict(json.loads(sys.stdin.readline()), seed=0, samples=0)
+    functions = {path: function_of(path) for path in request.get("scripts", [])}
+    if "network" not in request:
+        return
+    outputs = request["outputs"]
+    kind, name = RUNTIMES[request["runtime"]]
+    if kind is Device and not cpu_version():
+        return
+    network = kind(name, request["network"], threads())
+    for sample in range(len(request["recorded"])):
+        original, others = inputs_of(request, sample)
+        found = network.run(original if kind is Onnx else others, outputs)
+        for output in outputs:
+            if output not in found:
+                tell("missing", network=name, output=output)
+                return
+        for wanted in request["results"]:
+            script = wanted.get("script")
+            result = called(functions[script], script, found) if script else found[wanted["output"]]
+            path = os.path.join(wanted["folder"], "%06d.npy" % (request["first"] + sample))
+            numpy.save(path, numpy.ascontiguousarray(result), allow_pickle=False)
+        tell("recorded", sample=request["first"] + sample)
+
+
+try:
+    main()
+except (Refused, ScriptFailed):
+    pass
+sys.stderr.flush()
+# The vendor's library takes its time to unload.
+os._exit(0)
