@@ -15,7 +15,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use modelconverter::nn_archive::Frames;
+use modelconverter::nn_archive::{self, Frames};
+use modelconverter::units::ByteSize;
 use onnx_builder::{FLOAT, Graph, Model, Node, Tensor, sizes};
 use serde_json::{Value, json};
 use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
@@ -458,6 +459,38 @@ fn the_same_model_makes_the_same_archive_anywhere() {
         }
         assert!(digests["plain"] == digests["other"], "{form}");
     }
+}
+
+#[test]
+fn xz_and_tar_read_archives_with_and_without_what_can_be_compressed() {
+    let folder = folder();
+    let here = folder.path();
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    // Blocks of both kinds, and one of which the end is short.
+    let model: Vec<u8> = (0..5 << 20).map(|at| if at >> 20 == 1 { 7 } else { noise() }).collect();
+    let json = br#"{"config_version": "1.0", "model": {"metadata": {"name": "net", "path": "net.bin"}, "inputs": [], "outputs": [], "heads": null}}"#;
+    let document = nn_archive::Document::parse(json).unwrap();
+    let size = ByteSize::new(model.len() as u64);
+    let mut members = [nn_archive::Member { path: "net.bin".parse().unwrap(), size, content: &mut model.as_slice() }];
+    let contents = nn_archive::Contents { document: &document, build_info: None, members: &mut members };
+    let two = std::num::NonZeroU32::new(2).unwrap();
+    let archive = nn_archive::write(contents, nn_archive::ArchiveForm::Xz, two, Vec::new()).unwrap();
+    fs::write(here.join("net.tar.xz"), &archive).unwrap();
+    let listed = succeed(Command::new("xz").current_dir(here).args(["--robot", "--list", "--verbose", "net.tar.xz"]));
+    let totals: Vec<&str> = listed.lines().find(|line| line.starts_with("totals")).unwrap().split('\t').collect();
+    assert_eq!(totals[1..3], ["1", "6"], "one stream of six blocks: {listed}");
+    assert!(archive.len() < (4 << 20) + 10_000, "{listed}");
+    succeed(Command::new("xz").current_dir(here).args(["--test", "net.tar.xz"]));
+    succeed(Command::new("tar").current_dir(here).args(["-xJf", "net.tar.xz"]));
+    assert!(fs::read(here.join("net.bin")).unwrap() == model);
+    let python =
+        "import sys, tarfile; sys.stdout.write(str(sum(tarfile.open('net.tar.xz').extractfile('net.bin').read())))";
+    let sum = succeed(Command::new(peer("MODELCONVERTER_TEST_PYTHON")).current_dir(here).args(["-c", python]));
+    assert_eq!(sum, model.iter().map(|byte| u64::from(*byte)).sum::<u64>().to_string());
 }
 
 #[test]

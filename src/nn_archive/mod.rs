@@ -8,6 +8,7 @@ pub mod document;
 pub mod frame;
 pub mod layout;
 pub mod pack;
+mod xz;
 
 pub use carried::Carried;
 pub use document::{DataType, Document, DocumentError, Head, Input, InputType, Metadata, Model, Output, Preprocessing};

@@ -1,0 +1,363 @@
+//! The .xz format, written in blocks on several cores.
+//!
+//! Owns the frame of the format (The .xz File Format 1.2.1): stream header, blocks, index, stream footer. Each block holds
+//! [`BLOCK`] bytes and is either what liblzma makes of them, or, where that would hardly be shorter, the bytes themselves
+//! in uncompressed LZMA2 chunks: half of a superblob is compressed already, and so are weights below 8 bits. The bytes do
+//! not depend on the number of threads.
+
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use liblzma::stream::{Check, Stream};
+use liblzma::write::XzEncoder;
+
+/// The xz preset. Weights hardly compress: on half floats preset 6 takes three times as long and saves 1 %.
+const PRESET: u32 = 0;
+/// The length of what is in one block, four times the dictionary of the preset.
+const BLOCK: usize = 1 << 20;
+/// Bytes whose order-0 entropy is above this, in bits, are stored: no coder of single bytes saves a hundredth of them.
+const STORED_FROM: f64 = 7.92;
+
+/// Section 2.1.1.1.
+const HEADER_MAGIC: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
+/// Section 2.1.2.4.
+const FOOTER_MAGIC: [u8; 2] = *b"YZ";
+/// Section 2.1.1.2: a CRC32 follows each block.
+const FLAGS: [u8; 2] = [0, 1];
+/// The length of stream header and stream footer, each.
+const FRAME: usize = 12;
+/// The header of a stored block (section 3.1): its length, one filter and no lengths, LZMA2 (section 5.3.1) with a
+/// dictionary of 64 KiB, padding.
+const STORED_HEADER: [u8; 8] = [2, 0, 0x21, 1, 8, 0, 0, 0];
+/// The longest chunk that LZMA2 stores.
+const CHUNK: usize = 1 << 16;
+/// An uncompressed chunk that resets the dictionary, one that does not, and the end of all chunks.
+const FIRST_CHUNK: u8 = 1;
+const NEXT_CHUNK: u8 = 2;
+const NO_CHUNK: u8 = 0;
+
+/// A block as it stands in the stream, with padding and check.
+struct Block {
+    bytes: Vec<u8>,
+    record: Record,
+}
+
+/// What the index says of a block (section 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    /// The length of the block without its padding.
+    unpadded: u64,
+    /// The length of what is in it.
+    uncompressed: u64,
+}
+
+/// A thread that makes blocks, and the blocks that it owes.
+struct Lane {
+    to: SyncSender<Vec<u8>>,
+    from: Receiver<io::Result<Block>>,
+    thread: JoinHandle<()>,
+    owed: usize,
+}
+
+/// Writes one .xz stream.
+pub(super) struct XzWriter<W: Write> {
+    to: W,
+    /// What the next block is made of.
+    waiting: Vec<u8>,
+    lanes: Vec<Lane>,
+    /// The lane that gets the next block; the oldest owed block is that of the same lane.
+    next: usize,
+    index: Vec<Record>,
+}
+
+impl<W: Write> XzWriter<W> {
+    /// Begins a stream whose blocks are made by so many threads.
+    pub(super) fn new(mut to: W, threads: NonZeroU32) -> io::Result<Self> {
+        to.write_all(&HEADER_MAGIC)?;
+        to.write_all(&with_crc(&FLAGS))?;
+        let lanes = (0..threads.get().min(64)).map(|_| Lane::new()).collect::<io::Result<Vec<Lane>>>()?;
+        Ok(Self { to, waiting: Vec::with_capacity(BLOCK), lanes, next: 0, index: Vec::new() })
+    }
+
+    /// Ends the stream and returns what it was written to.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        if !self.waiting.is_empty() {
+            self.send()?;
+        }
+        for _ in 0..self.lanes.len() {
+            self.take()?;
+            self.advance();
+        }
+        for Lane { to, thread, .. } in self.lanes {
+            drop(to);
+            // A thread that panicked owed a block, which was missed.
+            let _ = thread.join();
+        }
+        let index = index(&self.index);
+        self.to.write_all(&index)?;
+        self.to.write_all(&footer(index.len()))?;
+        Ok(self.to)
+    }
+
+    /// Hands over what waits as a block, after the block that the lane owes is written.
+    fn send(&mut self) -> io::Result<()> {
+        self.take()?;
+        let bytes = std::mem::replace(&mut self.waiting, Vec::with_capacity(BLOCK));
+        if let Some(lane) = self.lanes.get_mut(self.next) {
+            lane.to.send(bytes).map_err(|_| lost())?;
+            lane.owed += 1;
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// Writes the block that the lane in turn owes, if it does.
+    fn take(&mut self) -> io::Result<()> {
+        let Some(lane) = self.lanes.get_mut(self.next).filter(|lane| lane.owed > 0) else { return Ok(()) };
+        let block = lane.from.recv().map_err(|_| lost())??;
+        lane.owed -= 1;
+        self.index.push(block.record);
+        self.to.write_all(&block.bytes)
+    }
+
+    fn advance(&mut self) {
+        self.next = (self.next + 1) % self.lanes.len();
+    }
+}
+
+impl<W: Write> Write for XzWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(BLOCK - self.waiting.len());
+        self.waiting.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        if self.waiting.len() == BLOCK {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A block is not ended early: its length must not depend on who flushes.
+        self.to.flush()
+    }
+}
+
+impl Lane {
+    fn new() -> io::Result<Self> {
+        let (to, work) = sync_channel::<Vec<u8>>(1);
+        let (results, from) = sync_channel(1);
+        let make = move || {
+            for bytes in work {
+                if results.send(block(&bytes)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("xz".to_owned()).spawn(make)?;
+        Ok(Self { to, from, thread, owed: 0 })
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("a thread that compresses ended unexpectedly")
+}
+
+fn block(bytes: &[u8]) -> io::Result<Block> {
+    if entropy(bytes) > STORED_FROM { Ok(stored(bytes)) } else { compressed(bytes) }
+}
+
+/// Returns the order-0 entropy of bytes, in bits for each.
+fn entropy(bytes: &[u8]) -> f64 {
+    // Four tables, so that alike bytes that follow each other do not wait for one another.
+    let mut counts = [[0_u32; 256]; 4];
+    let (fours, rest) = bytes.as_chunks::<4>();
+    let mut count = |table: usize, byte: u8| {
+        if let Some(count) = counts.get_mut(table).and_then(|table| table.get_mut(usize::from(byte))) {
+            *count += 1;
+        }
+    };
+    for [first, second, third, fourth] in fours {
+        count(0, *first);
+        count(1, *second);
+        count(2, *third);
+        count(3, *fourth);
+    }
+    rest.iter().for_each(|byte| count(0, *byte));
+    let [first, second, third, fourth] = counts;
+    let total = bytes.len() as f64;
+    let of = |count: u32| if count == 0 { 0.0 } else { f64::from(count) * libm::log2(total / f64::from(count)) };
+    let sums = first.iter().zip(second).zip(third).zip(fourth).map(|(((a, b), c), d)| of(a + b + c + d));
+    sums.sum::<f64>() / total.max(1.0)
+}
+
+/// Lets liblzma make a stream of the bytes and takes its one block.
+fn compressed(bytes: &[u8]) -> io::Result<Block> {
+    let mut encoder = XzEncoder::new_stream(Vec::new(), Stream::new_easy_encoder(PRESET, Check::Crc32)?);
+    encoder.write_all(bytes)?;
+    let stream = encoder.finish()?;
+    let unlike = || io::Error::other("liblzma writes another format than expected");
+    let backward = stream.len().checked_sub(FRAME).and_then(|at| stream.get(at + 4..at + 8)).ok_or_else(unlike)?;
+    let words = backward.try_into().map_or(0, u32::from_le_bytes) as usize + 1;
+    let end = stream.len().checked_sub(FRAME + words * 4).ok_or_else(unlike)?;
+    let record = stream.get(end..).and_then(only_record).ok_or_else(unlike)?;
+    let block = stream.get(FRAME..end).filter(|block| block.len() as u64 == record.unpadded.next_multiple_of(4));
+    let bytes = block.filter(|_| record.uncompressed == bytes.len() as u64).ok_or_else(unlike)?.to_vec();
+    Ok(Block { bytes, record })
+}
+
+/// Returns the record of an index that has one.
+fn only_record(index: &[u8]) -> Option<Record> {
+    let mut rest = index.strip_prefix(&[0, 1])?.iter();
+    let mut number = || {
+        let mut value = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let byte = *rest.next()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    Some(Record { unpadded: number()?, uncompressed: number()? })
+}
+
+/// Makes a block of bytes as they are.
+fn stored(bytes: &[u8]) -> Block {
+    let mut block = with_crc(&STORED_HEADER);
+    let mut control = FIRST_CHUNK;
+    for chunk in bytes.chunks(CHUNK) {
+        block.push(control);
+        // A chunk has 1 to 65536 bytes; its length is told less one.
+        block.extend(((chunk.len() - 1) as u16).to_be_bytes());
+        block.extend_from_slice(chunk);
+        control = NEXT_CHUNK;
+    }
+    block.push(NO_CHUNK);
+    let data = block.len();
+    pad(&mut block);
+    let check = crc32fast::hash(bytes).to_le_bytes();
+    let record = Record { unpadded: (data + check.len()) as u64, uncompressed: bytes.len() as u64 };
+    block.extend(check);
+    Block { bytes: block, record }
+}
+
+/// Section 4.
+fn index(records: &[Record]) -> Vec<u8> {
+    let mut index = vec![0];
+    number(records.len() as u64, &mut index);
+    for record in records {
+        number(record.unpadded, &mut index);
+        number(record.uncompressed, &mut index);
+    }
+    pad(&mut index);
+    with_crc(&index)
+}
+
+/// Section 2.1.2.
+fn footer(index: usize) -> Vec<u8> {
+    // The length of an index of blocks of a mebibyte is far below the limit of 16 GiB.
+    let backward = (index / 4 - 1) as u32;
+    let fields = [&backward.to_le_bytes()[..], &FLAGS].concat();
+    [&crc32fast::hash(&fields).to_le_bytes()[..], &fields, &FOOTER_MAGIC].concat()
+}
+
+/// Section 1.2: seven bits in each byte, the lowest first, and one that says whether more follow.
+fn number(mut value: u64, to: &mut Vec<u8>) {
+    while value >= 0x80 {
+        to.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
+fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+fn with_crc(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use liblzma::read::XzDecoder;
+
+    use super::*;
+
+    fn packed(bytes: &[u8], threads: u32) -> Vec<u8> {
+        let mut writer = XzWriter::new(Vec::new(), NonZeroU32::new(threads).unwrap()).unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_is_written_comes_back_on_any_number_of_threads() {
+        let half: Vec<u8> = noise(BLOCK * 2).into_iter().map(|byte| byte & 0x0f).collect();
+        for bytes in [
+            Vec::new(),
+            vec![1],
+            vec![0; BLOCK],
+            noise(1),
+            noise(CHUNK),
+            noise(CHUNK + 1),
+            noise(BLOCK + 3),
+            [half, noise(BLOCK * 3), vec![0; 5]].concat(),
+        ] {
+            let packed_once = packed(&bytes, 1);
+            assert_eq!(packed_once.len() % 4, 0);
+            for threads in [2, 3, 5] {
+                assert!(packed(&bytes, threads) == packed_once, "{} bytes, {threads} threads", bytes.len());
+            }
+            let mut back = Vec::new();
+            // One stream, and nothing behind it.
+            XzDecoder::new(packed_once.as_slice()).read_to_end(&mut back).unwrap();
+            assert!(back == bytes, "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_become_shorter_is_stored() {
+        let random = noise(BLOCK);
+        assert!(entropy(&random) > 7.99);
+        assert_eq!(packed(&random, 1).len(), FRAME * 2 + 12 + BLOCK + 3 * (BLOCK / CHUNK) + 4 + 4 + 12);
+        // The high bytes of half floats are few.
+        let weights: Vec<u8> = noise(BLOCK).chunks(2).flat_map(|pair| [pair[0], pair[1] & 0x8f | 0x30]).collect();
+        assert!(packed(&weights, 1).len() < BLOCK - BLOCK / 16);
+        assert!((entropy(b"abcd") - 2.0).abs() < 1e-12);
+        assert_eq!((entropy(&[]), entropy(&[5; 9])), (0.0, 0.0));
+    }
+
+    #[test]
+    fn writing_fails_as_its_target_does() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let two = NonZeroU32::new(2).unwrap();
+        assert!(XzWriter::new(Full(5), two).is_err());
+        for room in [30, BLOCK, BLOCK * 5 + 200] {
+            let mut writer = XzWriter::new(Full(room), two).unwrap();
+            let written = writer.write_all(&noise(BLOCK * 5)).and_then(|()| writer.finish().map(drop));
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull, "{room}");
+        }
+    }
+}
