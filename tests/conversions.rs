@@ -125,6 +125,24 @@ fn arguments_for_the_compile_step_are_obeyed() {
 }
 
 #[test]
+fn no_module_is_compiled_again_under_the_clock_of_the_driver() {
+    let folder = folder();
+    let tools = fs::read_to_string(root().join("images/rvc2/files/2021.4.2/toolchain.toml")).unwrap();
+    let value = |key: &str| {
+        let (_, rest) = tools.split_once(&format!("{key} = \"")).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let (library, clock) = (value("LD_PRELOAD"), value("FAKETIME"));
+    let script = format!("LD_PRELOAD={library} FAKETIME='{clock}' python3.9 -v -s -c 'import json' 2>&1");
+    let said =
+        succeed(program(folder.path(), &shared_store()).args(["--quiet", "shell", "rvc2", "--command", &script]));
+    // The interpreter names sources as they are, and bytecode in quotes.
+    let from = |start: &str| -> Vec<&str> { said.lines().filter(|line| line.starts_with(start)).collect() };
+    assert_eq!(from("# code object from /"), <[&str; 0]>::default());
+    assert!(from("# code object from '/var/cache/python/").len() > 20, "bytecode is used at all: {said}");
+}
+
+#[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();
     let text = "stages:\n  detect: { input_model: color.onnx }\n  classify: { input_model: gray.onnx }\n\

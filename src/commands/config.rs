@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 use super::Status;
 use super::context::Context;
 use super::convert::gather;
-use crate::config::PreprocessingPlace;
 use crate::config::explain::explain;
 use crate::config::schema::schema;
 use crate::name::Target;
@@ -54,12 +53,7 @@ pub(super) fn run(args: ConfigArgs, context: &mut Context) -> Result<Status, Fai
 }
 
 fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
-    let words = Words {
-        target: args.target,
-        path: args.path.as_deref(),
-        overrides: &args.overrides,
-        preprocessing: PreprocessingPlace::Model,
-    };
+    let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
     let gathered = gather(&words, &context.working_folder()?, context, &context.remote())?;
     let mut resolution = gathered.resolution.clone();
     if gathered.archive.is_some() {

@@ -171,6 +171,12 @@ impl Context {
             .map_err(ready_failure)
     }
 
+    /// Returns whether the image of a toolchain is in the store; one that cannot be planned is not.
+    pub(super) fn has_image(&self, project: &Project, store: &Store, name: &ToolchainName) -> Result<bool, Failure> {
+        let Ok(plan) = ready::plan(project, name) else { return Ok(false) };
+        ready::is_assembled(project, store, &plan).map_err(ready_failure)
+    }
+
     /// Returns the engine that was chosen: by the arguments or the environment, by the project, or the embedded one.
     pub(super) fn engine(&self, chosen: Option<EngineChoice>, store: &Store) -> Result<Box<dyn Engine>, Failure> {
         Ok(match chosen.unwrap_or(EngineChoice::Embedded) {

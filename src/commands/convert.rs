@@ -114,12 +114,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     args.run.complete(context);
     let working = context.working_folder()?;
     let remote = context.remote();
-    let words = Words {
-        target: args.target,
-        path: args.path.as_deref(),
-        overrides: &args.overrides,
-        preprocessing: args.preprocessing(),
-    };
+    let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
     let gathered = gather(&words, &working, context, &remote)?;
     // These files are there until the conversion ends.
     let _archive = gathered.archive.clone();
@@ -133,8 +128,12 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
-    if args.image.is_none() {
-        gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
+    // With one stage and its image at hand the container says the same, as early.
+    let is_told_there = gathered.configuration.stages.len() == 1
+        && !args.dry_run
+        && context.has_image(&project, &context.store()?, &toolchain)?;
+    if args.image.is_none() && !is_told_there {
+        check_operators(&gathered, &toolchain, &args)?;
     }
     let place = place(&args, &gathered, &working);
     let request = request(&args, gathered, toolchain, place);
@@ -168,6 +167,10 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     Ok(Status::Success)
 }
 
+fn check_operators(gathered: &Gathered, toolchain: &ToolchainName, args: &ConvertArgs) -> Result<(), Failure> {
+    gathered.check_operators(toolchain, args.preprocessing()).map_err(|error| Failure::of(Kind::Project, &error))
+}
+
 /// Makes a configuration of words.
 pub(super) fn gather(
     words: &Words<'_>,
@@ -196,7 +199,7 @@ fn in_image(
     uploads: &Uploads<'_>,
     context: &Context,
 ) -> Result<Status, Failure> {
-    gathered.check_operators(&toolchain).map_err(|error| Failure::of(Kind::Project, &error))?;
+    check_operators(&gathered, &toolchain, args)?;
     let asked = ToolchainName {
         target: args.target,
         version: args.tool_version.clone().unwrap_or_else(|| toolchain.version.clone()),

@@ -4,7 +4,7 @@
 //! triples, differences, extra bytes. Numbers are 64-bit little-endian, sign and magnitude. Which bytes come from where is
 //! decided in [`super::difference`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use bzip2::Compression;
 use bzip2::read::BzDecoder;
@@ -16,6 +16,8 @@ use crate::units::ByteSize;
 
 const MAGIC: &[u8; 8] = b"BSDIFF40";
 const HEADER: usize = 32;
+/// How many bytes of instructions are unpacked at once.
+const CONTROLS: usize = 1 << 16;
 
 /// One instruction: `add` bytes are the old ones plus a difference, `copy` bytes come from the patch, then the position
 /// in the old bytes moves by `seek`.
@@ -110,12 +112,16 @@ pub fn apply(old: &[u8], patch: &[u8], limit: ByteSize) -> Result<Vec<u8>, Patch
     let overrun = || malformed("its streams are longer than it is");
     let (control, body) = split(body, control).ok_or_else(overrun)?;
     let (differences, extra) = split(body, differences).ok_or_else(overrun)?;
-    let mut control = BzDecoder::new(control);
-    let mut differences = BzDecoder::new(differences);
-    let mut extra = BzDecoder::new(extra);
+    // Instructions are many and short, so that what they take is unpacked first; each stream gives at most the result.
+    let mut control = BufReader::with_capacity(CONTROLS, BzDecoder::new(control));
+    let differences = unpacked(differences, announced)?;
+    let extra = unpacked(extra, announced)?;
+    let (mut differences, mut extra) = (differences.as_slice(), extra.as_slice());
 
     let announced = usize::try_from(announced).map_err(|_| overrun())?;
-    let mut new = Vec::new();
+    let short = || malformed("a stream ends early");
+    // No longer than what the streams gave.
+    let mut new = Vec::with_capacity(announced.min(differences.len() + extra.len()));
     let mut old_at = 0_i64;
     while new.len() < announced {
         let mut triple = [0; 24];
@@ -129,27 +135,32 @@ pub fn apply(old: &[u8], patch: &[u8], limit: ByteSize) -> Result<Vec<u8>, Patch
         let outside = || malformed("an instruction reads outside the old bytes");
         let from = usize::try_from(old_at).map_err(|_| outside())?;
         let olds = old.get(from..from.saturating_add(add)).ok_or_else(outside)?;
-        let start = new.len();
-        read_exactly(&mut differences, add, &mut new)?;
-        for (new, old) in new.iter_mut().skip(start).zip(olds) {
-            *new = new.wrapping_add(*old);
-        }
-        read_exactly(&mut extra, copy, &mut new)?;
+        let (added, rest) = differences.split_at_checked(add).ok_or_else(short)?;
+        new.extend(added.iter().zip(olds).map(|(difference, old)| difference.wrapping_add(*old)));
+        differences = rest;
+        let (copied, rest) = extra.split_at_checked(copy).ok_or_else(short)?;
+        new.extend_from_slice(copied);
+        extra = rest;
         old_at = old_at.checked_add(add as i64).and_then(|at| at.checked_add(seek)).ok_or_else(outside)?;
     }
-    // Reading up to the end checks the sums of the streams.
-    for stream in [&mut control, &mut differences, &mut extra] {
-        if stream.read(&mut [0]).map_err(PatchError::Stream)? != 0 {
-            return Err(malformed("a stream has more than the instructions use"));
-        }
+    // Reading up to the end checks the sum of the stream.
+    let is_over = control.read(&mut [0]).map_err(PatchError::Stream)? == 0;
+    if !is_over || !differences.is_empty() || !extra.is_empty() {
+        return Err(malformed("a stream has more than the instructions use"));
     }
     Ok(new)
 }
 
-/// Appends exactly `length` bytes; grows with what arrives, so a short stream cannot make a large allocation.
-fn read_exactly(stream: &mut impl Read, length: usize, to: &mut Vec<u8>) -> Result<(), PatchError> {
-    let read = stream.take(length as u64).read_to_end(to).map_err(PatchError::Stream)?;
-    if read == length { Ok(()) } else { Err(PatchError::Malformed { what: "a stream ends early" }) }
+/// Unpacks a stream to its end, which checks its sum, unless it is longer than `most`. Memory grows with what arrives, so
+/// that a short stream cannot make a large allocation.
+fn unpacked(stream: &[u8], most: u64) -> Result<Vec<u8>, PatchError> {
+    let mut bytes = Vec::new();
+    let mut stream = BzDecoder::new(stream);
+    stream.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(PatchError::Stream)?;
+    if bytes.len() as u64 > most {
+        return Err(PatchError::Malformed { what: "a stream has more than the result" });
+    }
+    Ok(bytes)
 }
 
 fn split(bytes: &[u8], length: u64) -> Option<(&[u8], &[u8])> {

@@ -5,9 +5,12 @@
 //! in uncompressed LZMA2 chunks: half of a superblob is compressed already, and so are weights below 8 bits. The bytes do
 //! not depend on the number of threads.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
+use std::panic;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use liblzma::stream::{Check, Stream};
@@ -53,22 +56,23 @@ struct Record {
     uncompressed: u64,
 }
 
-/// A thread that makes blocks, and the blocks that it owes.
-struct Lane {
-    to: SyncSender<Vec<u8>>,
-    from: Receiver<io::Result<Block>>,
-    thread: JoinHandle<()>,
-    owed: usize,
-}
+/// Bytes on their way to a thread, or a block on its way back, with the number of the block.
+type Numbered<T> = (usize, T);
 
 /// Writes one .xz stream.
 pub(super) struct XzWriter<W: Write> {
     to: W,
     /// What the next block is made of.
     waiting: Vec<u8>,
-    lanes: Vec<Lane>,
-    /// The lane that gets the next block; the oldest owed block is that of the same lane.
-    next: usize,
+    /// Whoever is free takes the next work: blocks take their time, or none.
+    work: SyncSender<Numbered<Vec<u8>>>,
+    made: Receiver<Numbered<io::Result<Block>>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Blocks that came before their turn.
+    early: BTreeMap<usize, Block>,
+    /// How many blocks were handed over.
+    begun: usize,
+    /// What the index says of the blocks that are written.
     index: Vec<Record>,
 }
 
@@ -77,8 +81,27 @@ impl<W: Write> XzWriter<W> {
     pub(super) fn new(mut to: W, threads: NonZeroU32) -> io::Result<Self> {
         to.write_all(&HEADER_MAGIC)?;
         to.write_all(&with_crc(&FLAGS))?;
-        let lanes = (0..threads.get().min(64)).map(|_| Lane::new()).collect::<io::Result<Vec<Lane>>>()?;
-        Ok(Self { to, waiting: Vec::with_capacity(BLOCK), lanes, next: 0, index: Vec::new() })
+        let count = threads.get().min(64) as usize;
+        let (work, waiting) = sync_channel::<Numbered<Vec<u8>>>(count);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let (results, made) = sync_channel(2 * count);
+        let threads = (0..count).map(|_| {
+            let (waiting, results) = (Arc::clone(&waiting), results.clone());
+            let next = move || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let make = move || {
+                while let Ok((number, bytes)) = next() {
+                    // A block that never came would be waited for.
+                    let made = panic::catch_unwind(|| block(&bytes)).unwrap_or_else(|_| Err(lost()));
+                    if results.send((number, made)).is_err() {
+                        return;
+                    }
+                }
+            };
+            thread::Builder::new().name("xz".to_owned()).spawn(make)
+        });
+        let threads = threads.collect::<io::Result<_>>()?;
+        let (early, index, waiting) = (BTreeMap::new(), Vec::new(), Vec::with_capacity(BLOCK));
+        Ok(Self { to, waiting, work, made, threads, early, begun: 0, index })
     }
 
     /// Ends the stream and returns what it was written to.
@@ -86,13 +109,12 @@ impl<W: Write> XzWriter<W> {
         if !self.waiting.is_empty() {
             self.send()?;
         }
-        for _ in 0..self.lanes.len() {
+        while self.index.len() < self.begun {
             self.take()?;
-            self.advance();
         }
-        for Lane { to, thread, .. } in self.lanes {
-            drop(to);
-            // A thread that panicked owed a block, which was missed.
+        drop(self.work);
+        for thread in self.threads {
+            // It has nothing left to tell.
             let _ = thread.join();
         }
         let index = index(&self.index);
@@ -101,29 +123,26 @@ impl<W: Write> XzWriter<W> {
         Ok(self.to)
     }
 
-    /// Hands over what waits as a block, after the block that the lane owes is written.
+    /// Hands over what waits as a block, once few enough are under way.
     fn send(&mut self) -> io::Result<()> {
-        self.take()?;
-        let bytes = std::mem::replace(&mut self.waiting, Vec::with_capacity(BLOCK));
-        if let Some(lane) = self.lanes.get_mut(self.next) {
-            lane.to.send(bytes).map_err(|_| lost())?;
-            lane.owed += 1;
+        while self.begun - self.index.len() >= 2 * self.threads.len() {
+            self.take()?;
         }
-        self.advance();
+        let bytes = std::mem::replace(&mut self.waiting, Vec::with_capacity(BLOCK));
+        self.work.send((self.begun, bytes)).map_err(|_| lost())?;
+        self.begun += 1;
         Ok(())
     }
 
-    /// Writes the block that the lane in turn owes, if it does.
+    /// Waits for a block and writes those whose turn it is.
     fn take(&mut self) -> io::Result<()> {
-        let Some(lane) = self.lanes.get_mut(self.next).filter(|lane| lane.owed > 0) else { return Ok(()) };
-        let block = lane.from.recv().map_err(|_| lost())??;
-        lane.owed -= 1;
-        self.index.push(block.record);
-        self.to.write_all(&block.bytes)
-    }
-
-    fn advance(&mut self) {
-        self.next = (self.next + 1) % self.lanes.len();
+        let (number, block) = self.made.recv().map_err(|_| lost())?;
+        self.early.insert(number, block?);
+        while let Some(block) = self.early.remove(&self.index.len()) {
+            self.index.push(block.record);
+            self.to.write_all(&block.bytes)?;
+        }
+        Ok(())
     }
 }
 
@@ -140,22 +159,6 @@ impl<W: Write> Write for XzWriter<W> {
     fn flush(&mut self) -> io::Result<()> {
         // A block is not ended early: its length must not depend on who flushes.
         self.to.flush()
-    }
-}
-
-impl Lane {
-    fn new() -> io::Result<Self> {
-        let (to, work) = sync_channel::<Vec<u8>>(1);
-        let (results, from) = sync_channel(1);
-        let make = move || {
-            for bytes in work {
-                if results.send(block(&bytes)).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("xz".to_owned()).spawn(make)?;
-        Ok(Self { to, from, thread, owed: 0 })
     }
 }
 

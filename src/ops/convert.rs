@@ -123,7 +123,7 @@ fn in_folder(
 pub(super) fn settle(plan: &ConversionPlan, made: &Path, report: Report) -> Result<Output, ConvertError> {
     match &report.outcome {
         Outcome::Failure(failure) => {
-            let log = collect::keep_log(made, &plan.output);
+            let log = failure.log.as_ref().and_then(|_| collect::keep_log(made, &plan.output));
             Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
         }
         Outcome::Success { artifacts } => {

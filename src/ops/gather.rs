@@ -19,20 +19,18 @@ use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
-    CalibrationKeys, ConversionConfig, FileReference, FrontEnd, FrontEndChoice, InputSettings, Note, Origin, Problem,
-    Problems, Rvc2Options, Setting, yaml,
+    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, Setting,
+    StageName, yaml,
 };
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
 use crate::hint::Hint;
-use crate::invocation::front_end::Need;
 use crate::name::{Target, ToolchainName};
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
-use crate::pipeline::load::{self, Content};
-use crate::pipeline::operate::{self, OperateError, Rewritten};
-use crate::pipeline::tflite;
+use crate::pipeline::load::{self, Content, LoadedModel};
+use crate::pipeline::operate::{self, OperateError};
+use crate::pipeline::{supported, tflite};
 use crate::plan::convert::FoundFile;
-use crate::surgery::support::{self, Refusal};
 use crate::units::ByteSize;
 
 pub use super::find::Folders;
@@ -55,8 +53,6 @@ pub struct Words<'a> {
     pub path: Option<&'a str>,
     /// The `KEY VALUE` pairs, one word each.
     pub overrides: &'a [String],
-    /// Where mean, scale and colours are applied.
-    pub preprocessing: PreprocessingPlace,
 }
 
 /// A configuration and its files.
@@ -76,30 +72,33 @@ pub struct Gathered {
     pub archive: Option<Arc<Opened>>,
     /// Folders of samples whose links were followed; the same holds for them.
     pub followed: Vec<Arc<TemporaryFolder>>,
-    /// What the tools of OpenVINO 2021.4 surely refuse, by model.
-    unsupported: Vec<(FileReference, Vec<Refusal>)>,
+    /// The models, by stage.
+    models: Arc<BTreeMap<StageName, LoadedModel>>,
 }
 
 impl Gathered {
-    /// Refuses models with operators that the tools of this toolchain surely do not have, as far as that is known.
+    /// Rewrites the models as the conversion will, and refuses what the tools of this toolchain surely refuse.
     ///
     /// # Errors
-    /// There is such a model.
-    pub fn check_operators(&self, toolchain: &ToolchainName) -> Result<(), GatherError> {
-        /// The releases that the facts were measured with; others may know more.
-        const KNOWN: &str = "2021.4";
-        match self.unsupported.first() {
-            Some((model, refusals))
-                if toolchain.target == Target::Rvc2 && toolchain.version.as_str().starts_with(KNOWN) =>
-            {
-                Err(GatherError::Unsupported {
-                    toolchain: toolchain.clone(),
-                    model: model.clone(),
-                    refusals: refusals.clone(),
-                })
-            }
-            _ => Ok(()),
+    /// There is such a model, or one that cannot be cut, bound or rewritten as the configuration wants.
+    pub fn check_operators(&self, toolchain: &ToolchainName, place: PreprocessingPlace) -> Result<(), GatherError> {
+        if toolchain.target != Target::Rvc2 {
+            return Ok(());
         }
+        for (stage, written) in self.resolution.config.stages.iter().zip(&self.configuration.stages) {
+            let translated;
+            let rewritten = match self.models.get(&stage.name).map(|model| &model.content) {
+                Some(Content::Onnx(model)) => operate::rewrite(model, stage, place)?,
+                Some(Content::Tflite(model)) => {
+                    translated = tflite::translated(model, stage)?;
+                    operate::rewrite(&translated.model, &translated.stage, place)?
+                }
+                Some(Content::Ir) | None => continue,
+            };
+            let name = written.model.path.file_name();
+            supported::check(name, &rewritten, &stage.settings.rvc2, toolchain).map_err(OperateError::from)?;
+        }
+        Ok(())
     }
 }
 
@@ -139,27 +138,6 @@ pub enum GatherError {
     /// A model cannot be cut, bound or rewritten as the configuration wants.
     #[error(transparent)]
     Operate(#[from] OperateError),
-    /// Operators that the vendor's tools do not have.
-    #[error("{toolchain} cannot convert `{model}`: {}", refused(refusals))]
-    Unsupported {
-        /// Which tools.
-        toolchain: ToolchainName,
-        /// The model, as it was written.
-        model: FileReference,
-        /// The nodes and the reasons; never empty.
-        refusals: Vec<Refusal>,
-    },
-}
-
-fn refused(refusals: &[Refusal]) -> String {
-    /// As many as a person reads.
-    const SHOWN: usize = 5;
-    let told = |refusal: &Refusal| format!("{}: {}", refusal.node, refusal.reason);
-    let mut text = refusals.iter().take(SHOWN).map(told).collect::<Vec<_>>().join("; ");
-    if refusals.len() > SHOWN {
-        text.push_str(&format!("; and {} more nodes", refusals.len() - SHOWN));
-    }
-    text
 }
 
 impl Hint for GatherError {
@@ -172,15 +150,6 @@ impl Hint for GatherError {
             Self::Disk(error) => error.hints(),
             Self::Model(error) => error.hints(),
             Self::Operate(error) => error.hints(),
-            Self::Unsupported { refusals, .. } => {
-                let mut hints: Vec<String> = Vec::new();
-                for advice in refusals.iter().flat_map(|refusal| &refusal.advice) {
-                    if !hints.contains(advice) {
-                        hints.push(advice.clone());
-                    }
-                }
-                hints
-            }
         }
     }
 }
@@ -255,7 +224,7 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     }
     notes.extend(reading.notes);
     check_encodings(&files)?;
-    let gathered = check(configuration, files, notes, reading.said, words.preprocessing)?;
+    let gathered = check(configuration, files, notes, reading.said)?;
     Ok(Gathered { archive, followed, ..gathered })
 }
 
@@ -350,7 +319,6 @@ fn check(
     mut files: Vec<FoundFile>,
     mut notes: Vec<Note>,
     said: Said,
-    place: PreprocessingPlace,
 ) -> Result<Gathered, GatherError> {
     let mut paths = files.iter().map(|file| FileReference::new(file.path.to_string_lossy()));
     let found = configuration.with_files(&mut |_, file| paths.next().unwrap_or_else(|| file.clone()));
@@ -368,42 +336,8 @@ fn check(
     }
     let resolution = load::resolved(&found, &models)?;
     notes.extend(resolution.notes.iter().cloned());
-    let mut unsupported = Vec::new();
-    for (stage, written) in resolution.config.stages.iter().zip(&configuration.stages) {
-        let rewritten = match models.get(&stage.name).map(|model| &model.content) {
-            Some(Content::Onnx(model)) => operate::rewrite(model, stage, place)?,
-            Some(Content::Tflite(model)) => {
-                let translated = tflite::translated(model, stage)?;
-                operate::rewrite(&translated.model, &translated.stage, place)?
-            }
-            Some(Content::Ir) | None => continue,
-        };
-        let refusals = refusals(&rewritten, &stage.settings.rvc2);
-        if !refusals.is_empty() {
-            unsupported.push((written.model.path.clone(), refusals));
-        }
-    }
-    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, followed: Vec::new(), unsupported })
-}
-
-/// Lists what surely fails on every way that is open to a model.
-fn refusals(rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
-    let of = |front_end| match front_end {
-        support::FrontEnd::Importer => support::unsupported(&rewritten.model, front_end),
-        support::FrontEnd::ModelOptimizer => {
-            support::unsupported(rewritten.for_optimizer.as_ref().unwrap_or(&rewritten.model), front_end)
-        }
-    };
-    match options.front_end {
-        FrontEndChoice::Only(FrontEnd::Importer) => of(support::FrontEnd::Importer),
-        FrontEndChoice::Only(FrontEnd::Mo) => of(support::FrontEnd::ModelOptimizer),
-        FrontEndChoice::Auto if rewritten.need != Need::Nothing || !options.mo_args.is_empty() => {
-            of(support::FrontEnd::ModelOptimizer)
-        }
-        // Where the importer fails, the Model Optimizer is tried.
-        FrontEndChoice::Auto if of(support::FrontEnd::ModelOptimizer).is_empty() => Vec::new(),
-        FrontEndChoice::Auto => of(support::FrontEnd::Importer),
-    }
+    let models = Arc::new(models);
+    Ok(Gathered { configuration, files, notes, resolution, said, archive: None, followed: Vec::new(), models })
 }
 
 fn empty() -> Tree {
@@ -420,7 +354,7 @@ mod tests {
     use crate::remote::{Remote, RemoteOptions};
 
     fn words<'a>(path: Option<&'a str>, overrides: &'a [String]) -> Words<'a> {
-        Words { target: Target::Rvc2, path, overrides, preprocessing: PreprocessingPlace::Model }
+        Words { target: Target::Rvc2, path, overrides }
     }
 
     fn strings(words: &[&str]) -> Vec<String> {

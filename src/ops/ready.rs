@@ -104,6 +104,16 @@ fn located(mut missing: UnpinnedFile, project: &Project) -> UnpinnedFile {
     missing
 }
 
+/// Returns whether all layers of a plan are unpacked in the store already.
+///
+/// # Errors
+/// The store or a file of the recipe cannot be read.
+pub fn is_assembled(project: &Project, store: &Store, plan: &ImagePlan) -> Result<bool, ReadyError> {
+    let files = project.recipe(plan.toolchain.target)?;
+    assemble::is_assembled(plan, store, files)
+        .map_err(|source| ReadyError::Assemble { name: plan.toolchain.clone(), source: Box::new(source) })
+}
+
 /// Returns the image of a plan, with its layers unpacked in the store; `converter` becomes its last layer.
 ///
 /// # Errors

@@ -109,7 +109,9 @@ impl PipelineError {
             Self::Link { source: LinkError::Tool(error), .. } => Some(told_tool(error)),
             _ => None,
         };
-        Failure { kind: self.kind(), messages, hints: self.hints(), log: Some(LOG.to_owned()), tool }
+        // Before a tool is started the log has nothing that the messages do not say.
+        let log = (!matches!(self, Self::Operate(OperateError::Unsupported(_)))).then(|| LOG.to_owned());
+        Failure { kind: self.kind(), messages, hints: self.hints(), log, tool }
     }
 
     fn kind(&self) -> FailureKind {

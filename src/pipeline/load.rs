@@ -35,8 +35,8 @@ pub struct LoadedModel {
     pub bytes: Bytes,
     /// Files beside it that belong to it: path relative to the model, and bytes.
     pub beside: Vec<(PathBuf, Bytes)>,
-    /// The digest of each file, by name.
-    pub digests: BTreeMap<String, Digest>,
+    /// The names of all its files as they were given, the main one first.
+    pub given_names: Vec<String>,
     /// What it is.
     pub content: Content,
 }
@@ -57,6 +57,12 @@ impl LoadedModel {
     pub fn size(&self) -> ByteSize {
         let beside = self.beside.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
         ByteSize::new(self.bytes.len() as u64 + beside)
+    }
+
+    /// Returns the digest of each file, by the name that it was given with.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        let all = std::iter::once(&self.bytes).chain(self.beside.iter().map(|(_, bytes)| bytes));
+        self.given_names.iter().cloned().zip(all.map(|bytes| Digest::of(bytes))).collect()
     }
 }
 
@@ -147,13 +153,13 @@ pub fn load(stage: &Stage) -> Result<LoadedModel, LoadError> {
     };
     let name = sanitised(stage.model.path.stem());
     let file_name = format!("{name}{}", stage.model.path.suffix());
-    let mut digests = BTreeMap::from([(stage.model.path.file_name().to_owned(), Digest::of(&bytes))]);
-    digests.extend(beside.iter().map(|(path, bytes)| (path.to_string_lossy().into_owned(), Digest::of(bytes))));
+    let others = beside.iter().map(|(path, _)| path.to_string_lossy().into_owned());
+    let given_names = std::iter::once(stage.model.path.file_name().to_owned()).chain(others).collect();
     let beside = match content {
         Content::Ir => beside.into_iter().map(|(_, bytes)| (PathBuf::from(format!("{name}.bin")), bytes)).collect(),
         Content::Onnx(_) | Content::Tflite(_) => beside,
     };
-    Ok(LoadedModel { name, file_name, bytes, beside, digests, content })
+    Ok(LoadedModel { name, file_name, bytes, beside, given_names, content })
 }
 
 /// Reads the files that hold tensors of the model, each once, by location. They must be below the model's folder, links

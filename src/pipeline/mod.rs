@@ -18,6 +18,7 @@ pub mod samples;
 mod stages;
 pub mod subject;
 pub mod superblob;
+pub mod supported;
 pub mod tflite;
 
 use std::collections::BTreeMap;
@@ -32,8 +33,8 @@ use self::proof::Claim;
 use self::stages::Produced;
 use self::subject::Subject;
 use crate::config::{
-    ConversionConfig, FileReference, FrozenValue, Number, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
-    StageName,
+    ConversionConfig, FileReference, FrontEnd, FrozenValue, Number, Resolution, ResolvedConfig, ResolvedInput,
+    ResolvedStage, StageName,
 };
 use crate::disk;
 use crate::exchange::{Artifact, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
@@ -179,23 +180,27 @@ fn one_stage(
     let Stage { stage, loaded, folder } = place;
     let intermediates = folder.join(INTERMEDIATES);
     disk::create_folder(&intermediates)?;
-    for folder in [folder, &intermediates] {
-        superblob::put(&folder.join(&loaded.file_name), &loaded.bytes)?;
-        for (path, bytes) in &loaded.beside {
-            let path = folder.join(path);
-            path.parent().map(disk::create_folder).transpose()?;
-            superblob::put(&path, bytes)?;
+    let files = [(Path::new(&loaded.file_name), &loaded.bytes)];
+    let beside = loaded.beside.iter().map(|(path, bytes)| (path.as_path(), bytes));
+    for (path, bytes) in files.into_iter().chain(beside) {
+        let (kept, given) = (folder.join(path), intermediates.join(path));
+        for parent in [kept.parent(), given.parent()].into_iter().flatten() {
+            disk::create_folder(parent)?;
+        }
+        superblob::put(&kept, bytes)?;
+        // The same bytes in two places; some file systems have no links.
+        disk::remove_file(&given)?;
+        if disk::hard_link(&kept, &given).is_err() {
+            superblob::put(&given, bytes)?;
         }
     }
     let preprocessing = order.preprocessing_of(&stage.name);
-    let operated = journal.step("rewrite", || operate::operate(loaded, stage, preprocessing, &intermediates))?;
+    let toolchain = order.toolchain();
+    let wanted = operate::Wanted { stage, preprocessing, toolchain: &toolchain };
+    let operated = journal.step("rewrite", || operate::operate(loaded, wanted, &intermediates))?;
     operated.warnings.iter().for_each(|warning| journal.warn(warning.clone()));
-    for rewriting in &operated.rewritings {
-        journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
-    }
-    told.rewritings.extend(operated.rewritings.iter().cloned());
-
-    let rewritings = operated.rewritings.clone();
+    tell_rewritings(&operated.rewritings, journal, told);
+    let (mut rewritings, restatements) = (operated.rewritings.clone(), operated.restatements.clone());
     let (given, stage) = (stage, &operated.stage.clone());
     let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
     let subject = Subject { stage, given, loaded, preprocessing, folder: &intermediates };
@@ -204,8 +209,16 @@ fn one_stage(
     let linked = links.made_for(&stage.name);
     let claim = Claim::new(subject, &operated, &linked, &workshop.tools).map_err(unproven)?;
     let job = job(stage, loaded, operated, folder, &intermediates);
-    let (compiled, transcript) = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
+    let ((compiled, transcript), digests) = std::thread::scope(|scope| {
+        let digests = scope.spawn(|| loaded.digests());
+        let compiled = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
+        (compiled, digests.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
     let compiled = compiled.map_err(|source| PipelineError::Compile { model: loaded.file_name.clone(), source })?;
+    if compiled.front_end.as_ref().is_some_and(|report| report.front_end == FrontEnd::Mo) {
+        tell_rewritings(&restatements, journal, told);
+        rewritings.extend(restatements);
+    }
     let proof = transcript
         .and_then(|transcript| claim.conclude(&transcript, &compiled, workshop, journal))
         .map_err(unproven)?;
@@ -221,7 +234,7 @@ fn one_stage(
         None => None,
         Some(path) => Some(pack::describe(order, stage, &compiled, &path)?),
     };
-    let build_info = pack::BuildInfo::new(order, loaded, &compiled, &rewritings, journal.record());
+    let build_info = pack::BuildInfo::new(order, digests, &compiled, &rewritings, journal.record());
     let archived_info = build_info.render(&proof.attestation());
     let build_info = build_info.render(&proof);
     disk::write(&folder.join(BUILD_INFO_NAME), build_info.as_bytes())?;
@@ -231,6 +244,13 @@ fn one_stage(
     let CompiledModel { artifact, kind, .. } = compiled;
     let (stage, folder) = (stage.name.clone(), folder.to_owned());
     Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document })
+}
+
+fn tell_rewritings(rewritings: &[Rewriting], journal: &Journal<'_>, told: &mut Told) {
+    for rewriting in rewritings {
+        journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
+    }
+    told.rewritings.extend(rewritings.iter().cloned());
 }
 
 fn job<'run>(

@@ -8,12 +8,14 @@ use thiserror::Error;
 
 use super::compile::{Network, Node};
 use super::load::{Content, LoadedModel};
+use super::supported::{self, Unsupported};
 use super::tflite::{self, Translated};
 use crate::config::{Optimization, ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
 use crate::invocation::front_end::Need;
+use crate::name::ToolchainName;
 use crate::onnx::{self, BindError, Model, SaveError, SelectError};
 use crate::surgery::optimize::{
     DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
@@ -37,6 +39,8 @@ pub struct OperatedModel {
     pub for_optimizer: Option<PathBuf>,
     /// What was rewritten.
     pub rewritings: Vec<Rewriting>,
+    /// What was rewritten for the Model Optimizer besides.
+    pub restatements: Vec<Rewriting>,
     /// What only the Model Optimizer can do.
     pub need: Need,
     /// Its nodes, for messages.
@@ -75,6 +79,9 @@ pub enum OperateError {
     /// The model cannot be written.
     #[error(transparent)]
     Save(#[from] Box<SaveError>),
+    /// The tools surely refuse the model.
+    #[error(transparent)]
+    Unsupported(#[from] Box<Unsupported>),
     /// An IR is taken as it is.
     #[error("input `{input}` of an IR cannot get {what}: only ONNX models are rewritten")]
     Fixed {
@@ -94,31 +101,37 @@ impl Hint for OperateError {
             Self::Surgery(error) => error.hints(),
             Self::Translation(error) => error.hints(),
             Self::Save(_) => Vec::new(),
+            Self::Unsupported(error) => error.hints(),
             Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
         }
     }
 }
 
-/// Makes the model of `stage` ready and writes what was changed into `folder`, where its source already lies.
+/// What is wanted of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'run> {
+    /// Its stage.
+    pub stage: &'run ResolvedStage,
+    /// Where mean, scale and colours are applied.
+    pub preprocessing: PreprocessingPlace,
+    /// Whose tools it is made ready for.
+    pub toolchain: &'run ToolchainName,
+}
+
+/// Makes a model ready and writes what was changed into `folder`, where its source already lies.
 ///
 /// # Errors
-/// The model cannot be cut, bound or rewritten as the configuration wants.
-pub fn operate(
-    model: &LoadedModel,
-    stage: &ResolvedStage,
-    place: PreprocessingPlace,
-    folder: &Path,
-) -> Result<OperatedModel, OperateError> {
+/// The model cannot be cut, bound or rewritten as the configuration wants, or the tools surely refuse it.
+pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result<OperatedModel, OperateError> {
+    let Wanted { stage, preprocessing: place, .. } = wanted;
     let source = folder.join(&model.file_name);
     match &model.content {
-        Content::Onnx(onnx) => {
-            operate_onnx(&model.name, Original { model: (**onnx).clone(), path: source }, stage, place)
-        }
+        Content::Onnx(onnx) => operate_onnx(model, Original { model: (**onnx).clone(), path: source }, wanted),
         Content::Tflite(tflite) => {
             let Translated { model: onnx, stage, rewritings, warnings } = tflite::translated(tflite, stage)?;
             let original = Original { model: onnx, path: folder.join(format!("{}.onnx", model.name)) };
             save(&original.model, &original.path, onnx::MAX_MODEL_BYTES)?;
-            let mut operated = operate_onnx(&model.name, original, &stage, place)?;
+            let mut operated = operate_onnx(model, original, Wanted { stage: &stage, ..wanted })?;
             operated.rewritings.splice(0..0, rewritings);
             operated.warnings.extend(warnings);
             Ok(operated)
@@ -142,6 +155,7 @@ pub fn operate(
                 network: Network::Ir(source),
                 for_optimizer: None,
                 rewritings: Vec::new(),
+                restatements: Vec::new(),
                 need: Need::Nothing,
                 nodes: Vec::new(),
                 warnings,
@@ -150,13 +164,11 @@ pub fn operate(
     }
 }
 
-fn operate_onnx(
-    name: &str,
-    original: Original,
-    stage: &ResolvedStage,
-    place: PreprocessingPlace,
-) -> Result<OperatedModel, OperateError> {
-    let Rewritten { model, for_optimizer, operations, need, changed } = rewrite(&original.model, stage, place)?;
+fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) -> Result<OperatedModel, OperateError> {
+    let (name, stage) = (&loaded.name, wanted.stage);
+    let rewritten = rewrite(&original.model, stage, wanted.preprocessing)?;
+    supported::check(&loaded.file_name, &rewritten, &stage.settings.rvc2, wanted.toolchain)?;
+    let Rewritten { model, for_optimizer, operations, restatements, need, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
         let path = original.path.with_file_name(format!("{name}-modified.onnx"));
@@ -173,13 +185,14 @@ fn operate_onnx(
         }
         None => None,
     };
-    let rewritings = operations.into_iter().map(rewriting).collect();
+    let in_words = |operations: Vec<Operation>| operations.into_iter().map(rewriting).collect();
     Ok(OperatedModel {
         stage: stage.clone(),
         original: Some(original),
         network: Network::Onnx(path),
         for_optimizer,
-        rewritings,
+        rewritings: in_words(operations),
+        restatements: in_words(restatements),
         need,
         nodes,
         warnings: Vec::new(),
@@ -195,18 +208,21 @@ pub(super) fn save(model: &Model, path: &Path, limit: u64) -> Result<(), Operate
     let location = format!("{name}_data");
     let (model, pieces) = model.without_weights(&location);
     let data = path.with_file_name(&location);
-    let mut file = disk::NewFile::create(&data)?;
+    // Nobody relies on these files after a crash, so nobody waits for the disk.
+    let mut file = created_anew(&data)?;
     for piece in pieces {
         file.write_all(&piece).map_err(|source| DiskError::new("write", &data, source))?;
     }
-    file.commit()?;
     save_whole(&model, path)
 }
 
 fn save_whole(model: &Model, path: &Path) -> Result<(), OperateError> {
-    let mut file = disk::NewFile::create(path)?;
-    model.write_to(&mut file).map_err(Box::new)?;
-    Ok(file.commit()?)
+    Ok(model.write_to(&mut created_anew(path)?).map_err(Box::new)?)
+}
+
+fn created_anew(path: &Path) -> Result<disk::File, DiskError> {
+    disk::remove_file(path)?;
+    disk::create_new(path, 0o666)
 }
 
 /// An ONNX model as the vendor's tools will see it.
@@ -218,6 +234,8 @@ pub struct Rewritten {
     pub for_optimizer: Option<Model>,
     /// What was rewritten.
     pub operations: Vec<Operation>,
+    /// What was rewritten for the Model Optimizer besides.
+    pub restatements: Vec<Operation>,
     /// What only the Model Optimizer can do.
     pub need: Need,
     /// Whether it differs from the original at all.
@@ -280,7 +298,7 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     changed |= restated;
     let (restated, restatements) = surgery::for_optimizer(model.clone()).map_err(Box::new)?;
     let for_optimizer = Some(restated).filter(|_| !restatements.is_empty());
-    Ok(Rewritten { model, for_optimizer, operations, need, changed })
+    Ok(Rewritten { model, for_optimizer, operations, restatements, need, changed })
 }
 
 /// Returns the rewriting that an optimization of the configuration is.

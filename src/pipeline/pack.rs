@@ -10,7 +10,6 @@ use thiserror::Error;
 
 use super::compile::CompiledModel;
 use super::journal::Record;
-use super::load::LoadedModel;
 use crate::config::archive::{self, CompiledFacts, CompiledTensor, DescribeError};
 use crate::config::{DataType, FileReference, ResolvedStage, WeightType};
 use crate::digest::{Digest, Hasher};
@@ -94,10 +93,10 @@ impl Serialize for Shaves {
 }
 
 impl BuildInfo {
-    /// Collects what made the compiled model.
+    /// Collects what made the compiled model of files with these digests.
     pub fn new(
         order: &Order,
-        loaded: &LoadedModel,
+        digests: BTreeMap<String, Digest>,
         compiled: &CompiledModel,
         rewritings: &[Rewriting],
         record: Record,
@@ -114,7 +113,7 @@ impl BuildInfo {
             compile_tool_version: tools.remove("compile_tool"),
             front_end: compiled.front_end.clone(),
             image: order.image,
-            input_sha256: loaded.digests.clone(),
+            input_sha256: digests,
             is_superblob: counts.len() > 1,
             model_optimizer_version: tools.remove("model_optimizer"),
             modelconverter_version: env!("CARGO_PKG_VERSION"),

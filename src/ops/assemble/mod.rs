@@ -481,6 +481,17 @@ fn assemble_layers(job: Job<'_>) -> Result<Vec<AssembledLayer>, AssembleError> {
     Ok(done)
 }
 
+/// Returns whether the layers of a plan are in the store and known to fit together, so that nothing is left to do.
+///
+/// # Errors
+/// The store or a file of the recipe cannot be read.
+pub fn is_assembled(plan: &ImagePlan, store: &Store, files: &dyn RecipeFiles) -> Result<bool, AssembleError> {
+    let identities = plan.layers.iter().map(|layer| identity(layer, files)).collect::<Result<Vec<_>, _>>()?;
+    let whole = image_identity(plan, &identities);
+    let found = find_layers(plan, store, &identities)?;
+    Ok(found.iter().all(Option::is_some) && store.document(CHECKED, &whole.hex())?.is_some())
+}
+
 /// Finds out before any work begins whether an artifact of a layer that has to be made is missing.
 fn check_artifacts(plan: &ImagePlan, store: &Store, found: &[Option<AssembledLayer>]) -> Result<(), AssembleError> {
     let to_make = std::iter::zip(&plan.layers, found).filter(|(_, found)| found.is_none());

@@ -296,11 +296,13 @@ impl Pass for UnquantizeDynamically {
 
     fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
         let nodes = &model.graph().node;
-        let reads = Reads::of(model.graph());
-        let facts = Facts::of(model);
         let is_product = |node: &NodeProto| {
             matches!(node.op_type(), "ConvInteger" | "MatMulInteger") && is_onnx_domain(node.domain())
         };
+        if !nodes.iter().any(is_product) {
+            return Ok(None);
+        }
+        let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
         let dynamic = |value: &str| {
             let node = nodes.get(reads.producer(value)?)?;
             let is_dynamic = node.op_type() == "DynamicQuantizeLinear" && is_onnx_domain(node.domain());
