@@ -9,7 +9,8 @@ use super::PassError;
 use super::build::{float, integer, integers_attribute};
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::{
-    ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, floats, integers, is_onnx_domain, node_label,
+    ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, element_count, floats, integers, is_onnx_domain,
+    node_label,
 };
 
 /// The first operator set whose arithmetic broadcasts like NumPy. Before it, broadcasting has to be asked for.
@@ -337,6 +338,21 @@ impl<'model> Draft<'model> {
         self.apply("Slice", &[input, &starts, &ends, &axes])
     }
 
+    /// Applies an operator of the kind of `Softmax` along an axis and all behind it as one.
+    pub(super) fn coerced_softmax(
+        &mut self,
+        operator: &str,
+        input: &str,
+        axis: usize,
+        sizes: &[i64],
+    ) -> Option<String> {
+        let (before, within) = sizes.split_at_checked(axis)?;
+        let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+        let flat = self.reshape(input, &[count(before)?, count(within)?]);
+        let result = self.apply_with(operator, &[&flat], vec![integer("axis", 1)]);
+        Some(self.reshape(&result, sizes))
+    }
+
     /// Joins values along an axis.
     pub(super) fn concat(&mut self, inputs: &[&str], axis: usize) -> String {
         self.apply_with("Concat", inputs, vec![integer("axis", axis as i64)])
@@ -378,9 +394,19 @@ impl<'model> Draft<'model> {
 pub(super) fn rewrite_nodes(
     model: &Model,
     is_wanted: impl Fn(&NodeProto) -> bool,
+    rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
+) -> Result<Option<Patch>, PassError> {
+    rewrite_nodes_of(model, is_onnx_domain, is_wanted, rewrite)
+}
+
+/// As [`rewrite_nodes`], for the operators of another domain.
+pub(super) fn rewrite_nodes_of(
+    model: &Model,
+    is_domain: fn(&str) -> bool,
+    is_wanted: impl Fn(&NodeProto) -> bool,
     mut rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
 ) -> Result<Option<Patch>, PassError> {
-    let is_wanted = |node: &NodeProto| is_onnx_domain(node.domain()) && is_wanted(node);
+    let is_wanted = |node: &NodeProto| is_domain(node.domain()) && is_wanted(node);
     if !model.graph().node.iter().any(is_wanted) {
         return Ok(None);
     }

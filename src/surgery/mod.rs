@@ -28,7 +28,7 @@ pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
-pub use self::lower::{Lowering, OldForms, Unquantize, UnquantizeDynamically};
+pub use self::lower::{Lowering, OldForms, Unquantize, UnquantizeDynamically, WholeNumberInputs};
 pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
@@ -165,7 +165,7 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
-    passes.extend([&LowerHardSigmoid as &dyn Pass, &OldForms::Importer]);
+    passes.extend([&LowerHardSigmoid as &dyn Pass, &WholeNumberInputs, &OldForms::Importer]);
     passes
 }
 

@@ -1,6 +1,6 @@
 //! Networks with the operators and the shapes of chains that exporters write, small.
 
-use crate::builder::{Node, Tensor, UINT8};
+use crate::builder::{FLOAT, INT64, Node, Tensor, UINT8};
 use crate::network::{Network, numbers};
 
 const INT8: i32 = 3;
@@ -13,6 +13,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("diffusion", diffusion()),
         ("recurrent", recurrent()),
         ("quantized", quantized()),
+        ("tokens", tokens()),
+        ("rows", rows()),
     ]
 }
 
@@ -164,4 +166,49 @@ fn quantized() -> Vec<u8> {
         .apply("DequantizeLinear", &["d", "ys", "yz"], &["e"])
         .apply("Add", &["b", "e"], &["y"])
         .bytes(&[1, 8, 10, 10])
+}
+
+/// Tokens that are looked up in two tables, one of them by comparison as JAX writes it, and a mask of them.
+fn tokens() -> Vec<u8> {
+    let columns: Vec<i64> = (0..8).collect();
+    Network::fed(14, INT64, &[1, 12])
+        .weights("table", &[30_000, 16])
+        .weights("kinds", &[8, 16])
+        .constant(Tensor::integers("columns", &[1, 1, 8], &columns))
+        .integers("flat", &[12])
+        .integers("apart", &[1, 12, 1])
+        .integers("repeated", &[1, 12, 8])
+        .integers("first", &[0])
+        .integers("inner", &[1, 2])
+        .integers("none", &[0])
+        .integers("square", &[1, 1, 12, 12])
+        .floats("much", &[], &[-50.0])
+        .apply("Reshape", &["x", "flat"], &["a"])
+        .apply("Gather", &["table", "a"], &["b"])
+        .apply("Unsqueeze", &["b", "first"], &["c"])
+        .apply("Reshape", &["x", "apart"], &["d"])
+        .apply("Expand", &["d", "repeated"], &["e"])
+        .apply("Equal", &["e", "columns"], &["f"])
+        .node(Node::new("Cast", &["f"], &["g"]).int("to", FLOAT.into()))
+        .apply("MatMul", &["g", "kinds"], &["h"])
+        .apply("Add", &["c", "h"], &["i"])
+        .node(Node::new("Transpose", &["i"], &["j"]).ints("perm", &[0, 2, 1]))
+        .apply("MatMul", &["i", "j"], &["k"])
+        .apply("Unsqueeze", &["x", "inner"], &["m"])
+        .apply("Greater", &["m", "none"], &["n"])
+        .apply("Expand", &["n", "square"], &["o"])
+        .apply("Not", &["o"], &["p"])
+        .node(Node::new("Cast", &["p"], &["q"]).int("to", FLOAT.into()))
+        .apply("Mul", &["q", "much"], &["r"])
+        .apply("Add", &["k", "r"], &["s"])
+        .node(Node::new("Softmax", &["s"], &["y"]).int("axis", -1))
+        .bytes(&[1, 1, 12, 12])
+}
+
+/// A product of so many rows that the compiler would not come to an end with it.
+fn rows() -> Vec<u8> {
+    Network::new(13, &[1, 2048, 257])
+        .weights("w", &[257, 64])
+        .apply("MatMul", &["x", "w"], &["y"])
+        .bytes(&[1, 2048, 64])
 }

@@ -14,7 +14,7 @@ pub fn numbers(count: i64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// A network that reads `x` and yields `y`, both of floating numbers.
+/// A network that reads `x` and yields `y`, of floating numbers unless it says otherwise.
 #[derive(Clone)]
 pub struct Network {
     graph: Graph,
@@ -24,7 +24,12 @@ pub struct Network {
 impl Network {
     /// Of this operator set, with this shape of `x`.
     pub fn new(opset: i64, shape: &[i64]) -> Self {
-        Self { graph: Graph::new().input("x", FLOAT, &sizes(shape)), opset }
+        Self::fed(opset, FLOAT, shape)
+    }
+
+    /// Of this operator set, with this type and shape of `x`.
+    pub fn fed(opset: i64, element: i32, shape: &[i64]) -> Self {
+        Self { graph: Graph::new().input("x", element, &sizes(shape)), opset }
     }
 
     pub fn node(mut self, node: Node) -> Self {

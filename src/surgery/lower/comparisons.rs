@@ -1,6 +1,7 @@
 //! Comparisons, logic and signs.
 
 use super::super::draft::{Draft, Site};
+use crate::onnx::ElementType;
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
@@ -55,9 +56,14 @@ pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// The first operator set whose `Max` takes whole numbers.
+const WHOLE_MAXIMUM: i64 = 12;
+
 pub(super) fn absolute(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    let is_whole = matches!(element, ElementType::Int32 | ElementType::Int64) && site.opset() >= WHOLE_MAXIMUM;
+    if !element.is_float() && !is_whole {
         return None;
     }
     let result = magnitude(draft, input);

@@ -15,9 +15,11 @@ mod quantized;
 mod recurrent;
 mod resize;
 mod shapes;
+mod whole;
 
 pub use self::opset::OldForms;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
+pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
 use super::{Pass, PassError};
@@ -112,6 +114,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: contractions::high_rank,
     },
     Lowering {
+        name: "product-of-many-rows-to-convolution",
+        reason: "the MYRIAD compiler does not come to an end with products of many rows",
+        operators: &["MatMul"],
+        rewrite: contractions::many_rows,
+    },
+    Lowering {
         name: "cumulative-sum-to-matmul",
         reason: COMPILER_LACKS,
         operators: &["CumSum"],
@@ -203,6 +211,32 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["Gather", "GatherElements"],
         rewrite: shapes::positive_indices,
+    },
+    Lowering {
+        name: "form-of-indices-after-lookup",
+        reason: COMPILER_REFUSES,
+        operators: &["Gather"],
+        rewrite: whole::formed_indices,
+    },
+    Lowering {
+        name: "whole-numbers-through-floats",
+        reason: COMPILER_REFUSES,
+        operators: &[
+            "ArgMax",
+            "ArgMin",
+            "Clip",
+            "Expand",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "Pad",
+            "ReduceMax",
+            "ReduceMin",
+            "Tile",
+            "TopK",
+        ],
+        rewrite: whole::through_floats,
     },
     Lowering {
         name: "scatter-to-concatenation",
