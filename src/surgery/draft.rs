@@ -268,6 +268,20 @@ impl<'model> Draft<'model> {
         name
     }
 
+    /// Makes a whole number of a type of 32 or 64 bits.
+    pub(super) fn whole(&mut self, element: ElementType, value: i64) -> String {
+        let bytes = match element {
+            ElementType::Int32 => i32::try_from(value).map(|value| value.to_le_bytes().to_vec()),
+            _ => Ok(value.to_le_bytes().to_vec()),
+        };
+        let raw = bytes.unwrap_or_else(|_| i32::MAX.to_le_bytes().to_vec());
+        self.constant(TensorProto {
+            data_type: Some(element.code()),
+            raw_data: Some(raw.into()),
+            ..TensorProto::default()
+        })
+    }
+
     /// Makes a constant of any kind; the tensor gets a new name.
     pub(super) fn constant(&mut self, mut tensor: TensorProto) -> String {
         let name = self.names.make(&format!("{}/constant", self.stem));
@@ -351,6 +365,12 @@ impl<'model> Draft<'model> {
         let flat = self.reshape(input, &[count(before)?, count(within)?]);
         let result = self.apply_with(operator, &[&flat], vec![integer("axis", 1)]);
         Some(self.reshape(&result, sizes))
+    }
+
+    /// Chooses slices along an axis.
+    pub(super) fn gather(&mut self, input: &str, axis: usize, indices: &[i64]) -> String {
+        let indices = self.integers(indices);
+        self.apply_with("Gather", &[input, &indices], vec![integer("axis", axis as i64)])
     }
 
     /// Joins values along an axis.

@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("quantized", quantized()),
         ("tokens", tokens()),
         ("rows", rows()),
+        ("operators", operators()),
     ]
 }
 
@@ -211,4 +212,23 @@ fn rows() -> Vec<u8> {
         .weights("w", &[257, 64])
         .apply("MatMul", &["x", "w"], &["y"])
         .bytes(&[1, 2048, 64])
+}
+
+/// Operators that few networks have.
+fn operators() -> Vec<u8> {
+    Network::new(13, &[1, 4, 6])
+        .floats("divisor", &[], &[0.7])
+        .floats("values", &[2], &[0.0, 1.0])
+        .constant(Tensor::integers("depth", &[], &[4]))
+        .constant(Tensor::integers("two", &[], &[2]))
+        .node(Node::new("Mod", &["x", "divisor"], &["a"]).int("fmod", 1))
+        .apply("IsNaN", &["x"], &["b"])
+        .apply("IsInf", &["x"], &["c"])
+        .apply("Or", &["b", "c"], &["d"])
+        .apply("Where", &["d", "divisor", "a"], &["e"])
+        .node(Node::new("ArgMax", &["x"], &["f"]).int("axis", 1).int("keepdims", 0).int("select_last_index", 1))
+        .apply("Sub", &["f", "two"], &["g"])
+        .node(Node::new("OneHot", &["g", "depth", "values"], &["h"]).int("axis", 1))
+        .apply("Add", &["e", "h"], &["y"])
+        .bytes(&[1, 4, 6])
 }

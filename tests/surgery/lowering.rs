@@ -479,6 +479,86 @@ fn whole_numbers_take_the_way_through_floats() {
     check(&cases);
 }
 
+#[test]
+fn remainders_and_indices_from_the_end() {
+    const INT32: i32 = 6;
+    let fmod =
+        Network::new(13, &IMAGE).floats("d", &[], &[-0.37]).node(Node::new("Mod", &["x", "d"], &["y"]).int("fmod", 1));
+    // The network is fed 0 to 3, from which 2 is taken.
+    let rest = |element: i32, fmod: i64| {
+        let two = |value: i64| match element {
+            INT32 => (value as i32).to_le_bytes().to_vec(),
+            _ => value.to_le_bytes().to_vec(),
+        };
+        Network::fed(13, element, &[4, 6])
+            .constant(Tensor::raw("two", element, &[], &two(2)))
+            .constant(Tensor::raw("seven", element, &[], &two(7)))
+            .constant(Tensor::raw("divisor", element, &[], &two(-5)))
+            .apply("Sub", &["x", "two"], &["a"])
+            .apply("Mul", &["a", "seven"], &["b"])
+            .node(Node::new("Mod", &["b", "divisor"], &["c"]).int("fmod", fmod))
+            .node(Node::new("Cast", &["c"], &["y"]).int("to", FLOAT.into()))
+            .bytes(&[4, 6])
+    };
+    let last = |operator: &str, axis: i64, keep: i64, result: &[i64]| {
+        // Many are equal.
+        Network::new(13, &[1, 4, 6])
+            .apply("Round", &["x"], &["a"])
+            .node(
+                Node::new(operator, &["a"], &["b"]).int("axis", axis).int("keepdims", keep).int("select_last_index", 1),
+            )
+            .node(Node::new("Cast", &["b"], &["y"]).int("to", FLOAT.into()))
+            .bytes(result)
+    };
+    let one_hot = |axis: i64, result: &[i64]| {
+        Network::fed(13, builder::INT64, &[4, 6])
+            .constant(Tensor::integers("two", &[], &[2]))
+            .constant(Tensor::integers("depth", &[], &[3]))
+            .floats("values", &[2], &[-1.0, 4.0])
+            .apply("Sub", &["x", "two"], &["a"])
+            .node(Node::new("OneHot", &["a", "depth", "values"], &["y"]).int("axis", axis))
+            .bytes(result)
+    };
+    check(&[
+        // Numbers near a multiple of the divisor may fall to either side of it.
+        case("fmod", "remainder-to-quotient", &["Mod"], fmod.bytes(&IMAGE)),
+        case("rest", "remainder-to-quotient", &["Mod"], rest(builder::INT64, 0)),
+        case("rest_fmod", "remainder-to-quotient", &["Mod"], rest(INT32, 1)),
+        case("last_max", "last-extreme-from-the-end", &[], last("ArgMax", 1, 1, &[1, 1, 6])),
+        case("last_min", "last-extreme-from-the-end", &[], last("ArgMin", -1, 0, &[1, 4])),
+        case("one_hot", "one-hot-of-positive-indices", &[], one_hot(-1, &[4, 6, 3])),
+        case("one_hot_before", "one-hot-of-positive-indices", &[], one_hot(1, &[4, 3, 6])),
+    ]);
+}
+
+/// Numbers that are none or have no end come from dividing by 0.
+#[test]
+fn special_numbers() {
+    // x by its positive part, its magnitude and 0 by its negative part.
+    let special = |node: Node| {
+        Network::new(13, &IMAGE)
+            .floats("none", &[1, 4, 6, 8], &[0.0; 192])
+            .apply("Relu", &["x"], &["r"])
+            .apply("Neg", &["x"], &["n"])
+            .apply("Relu", &["n"], &["s"])
+            .apply("Add", &["r", "s"], &["t"])
+            .node(Node::new("Concat", &["x", "t", "none"], &["u"]).int("axis", 1))
+            .node(Node::new("Concat", &["r", "s", "s"], &["v"]).int("axis", 1))
+            .apply("Div", &["u", "v"], &["q"])
+            .node(node)
+            .node(Node::new("Cast", &["b"], &["y"]).int("to", FLOAT.into()))
+            .bytes(&[1, 12, 6, 8])
+    };
+    let endless = || Node::new("IsInf", &["q"], &["b"]);
+    let pass = "lower-special-numbers";
+    check(&[
+        case("nan", pass, &["IsNaN"], special(Node::new("IsNaN", &["q"], &["b"]))),
+        case("inf", pass, &["IsInf"], special(endless())),
+        case("positive", pass, &["IsInf"], special(endless().int("detect_negative", 0))),
+        case("negative", pass, &["IsInf"], special(endless().int("detect_positive", 0))),
+    ]);
+}
+
 /// Indices that a network is fed stay what they are: halves would not tell them apart.
 #[test]
 fn indices_are_looked_up_as_they_are_fed() {

@@ -75,3 +75,30 @@ pub(super) fn magnitude(draft: &mut Draft, input: &str) -> String {
     let turned = draft.unary("Neg", input);
     draft.apply("Max", &[input, &turned])
 }
+
+/// Numbers that are none, and numbers without end.
+pub(super) fn special(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let is_wanted = |name: &str| site.integer(name) != Some(0);
+    let result = match site.node.op_type() {
+        // Nothing else differs from itself.
+        "IsNaN" => {
+            let same = draft.binary("Equal", input, input);
+            draft.unary("Not", &same)
+        }
+        "IsInf" => {
+            let (positive, negative) = (is_wanted("detect_positive"), is_wanted("detect_negative"));
+            let (value, endless) = match (positive, negative) {
+                (true, true) => (magnitude(draft, input), f64::INFINITY),
+                (true, false) => (input.to_owned(), f64::INFINITY),
+                (false, true) => (input.to_owned(), f64::NEG_INFINITY),
+                (false, false) => return None,
+            };
+            let endless = draft.number(endless);
+            draft.binary("Equal", &value, &endless)
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
+}

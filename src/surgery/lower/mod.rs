@@ -13,6 +13,7 @@ pub(super) mod opset;
 mod pooling;
 mod quantized;
 mod recurrent;
+mod remainders;
 mod resize;
 mod shapes;
 mod whole;
@@ -213,6 +214,24 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::positive_indices,
     },
     Lowering {
+        name: "remainder-to-quotient",
+        reason: COMPILER_LACKS,
+        operators: &["Mod"],
+        rewrite: remainders::remainder,
+    },
+    Lowering {
+        name: "last-extreme-from-the-end",
+        reason: COMPILER_LACKS,
+        operators: &["ArgMax", "ArgMin"],
+        rewrite: remainders::last_extreme,
+    },
+    Lowering {
+        name: "one-hot-of-positive-indices",
+        reason: IMPORTER_MISREADS,
+        operators: &["OneHot"],
+        rewrite: remainders::one_hot,
+    },
+    Lowering {
         name: "form-of-indices-after-lookup",
         reason: COMPILER_REFUSES,
         operators: &["Gather"],
@@ -255,6 +274,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["GreaterOrEqual", "LessOrEqual", "Or", "Xor"],
         rewrite: comparisons::rewrite,
+    },
+    Lowering {
+        name: "lower-special-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["IsInf", "IsNaN"],
+        rewrite: comparisons::special,
     },
     Lowering {
         name: "lower-signs",
