@@ -352,6 +352,20 @@ impl<'model> Draft<'model> {
         self.apply("Slice", &[input, &starts, &ends, &axes])
     }
 
+    /// Applies `Softmax` along one axis, in a form that is the same in all operator sets.
+    pub(super) fn softmax(&mut self, input: &str, axis: usize, rank: usize) -> Option<String> {
+        let last = rank.checked_sub(1)?;
+        let along_last = vec![integer("axis", last as i64)];
+        if axis == last {
+            return Some(self.apply_with("Softmax", &[input], along_last));
+        }
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(axis, last);
+        let turned = self.transpose(input, &order);
+        let result = self.apply_with("Softmax", &[&turned], along_last);
+        Some(self.transpose(&result, &order))
+    }
+
     /// Applies an operator of the kind of `Softmax` along an axis and all behind it as one.
     pub(super) fn coerced_softmax(
         &mut self,

@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("quantized", quantized()),
         ("tokens", tokens()),
         ("rows", rows()),
+        ("optimized", optimized()),
         ("operators", operators()),
     ]
 }
@@ -212,6 +213,33 @@ fn rows() -> Vec<u8> {
         .weights("w", &[257, 64])
         .apply("MatMul", &["x", "w"], &["y"])
         .bytes(&[1, 2048, 64])
+}
+
+/// A block of a transformer as the optimizer of ONNX Runtime leaves it.
+fn optimized() -> Vec<u8> {
+    let own = |operator: &str, inputs: &[&str], outputs: &[&str]| {
+        Node::new(operator, inputs, outputs).domain("com.microsoft")
+    };
+    Network::new(17, &[1, 10, 16])
+        .domain("com.microsoft")
+        .weights("scale", &[16])
+        .weights("shift", &[16])
+        .weights("w", &[16, 16])
+        .weights("bias", &[32])
+        .weights("w1", &[16, 32])
+        .weights("w2", &[32, 16])
+        .node(Node::new("LayerNormalization", &["x", "scale", "shift"], &["n"]).int("axis", -1))
+        .apply("MatMul", &["n", "w"], &["k"])
+        .node(own("FusedMatMul", &["n", "k"], &["s"]).int("transB", 1).float("alpha", 0.25))
+        .node(Node::new("Softmax", &["s"], &["p"]).int("axis", -1))
+        .apply("MatMul", &["p", "n"], &["o"])
+        .node(own("SkipLayerNormalization", &["o", "x", "scale", "shift"], &["a", "", "", "sum"]))
+        .apply("MatMul", &["a", "w1"], &["f"])
+        .node(own("BiasGelu", &["f", "bias"], &["g"]))
+        .apply("MatMul", &["g", "w2"], &["h"])
+        .apply("Add", &["sum", "h"], &["i"])
+        .node(own("QuickGelu", &["i"], &["y"]))
+        .bytes(&[1, 10, 16])
 }
 
 /// Operators that few networks have.

@@ -19,6 +19,7 @@ pub fn numbers(count: i64) -> Vec<f32> {
 pub struct Network {
     graph: Graph,
     opset: i64,
+    domain: Option<&'static str>,
 }
 
 impl Network {
@@ -29,7 +30,13 @@ impl Network {
 
     /// Of this operator set, with this type and shape of `x`.
     pub fn fed(opset: i64, element: i32, shape: &[i64]) -> Self {
-        Self { graph: Graph::new().input("x", element, &sizes(shape)), opset }
+        Self { graph: Graph::new().input("x", element, &sizes(shape)), opset, domain: None }
+    }
+
+    /// With the operators of another domain.
+    pub fn domain(mut self, domain: &'static str) -> Self {
+        self.domain = Some(domain);
+        self
     }
 
     pub fn node(mut self, node: Node) -> Self {
@@ -66,6 +73,7 @@ impl Network {
     /// The file, with this shape of `y`.
     pub fn bytes(self, shape: &[i64]) -> Vec<u8> {
         let graph = self.graph.output("y", FLOAT, &sizes(shape));
-        builder::Model::new(graph).opset(self.opset).bytes()
+        let model = builder::Model::new(graph).opset(self.opset);
+        self.domain.into_iter().fold(model, |model, domain| model.domain(domain, 1)).bytes()
     }
 }

@@ -15,11 +15,13 @@ mod quantized;
 mod recurrent;
 mod remainders;
 mod resize;
+mod runtime;
 mod shapes;
 mod whole;
 
 pub use self::opset::OldForms;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
+pub use self::runtime::{RUNTIME, RuntimeLowering, UNROUNDED};
 pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
@@ -98,7 +100,7 @@ pub static MYRIAD: &[Lowering] = &[
     Lowering {
         name: "lower-normalizations",
         reason: IMPORTER_LACKS,
-        operators: &["GroupNormalization", "LayerNormalization", "RMSNormalization"],
+        operators: &["GroupNormalization", "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"],
         rewrite: normalization::rewrite,
     },
     Lowering {
