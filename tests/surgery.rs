@@ -15,6 +15,8 @@ mod networks;
 mod network;
 #[path = "surgery/lowering.rs"]
 mod lowering;
+#[path = "surgery/runtime.rs"]
+mod runtime;
 #[path = "surgery/optimizations.rs"]
 mod optimizations;
 #[path = "support/onnx_builder.rs"]

@@ -12,6 +12,11 @@ pub fn is_onnx_domain(domain: &str) -> bool {
     canonical_domain(domain).is_empty()
 }
 
+/// Returns whether a domain is that of ONNX Runtime's own operators.
+pub fn is_runtime_domain(domain: &str) -> bool {
+    domain == "com.microsoft"
+}
+
 /// Returns the domain under its shortest name.
 pub(super) fn canonical_domain(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }

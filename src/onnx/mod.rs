@@ -39,7 +39,9 @@ pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};
 pub use self::facts::Facts;
 pub use self::feed::select_inputs;
-pub use self::graph::{FreshNames, NodeLabel, Reads, is_onnx_domain, node_label, rename_reads, subgraphs};
+pub use self::graph::{
+    FreshNames, NodeLabel, Reads, is_onnx_domain, is_runtime_domain, node_label, rename_reads, subgraphs,
+};
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Model;
 use super::element::ElementType;
-use super::graph::is_onnx_domain;
+use super::graph::{is_onnx_domain, is_runtime_domain};
 use super::proto::{AttributeProto, NodeProto, TensorProto};
 use super::value::Value;
 
@@ -38,6 +38,9 @@ pub(super) fn result_type(
     place: usize,
     known: &dyn Fn(&str) -> Option<ElementType>,
 ) -> Option<ElementType> {
+    if is_runtime_domain(node.domain()) {
+        return runtime_type(node, place, known);
+    }
     if !is_onnx_domain(node.domain()) {
         return None;
     }
@@ -86,7 +89,9 @@ pub(super) fn result_type(
         ("BatchNormalization", 1 | 3) => input(3),
         ("BatchNormalization", 2 | 4) => input(4),
         // Statistics have the type in which they are calculated.
-        ("LayerNormalization", 1 | 2) => stated("stash_type").or(Some(ElementType::Float32)),
+        ("LayerNormalization" | "SimplifiedLayerNormalization", 1 | 2) => {
+            stated("stash_type").or(Some(ElementType::Float32))
+        }
         ("TfIdfVectorizer", _) => Some(ElementType::Float32),
         ("HannWindow" | "HammingWindow" | "BlackmanWindow" | "MelWeightMatrix", _) => {
             stated("output_datatype").or(Some(ElementType::Float32))
@@ -98,5 +103,30 @@ pub(super) fn result_type(
         | ("StringNormalizer" | "StringConcat" | "StringSplit" | "ImageDecoder" | "BitCast", _) => None,
         // Everything else computes what it is given first.
         _ => input(0),
+    }
+}
+
+/// As [`result_type`], for ONNX Runtime's own operators; those that are not known here have no type.
+fn runtime_type(node: &NodeProto, place: usize, known: &dyn Fn(&str) -> Option<ElementType>) -> Option<ElementType> {
+    let input = |place: usize| node.input.get(place).filter(|input| !input.is_empty()).and_then(|input| known(input));
+    match (node.op_type(), place) {
+        ("QuantizeLinear", _) => match node.input.get(2).filter(|zero_point| !zero_point.is_empty()) {
+            Some(_) => input(2),
+            None => Some(ElementType::Uint8),
+        },
+        ("DequantizeLinear" | "QLinearConcat", _) => input(1),
+        ("QGemm", _) => match node.input.get(7).filter(|scale| !scale.is_empty()) {
+            Some(_) => input(8),
+            None => input(1),
+        },
+        ("MatMulIntegerToFloat" | "EmbedLayerNormalization", 0) | ("EmbedLayerNormalization", 2) => input(2),
+        ("EmbedLayerNormalization", _) => Some(ElementType::Int32),
+        ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 1 | 2) => Some(ElementType::Float32),
+        ("BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu", _)
+        | ("FusedConv" | "FusedGemm" | "FusedMatMul" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM", _)
+        | ("QLinearAdd" | "QLinearMul" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QLinearSoftmax", _)
+        | ("QLinearAveragePool" | "QLinearGlobalAveragePool", _)
+        | ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" | "Attention", _) => input(0),
+        _ => None,
     }
 }

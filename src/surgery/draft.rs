@@ -9,7 +9,8 @@ use super::PassError;
 use super::build::{float, integer, integers_attribute};
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::{
-    ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, floats, integers, is_onnx_domain, node_label,
+    ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, element_count, floats, integers, is_onnx_domain,
+    node_label,
 };
 
 /// The first operator set whose arithmetic broadcasts like NumPy. Before it, broadcasting has to be asked for.
@@ -267,6 +268,20 @@ impl<'model> Draft<'model> {
         name
     }
 
+    /// Makes a whole number of a type of 32 or 64 bits.
+    pub(super) fn whole(&mut self, element: ElementType, value: i64) -> String {
+        let bytes = match element {
+            ElementType::Int32 => i32::try_from(value).map(|value| value.to_le_bytes().to_vec()),
+            _ => Ok(value.to_le_bytes().to_vec()),
+        };
+        let raw = bytes.unwrap_or_else(|_| i32::MAX.to_le_bytes().to_vec());
+        self.constant(TensorProto {
+            data_type: Some(element.code()),
+            raw_data: Some(raw.into()),
+            ..TensorProto::default()
+        })
+    }
+
     /// Makes a constant of any kind; the tensor gets a new name.
     pub(super) fn constant(&mut self, mut tensor: TensorProto) -> String {
         let name = self.names.make(&format!("{}/constant", self.stem));
@@ -337,6 +352,41 @@ impl<'model> Draft<'model> {
         self.apply("Slice", &[input, &starts, &ends, &axes])
     }
 
+    /// Applies `Softmax` along one axis, in a form that is the same in all operator sets.
+    pub(super) fn softmax(&mut self, input: &str, axis: usize, rank: usize) -> Option<String> {
+        let last = rank.checked_sub(1)?;
+        let along_last = vec![integer("axis", last as i64)];
+        if axis == last {
+            return Some(self.apply_with("Softmax", &[input], along_last));
+        }
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(axis, last);
+        let turned = self.transpose(input, &order);
+        let result = self.apply_with("Softmax", &[&turned], along_last);
+        Some(self.transpose(&result, &order))
+    }
+
+    /// Applies an operator of the kind of `Softmax` along an axis and all behind it as one.
+    pub(super) fn coerced_softmax(
+        &mut self,
+        operator: &str,
+        input: &str,
+        axis: usize,
+        sizes: &[i64],
+    ) -> Option<String> {
+        let (before, within) = sizes.split_at_checked(axis)?;
+        let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+        let flat = self.reshape(input, &[count(before)?, count(within)?]);
+        let result = self.apply_with(operator, &[&flat], vec![integer("axis", 1)]);
+        Some(self.reshape(&result, sizes))
+    }
+
+    /// Chooses slices along an axis.
+    pub(super) fn gather(&mut self, input: &str, axis: usize, indices: &[i64]) -> String {
+        let indices = self.integers(indices);
+        self.apply_with("Gather", &[input, &indices], vec![integer("axis", axis as i64)])
+    }
+
     /// Joins values along an axis.
     pub(super) fn concat(&mut self, inputs: &[&str], axis: usize) -> String {
         self.apply_with("Concat", inputs, vec![integer("axis", axis as i64)])
@@ -378,9 +428,19 @@ impl<'model> Draft<'model> {
 pub(super) fn rewrite_nodes(
     model: &Model,
     is_wanted: impl Fn(&NodeProto) -> bool,
+    rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
+) -> Result<Option<Patch>, PassError> {
+    rewrite_nodes_of(model, is_onnx_domain, is_wanted, rewrite)
+}
+
+/// As [`rewrite_nodes`], for the operators of another domain.
+pub(super) fn rewrite_nodes_of(
+    model: &Model,
+    is_domain: fn(&str) -> bool,
+    is_wanted: impl Fn(&NodeProto) -> bool,
     mut rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
 ) -> Result<Option<Patch>, PassError> {
-    let is_wanted = |node: &NodeProto| is_onnx_domain(node.domain()) && is_wanted(node);
+    let is_wanted = |node: &NodeProto| is_domain(node.domain()) && is_wanted(node);
     if !model.graph().node.iter().any(is_wanted) {
         return Ok(None);
     }

@@ -28,7 +28,7 @@ pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
-pub use self::lower::{Lowering, OldForms, Unquantize, UnquantizeDynamically};
+pub use self::lower::{Lowering, OldForms, RuntimeLowering, Unquantize, UnquantizeDynamically, WholeNumberInputs};
 pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
@@ -161,11 +161,12 @@ impl Hint for SurgeryError {
 
 /// The rewritings that an ONNX model for MyriadX gets after its control flow is written out, in order.
 pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
-    let mut passes: Vec<&dyn Pass> = vec![&UnquantizeDynamically];
+    let mut passes: Vec<&dyn Pass> = lower::RUNTIME.iter().map(|lowering| lowering as &dyn Pass).collect();
+    passes.push(&UnquantizeDynamically);
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
-    passes.extend([&LowerHardSigmoid as &dyn Pass, &OldForms::Importer]);
+    passes.extend([&LowerHardSigmoid as &dyn Pass, &WholeNumberInputs, &OldForms::Importer]);
     passes
 }
 
@@ -179,7 +180,7 @@ pub fn for_optimizer(model: Model) -> Result<(Model, Vec<Operation>), SurgeryErr
 
 /// Returns whether a pass leaves out that values are rounded to integers, so that results differ by steps of that.
 pub fn leaves_rounding_out(pass: &str) -> bool {
-    [Unquantize.name(), UnquantizeDynamically.name()].contains(&pass)
+    [Unquantize.name(), UnquantizeDynamically.name(), lower::UNROUNDED].contains(&pass)
 }
 
 /// What one application of a pass changed.

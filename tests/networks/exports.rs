@@ -1,6 +1,6 @@
 //! Networks with the operators and the shapes of chains that exporters write, small.
 
-use crate::builder::{Node, Tensor, UINT8};
+use crate::builder::{FLOAT, INT64, Node, Tensor, UINT8};
 use crate::network::{Network, numbers};
 
 const INT8: i32 = 3;
@@ -13,6 +13,10 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("diffusion", diffusion()),
         ("recurrent", recurrent()),
         ("quantized", quantized()),
+        ("tokens", tokens()),
+        ("rows", rows()),
+        ("optimized", optimized()),
+        ("operators", operators()),
     ]
 }
 
@@ -164,4 +168,95 @@ fn quantized() -> Vec<u8> {
         .apply("DequantizeLinear", &["d", "ys", "yz"], &["e"])
         .apply("Add", &["b", "e"], &["y"])
         .bytes(&[1, 8, 10, 10])
+}
+
+/// Tokens that are looked up in two tables, one of them by comparison as JAX writes it, and a mask of them.
+fn tokens() -> Vec<u8> {
+    let columns: Vec<i64> = (0..8).collect();
+    Network::fed(14, INT64, &[1, 12])
+        .weights("table", &[30_000, 16])
+        .weights("kinds", &[8, 16])
+        .constant(Tensor::integers("columns", &[1, 1, 8], &columns))
+        .integers("flat", &[12])
+        .integers("apart", &[1, 12, 1])
+        .integers("repeated", &[1, 12, 8])
+        .integers("first", &[0])
+        .integers("inner", &[1, 2])
+        .integers("none", &[0])
+        .integers("square", &[1, 1, 12, 12])
+        .floats("much", &[], &[-50.0])
+        .apply("Reshape", &["x", "flat"], &["a"])
+        .apply("Gather", &["table", "a"], &["b"])
+        .apply("Unsqueeze", &["b", "first"], &["c"])
+        .apply("Reshape", &["x", "apart"], &["d"])
+        .apply("Expand", &["d", "repeated"], &["e"])
+        .apply("Equal", &["e", "columns"], &["f"])
+        .node(Node::new("Cast", &["f"], &["g"]).int("to", FLOAT.into()))
+        .apply("MatMul", &["g", "kinds"], &["h"])
+        .apply("Add", &["c", "h"], &["i"])
+        .node(Node::new("Transpose", &["i"], &["j"]).ints("perm", &[0, 2, 1]))
+        .apply("MatMul", &["i", "j"], &["k"])
+        .apply("Unsqueeze", &["x", "inner"], &["m"])
+        .apply("Greater", &["m", "none"], &["n"])
+        .apply("Expand", &["n", "square"], &["o"])
+        .apply("Not", &["o"], &["p"])
+        .node(Node::new("Cast", &["p"], &["q"]).int("to", FLOAT.into()))
+        .apply("Mul", &["q", "much"], &["r"])
+        .apply("Add", &["k", "r"], &["s"])
+        .node(Node::new("Softmax", &["s"], &["y"]).int("axis", -1))
+        .bytes(&[1, 1, 12, 12])
+}
+
+/// A product of so many rows that the compiler would not come to an end with it.
+fn rows() -> Vec<u8> {
+    Network::new(13, &[1, 2048, 257])
+        .weights("w", &[257, 64])
+        .apply("MatMul", &["x", "w"], &["y"])
+        .bytes(&[1, 2048, 64])
+}
+
+/// A block of a transformer as the optimizer of ONNX Runtime leaves it.
+fn optimized() -> Vec<u8> {
+    let own = |operator: &str, inputs: &[&str], outputs: &[&str]| {
+        Node::new(operator, inputs, outputs).domain("com.microsoft")
+    };
+    Network::new(17, &[1, 10, 16])
+        .domain("com.microsoft")
+        .weights("scale", &[16])
+        .weights("shift", &[16])
+        .weights("w", &[16, 16])
+        .weights("bias", &[32])
+        .weights("w1", &[16, 32])
+        .weights("w2", &[32, 16])
+        .node(Node::new("LayerNormalization", &["x", "scale", "shift"], &["n"]).int("axis", -1))
+        .apply("MatMul", &["n", "w"], &["k"])
+        .node(own("FusedMatMul", &["n", "k"], &["s"]).int("transB", 1).float("alpha", 0.25))
+        .node(Node::new("Softmax", &["s"], &["p"]).int("axis", -1))
+        .apply("MatMul", &["p", "n"], &["o"])
+        .node(own("SkipLayerNormalization", &["o", "x", "scale", "shift"], &["a", "", "", "sum"]))
+        .apply("MatMul", &["a", "w1"], &["f"])
+        .node(own("BiasGelu", &["f", "bias"], &["g"]))
+        .apply("MatMul", &["g", "w2"], &["h"])
+        .apply("Add", &["sum", "h"], &["i"])
+        .node(own("QuickGelu", &["i"], &["y"]))
+        .bytes(&[1, 10, 16])
+}
+
+/// Operators that few networks have.
+fn operators() -> Vec<u8> {
+    Network::new(13, &[1, 4, 6])
+        .floats("divisor", &[], &[0.7])
+        .floats("values", &[2], &[0.0, 1.0])
+        .constant(Tensor::integers("depth", &[], &[4]))
+        .constant(Tensor::integers("two", &[], &[2]))
+        .node(Node::new("Mod", &["x", "divisor"], &["a"]).int("fmod", 1))
+        .apply("IsNaN", &["x"], &["b"])
+        .apply("IsInf", &["x"], &["c"])
+        .apply("Or", &["b", "c"], &["d"])
+        .apply("Where", &["d", "divisor", "a"], &["e"])
+        .node(Node::new("ArgMax", &["x"], &["f"]).int("axis", 1).int("keepdims", 0).int("select_last_index", 1))
+        .apply("Sub", &["f", "two"], &["g"])
+        .node(Node::new("OneHot", &["g", "depth", "values"], &["h"]).int("axis", 1))
+        .apply("Add", &["e", "h"], &["y"])
+        .bytes(&[1, 4, 6])
 }

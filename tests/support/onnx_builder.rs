@@ -156,6 +156,15 @@ impl Node {
         })
     }
 
+    pub fn floats(self, name: &str, values: &[f32]) -> Self {
+        self.attribute(name, 6, |attribute| {
+            for value in values {
+                varint(7 << 3 | 5, attribute);
+                attribute.extend_from_slice(&value.to_le_bytes());
+            }
+        })
+    }
+
     pub fn text(self, name: &str, value: &str) -> Self {
         self.attribute(name, 3, |attribute| bytes(4, value.as_bytes(), attribute))
     }

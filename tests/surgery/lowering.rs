@@ -10,18 +10,18 @@ use crate::network::{Network, numbers};
 use crate::pairs::{Pair, assert_same, rewritten};
 
 /// A network and what is expected of its rewriting.
-struct Case {
-    name: &'static str,
-    bytes: Vec<u8>,
+pub struct Case {
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
     /// The pass that rewrites it.
-    pass: &'static str,
+    pub pass: &'static str,
     /// Operators that are gone.
-    gone: &'static [&'static str],
+    pub gone: &'static [&'static str],
     /// The greatest difference, relative to the greatest magnitude.
-    tolerance: f64,
+    pub tolerance: f64,
 }
 
-fn case(name: &'static str, pass: &'static str, gone: &'static [&'static str], bytes: Vec<u8>) -> Case {
+pub fn case(name: &'static str, pass: &'static str, gone: &'static [&'static str], bytes: Vec<u8>) -> Case {
     Case { name, bytes, pass, gone, tolerance: 1e-6 }
 }
 
@@ -29,7 +29,7 @@ fn parse(bytes: &[u8]) -> Model {
     Model::parse(bytes.to_vec().into()).unwrap()
 }
 
-fn check(cases: &[Case]) {
+pub fn check(cases: &[Case]) {
     let pair = |case: &Case| {
         let before = parse(&case.bytes);
         let (after, operations) = rewritten(&before, &myriad_passes());
@@ -163,6 +163,10 @@ fn contractions_and_reductions() {
     let deep = [1, 2, 3, 4, 5];
     let shared = Network::new(13, &deep).weights("w", &[5, 6]).apply("MatMul", &["x", "w"], &["y"]);
     let each = Network::new(13, &deep).weights("w", &[1, 2, 3, 5, 6]).apply("MatMul", &["x", "w"], &["y"]);
+    let rows = |shape: &[i64], result: &[i64]| {
+        Network::new(11, shape).weights("w", &[7, 5]).apply("MatMul", &["x", "w"], &["y"]).bytes(result)
+    };
+    let many = "product-of-many-rows-to-convolution";
     let running = |axis: i64, reverse: i64, exclusive: i64| {
         Network::new(14, &IMAGE)
             .constant(Tensor::integers("a", &[], &[axis]))
@@ -175,6 +179,9 @@ fn contractions_and_reductions() {
     check(&[
         case("shared", "high-rank-matmul", &[], shared.bytes(&[1, 2, 3, 4, 6])),
         case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
+        case("rows", many, &["MatMul"], rows(&[300, 7], &[300, 5])),
+        case("rows_of_batch", many, &["MatMul"], rows(&[2, 300, 7], &[2, 300, 5])),
+        case("rows_of_heads", many, &["MatMul"], rows(&[20, 3, 5, 7], &[20, 3, 5, 5])),
         case("running", "cumulative-sum-to-matmul", &["CumSum"], running(3, 0, 0)),
         case("running_back", "cumulative-sum-to-matmul", &["CumSum"], running(1, 1, 1)),
         case("product", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 1, &[1, 1, 6, 8])),
@@ -392,6 +399,201 @@ fn newer_forms_become_those_of_opset_13() {
     // What has no older form stays, so that nothing is misread in silence.
     let grid = parse(&one(18, Node::new("GridSample", &["x", "x"], &["y"]), &IMAGE));
     assert_eq!(rewritten(&grid, &myriad_passes()).0.opset(), 18);
+}
+
+/// Whole numbers come as they would from tokens, masks and classes; the networks end in floating numbers.
+#[test]
+fn whole_numbers_take_the_way_through_floats() {
+    const INT32: i32 = 6;
+    let of = |element: i32, network: fn(Network) -> Network, result: &[i64]| {
+        let made = network(Network::fed(14, element, &[2, 6]).integers("three", &[3]).floats("half", &[], &[0.5]));
+        made.node(Node::new("Cast", &["m"], &["f"]).int("to", FLOAT.into()))
+            .apply("Mul", &["f", "half"], &["y"])
+            .bytes(result)
+    };
+    // What Magika does with the bytes of a file.
+    let one_hot = |network: Network| {
+        let columns: Vec<u8> = (0..5_i32).flat_map(i32::to_le_bytes).collect();
+        network
+            .integers("apart", &[-1, 6, 1])
+            .integers("repeated", &[2, 6, 5])
+            .constant(Tensor::raw("columns", 6, &[1, 1, 5], &columns))
+            .apply("Reshape", &["x", "apart"], &["a"])
+            .apply("Expand", &["a", "repeated"], &["b"])
+            .apply("Equal", &["b", "columns"], &["m"])
+    };
+    let mask = |network: Network| {
+        network
+            .integers("axes", &[1, 2])
+            .integers("sizes", &[2, 3, 4, 6])
+            .integers("none", &[0])
+            .apply("Unsqueeze", &["x", "axes"], &["a"])
+            .apply("Expand", &["a", "sizes"], &["b"])
+            .apply("Greater", &["b", "none"], &["m"])
+    };
+    let arithmetic = |network: Network| {
+        network
+            .integers("sizes", &[1, 2])
+            .apply("Less", &["x", "three"], &["small"])
+            .apply("Mul", &["x", "three"], &["a"])
+            .apply("Where", &["small", "a", "x"], &["b"])
+            .apply("Tile", &["b", "sizes"], &["c"])
+            .node(Node::new("ReduceMax", &["c"], &["d"]).ints("axes", &[1]))
+            .apply("Sub", &["c", "d"], &["m"])
+    };
+    let limited = |network: Network| {
+        network
+            .constant(Tensor::integers("one", &[], &[1]))
+            .constant(Tensor::integers("two", &[], &[2]))
+            .integers("pads", &[0, 1, 0, 2])
+            .integers("many", &[4])
+            .apply("Clip", &["x", "one", "two"], &["a"])
+            .apply("Pad", &["a", "pads", "two"], &["b"])
+            .apply("TopK", &["b", "many"], &["c", "d"])
+            .apply("Add", &["c", "d"], &["e"])
+            .apply("Neg", &["e"], &["g"])
+            .apply("Abs", &["g"], &["m"])
+    };
+    let truth = |network: Network| {
+        network.integers("sizes", &[3, 2, 6]).apply("Not", &["x"], &["a"]).apply("Expand", &["a", "sizes"], &["m"])
+    };
+    let chosen = |network: Network| network.node(Node::new("ArgMax", &["x"], &["m"]).int("axis", 1));
+    let inputs = "whole-number-inputs-through-floats";
+    let cases = [
+        case("one_hot", inputs, &[], of(INT32, one_hot, &[2, 6, 5])),
+        case("mask", "whole-numbers-through-floats", &[], of(builder::INT64, mask, &[2, 3, 4, 6])),
+        case("arithmetic", inputs, &[], of(builder::INT64, arithmetic, &[2, 12])),
+        case("limited", "whole-numbers-through-floats", &["Abs"], of(builder::INT64, limited, &[2, 4])),
+        case("chosen", "whole-numbers-through-floats", &[], of(INT32, chosen, &[2, 1])),
+        case("truth", inputs, &[], of(builder::BOOL, truth, &[3, 2, 6])),
+    ];
+    for case in &cases {
+        let (after, _) = rewritten(&parse(&case.bytes), &myriad_passes());
+        let readers = after.graph().node.iter().filter(|node| node.input.iter().any(|input| input == "x"));
+        assert!(
+            readers.clone().count() > 0 && readers.into_iter().all(|node| node.op_type() == "Cast"),
+            "{}",
+            case.name
+        );
+    }
+    check(&cases);
+}
+
+#[test]
+fn remainders_and_indices_from_the_end() {
+    const INT32: i32 = 6;
+    let fmod =
+        Network::new(13, &IMAGE).floats("d", &[], &[-0.37]).node(Node::new("Mod", &["x", "d"], &["y"]).int("fmod", 1));
+    // The network is fed 0 to 3, from which 2 is taken.
+    let rest = |element: i32, fmod: i64| {
+        let two = |value: i64| match element {
+            INT32 => (value as i32).to_le_bytes().to_vec(),
+            _ => value.to_le_bytes().to_vec(),
+        };
+        Network::fed(13, element, &[4, 6])
+            .constant(Tensor::raw("two", element, &[], &two(2)))
+            .constant(Tensor::raw("seven", element, &[], &two(7)))
+            .constant(Tensor::raw("divisor", element, &[], &two(-5)))
+            .apply("Sub", &["x", "two"], &["a"])
+            .apply("Mul", &["a", "seven"], &["b"])
+            .node(Node::new("Mod", &["b", "divisor"], &["c"]).int("fmod", fmod))
+            .node(Node::new("Cast", &["c"], &["y"]).int("to", FLOAT.into()))
+            .bytes(&[4, 6])
+    };
+    let last = |operator: &str, axis: i64, keep: i64, result: &[i64]| {
+        // Many are equal.
+        Network::new(13, &[1, 4, 6])
+            .apply("Round", &["x"], &["a"])
+            .node(
+                Node::new(operator, &["a"], &["b"]).int("axis", axis).int("keepdims", keep).int("select_last_index", 1),
+            )
+            .node(Node::new("Cast", &["b"], &["y"]).int("to", FLOAT.into()))
+            .bytes(result)
+    };
+    let one_hot = |axis: i64, result: &[i64]| {
+        Network::fed(13, builder::INT64, &[4, 6])
+            .constant(Tensor::integers("two", &[], &[2]))
+            .constant(Tensor::integers("depth", &[], &[3]))
+            .floats("values", &[2], &[-1.0, 4.0])
+            .apply("Sub", &["x", "two"], &["a"])
+            .node(Node::new("OneHot", &["a", "depth", "values"], &["y"]).int("axis", axis))
+            .bytes(result)
+    };
+    check(&[
+        // Numbers near a multiple of the divisor may fall to either side of it.
+        case("fmod", "remainder-to-quotient", &["Mod"], fmod.bytes(&IMAGE)),
+        case("rest", "remainder-to-quotient", &["Mod"], rest(builder::INT64, 0)),
+        case("rest_fmod", "remainder-to-quotient", &["Mod"], rest(INT32, 1)),
+        case("last_max", "last-extreme-from-the-end", &[], last("ArgMax", 1, 1, &[1, 1, 6])),
+        case("last_min", "last-extreme-from-the-end", &[], last("ArgMin", -1, 0, &[1, 4])),
+        case("one_hot", "one-hot-of-positive-indices", &[], one_hot(-1, &[4, 6, 3])),
+        case("one_hot_before", "one-hot-of-positive-indices", &[], one_hot(1, &[4, 3, 6])),
+    ]);
+}
+
+/// Numbers that are none or have no end come from dividing by 0.
+#[test]
+fn special_numbers() {
+    // x by its positive part, its magnitude and 0 by its negative part.
+    let special = |node: Node| {
+        Network::new(13, &IMAGE)
+            .floats("none", &[1, 4, 6, 8], &[0.0; 192])
+            .apply("Relu", &["x"], &["r"])
+            .apply("Neg", &["x"], &["n"])
+            .apply("Relu", &["n"], &["s"])
+            .apply("Add", &["r", "s"], &["t"])
+            .node(Node::new("Concat", &["x", "t", "none"], &["u"]).int("axis", 1))
+            .node(Node::new("Concat", &["r", "s", "s"], &["v"]).int("axis", 1))
+            .apply("Div", &["u", "v"], &["q"])
+            .node(node)
+            .node(Node::new("Cast", &["b"], &["y"]).int("to", FLOAT.into()))
+            .bytes(&[1, 12, 6, 8])
+    };
+    let endless = || Node::new("IsInf", &["q"], &["b"]);
+    let pass = "lower-special-numbers";
+    check(&[
+        case("nan", pass, &["IsNaN"], special(Node::new("IsNaN", &["q"], &["b"]))),
+        case("inf", pass, &["IsInf"], special(endless())),
+        case("positive", pass, &["IsInf"], special(endless().int("detect_negative", 0))),
+        case("negative", pass, &["IsInf"], special(endless().int("detect_positive", 0))),
+    ]);
+}
+
+/// Indices that a network is fed stay what they are: halves would not tell them apart.
+#[test]
+fn indices_are_looked_up_as_they_are_fed() {
+    let table = |rows: i64| {
+        Network::fed(13, builder::INT64, &[2, 6])
+            .weights("w", &[rows, 3])
+            .integers("flat", &[12])
+            .integers("axes", &[0])
+            .apply("Reshape", &["x", "flat"], &["a"])
+            .apply("Unsqueeze", &["a", "axes"], &["b"])
+    };
+    let look_up = |network: Network| network.apply("Gather", &["w", "b"], &["y"]).bytes(&[1, 12, 3]);
+    let after = |bytes: &[u8]| {
+        let (after, operations) = rewritten(&parse(bytes), &myriad_passes());
+        let gather = after.graph().node.iter().find(|node| node.op_type() == "Gather").unwrap().clone();
+        (gather, operations)
+    };
+    let (gather, operations) = after(&look_up(table(30_000)));
+    assert_eq!(gather.input, ["w", "x"]);
+    assert_eq!(operations[0].pass, "form-of-indices-after-lookup");
+    // Other nodes between: a short table is looked up with what went through floating numbers, a long one is not.
+    let between = |rows: i64| {
+        Network::fed(13, builder::INT64, &[12])
+            .weights("w", &[rows, 3])
+            .integers("one", &[1])
+            .apply("Add", &["x", "one"], &["b"])
+            .apply("Gather", &["w", "b"], &["y"])
+            .bytes(&[12, 3])
+    };
+    assert!(after(&between(30_000)).1.is_empty());
+    let inputs = "whole-number-inputs-through-floats";
+    check(&[
+        case("formed", "form-of-indices-after-lookup", &[], look_up(table(30_000))),
+        case("short", inputs, &[], between(2048)),
+    ]);
 }
 
 /// Bytes of small integers.

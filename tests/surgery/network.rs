@@ -14,17 +14,29 @@ pub fn numbers(count: i64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// A network that reads `x` and yields `y`, both of floating numbers.
+/// A network that reads `x` and yields `y`, of floating numbers unless it says otherwise.
 #[derive(Clone)]
 pub struct Network {
     graph: Graph,
     opset: i64,
+    domain: Option<&'static str>,
 }
 
 impl Network {
     /// Of this operator set, with this shape of `x`.
     pub fn new(opset: i64, shape: &[i64]) -> Self {
-        Self { graph: Graph::new().input("x", FLOAT, &sizes(shape)), opset }
+        Self::fed(opset, FLOAT, shape)
+    }
+
+    /// Of this operator set, with this type and shape of `x`.
+    pub fn fed(opset: i64, element: i32, shape: &[i64]) -> Self {
+        Self { graph: Graph::new().input("x", element, &sizes(shape)), opset, domain: None }
+    }
+
+    /// With the operators of another domain.
+    pub fn domain(mut self, domain: &'static str) -> Self {
+        self.domain = Some(domain);
+        self
     }
 
     pub fn node(mut self, node: Node) -> Self {
@@ -61,6 +73,7 @@ impl Network {
     /// The file, with this shape of `y`.
     pub fn bytes(self, shape: &[i64]) -> Vec<u8> {
         let graph = self.graph.output("y", FLOAT, &sizes(shape));
-        builder::Model::new(graph).opset(self.opset).bytes()
+        let model = builder::Model::new(graph).opset(self.opset);
+        self.domain.into_iter().fold(model, |model, domain| model.domain(domain, 1)).bytes()
     }
 }

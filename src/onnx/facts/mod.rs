@@ -17,7 +17,7 @@ use super::Model;
 use super::array::Array;
 use super::attributes::Attributes;
 use super::element::ElementType;
-use super::graph::is_onnx_domain;
+use super::graph::{is_onnx_domain, is_runtime_domain};
 use super::kernels;
 use super::proto::{GraphProto, NodeProto, TensorProto};
 use super::types::result_type;
@@ -221,6 +221,10 @@ fn of_tensor(tensor: &TensorProto) -> Fact<'_> {
 
 /// Infers what is known about the results of one node.
 fn infer<'model>(node: &'model NodeProto, opset: i64, scope: &Scope<'_, 'model>) -> Vec<Fact<'model>> {
+    if is_runtime_domain(node.domain()) {
+        let call = Call::new(node, opset, scope);
+        return described(&call, scope, rules::runtime::shapes(&call), None);
+    }
     if !is_onnx_domain(node.domain()) {
         return Vec::new();
     }
@@ -234,8 +238,18 @@ fn infer<'model>(node: &'model NodeProto, opset: i64, scope: &Scope<'_, 'model>)
         return results.into_iter().map(Fact::of_array).collect();
     }
     let call = Call::new(node, opset, scope);
-    let mut shapes = rules::shapes(&call).unwrap_or_default().into_iter();
-    let mut entries = entries::results(&call);
+    described(&call, scope, rules::shapes(&call), entries::results(&call))
+}
+
+/// What is known about the results of a node whose elements are not all known; `entries` are of the first one.
+fn described<'model>(
+    call: &Call<'_, 'model>,
+    scope: &Scope<'_, 'model>,
+    shapes: Option<Vec<Option<Vec<Dimension>>>>,
+    mut entries: Option<Vec<Entry>>,
+) -> Vec<Fact<'model>> {
+    let node = call.node;
+    let mut shapes = shapes.unwrap_or_default().into_iter();
     let element = |name: &str| scope.find(name).and_then(|fact| fact.element);
     (0..node.output.len())
         .map(|place| {

@@ -1,6 +1,7 @@
 //! Comparisons, logic and signs.
 
 use super::super::draft::{Draft, Site};
+use crate::onnx::ElementType;
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
@@ -55,9 +56,14 @@ pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// The first operator set whose `Max` takes whole numbers.
+const WHOLE_MAXIMUM: i64 = 12;
+
 pub(super) fn absolute(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    let is_whole = matches!(element, ElementType::Int32 | ElementType::Int64) && site.opset() >= WHOLE_MAXIMUM;
+    if !element.is_float() && !is_whole {
         return None;
     }
     let result = magnitude(draft, input);
@@ -68,4 +74,31 @@ pub(super) fn absolute(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 pub(super) fn magnitude(draft: &mut Draft, input: &str) -> String {
     let turned = draft.unary("Neg", input);
     draft.apply("Max", &[input, &turned])
+}
+
+/// Numbers that are none, and numbers without end.
+pub(super) fn special(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let is_wanted = |name: &str| site.integer(name) != Some(0);
+    let result = match site.node.op_type() {
+        // Nothing else differs from itself.
+        "IsNaN" => {
+            let same = draft.binary("Equal", input, input);
+            draft.unary("Not", &same)
+        }
+        "IsInf" => {
+            let (positive, negative) = (is_wanted("detect_positive"), is_wanted("detect_negative"));
+            let (value, endless) = match (positive, negative) {
+                (true, true) => (magnitude(draft, input), f64::INFINITY),
+                (true, false) => (input.to_owned(), f64::INFINITY),
+                (false, true) => (input.to_owned(), f64::NEG_INFINITY),
+                (false, false) => return None,
+            };
+            let endless = draft.number(endless);
+            draft.binary("Equal", &value, &endless)
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
 }

@@ -13,11 +13,16 @@ pub(super) mod opset;
 mod pooling;
 mod quantized;
 mod recurrent;
+mod remainders;
 mod resize;
+mod runtime;
 mod shapes;
+mod whole;
 
 pub use self::opset::OldForms;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
+pub use self::runtime::{RUNTIME, RuntimeLowering, UNROUNDED};
+pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
 use super::{Pass, PassError};
@@ -95,7 +100,7 @@ pub static MYRIAD: &[Lowering] = &[
     Lowering {
         name: "lower-normalizations",
         reason: IMPORTER_LACKS,
-        operators: &["GroupNormalization", "LayerNormalization", "RMSNormalization"],
+        operators: &["GroupNormalization", "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"],
         rewrite: normalization::rewrite,
     },
     Lowering {
@@ -110,6 +115,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["MatMul"],
         rewrite: contractions::high_rank,
+    },
+    Lowering {
+        name: "product-of-many-rows-to-convolution",
+        reason: "the MYRIAD compiler does not come to an end with products of many rows",
+        operators: &["MatMul"],
+        rewrite: contractions::many_rows,
     },
     Lowering {
         name: "cumulative-sum-to-matmul",
@@ -205,6 +216,50 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::positive_indices,
     },
     Lowering {
+        name: "remainder-to-quotient",
+        reason: COMPILER_LACKS,
+        operators: &["Mod"],
+        rewrite: remainders::remainder,
+    },
+    Lowering {
+        name: "last-extreme-from-the-end",
+        reason: COMPILER_LACKS,
+        operators: &["ArgMax", "ArgMin"],
+        rewrite: remainders::last_extreme,
+    },
+    Lowering {
+        name: "one-hot-of-positive-indices",
+        reason: IMPORTER_MISREADS,
+        operators: &["OneHot"],
+        rewrite: remainders::one_hot,
+    },
+    Lowering {
+        name: "form-of-indices-after-lookup",
+        reason: COMPILER_REFUSES,
+        operators: &["Gather"],
+        rewrite: whole::formed_indices,
+    },
+    Lowering {
+        name: "whole-numbers-through-floats",
+        reason: COMPILER_REFUSES,
+        operators: &[
+            "ArgMax",
+            "ArgMin",
+            "Clip",
+            "Expand",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "Pad",
+            "ReduceMax",
+            "ReduceMin",
+            "Tile",
+            "TopK",
+        ],
+        rewrite: whole::through_floats,
+    },
+    Lowering {
         name: "scatter-to-concatenation",
         reason: COMPILER_LACKS,
         operators: &["ScatterND"],
@@ -221,6 +276,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["GreaterOrEqual", "LessOrEqual", "Or", "Xor"],
         rewrite: comparisons::rewrite,
+    },
+    Lowering {
+        name: "lower-special-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["IsInf", "IsNaN"],
+        rewrite: comparisons::special,
     },
     Lowering {
         name: "lower-signs",

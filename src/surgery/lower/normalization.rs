@@ -6,7 +6,8 @@ use crate::onnx::element_count;
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     match site.node.op_type() {
         "LayerNormalization" => layer(site, draft),
-        "RMSNormalization" => root_mean_square(site, draft),
+        // What ONNX Runtime put into the domain of ONNX, which named it later.
+        "RMSNormalization" | "SimplifiedLayerNormalization" => root_mean_square(site, draft),
         "GroupNormalization" => group(site, draft),
         _ => None,
     }
@@ -61,6 +62,10 @@ fn root_mean_square(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let normal = draft.binary("Div", input, &deviation);
     let result = draft.binary("Mul", &normal, scale);
     draft.yields(&result, output);
+    if let Some(output) = site.output(1) {
+        let inverse = draft.unary("Reciprocal", &deviation);
+        draft.yields(&inverse, output);
+    }
     Some(())
 }
 

@@ -73,7 +73,7 @@ impl Scheme {
 }
 
 /// Reads integers of up to 32 bits.
-fn integers(tensor: &TensorProto) -> Option<Vec<f64>> {
+pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<f64>> {
     let element = ElementType::from_code(tensor.data_type())?;
     match (element, &tensor.raw_data) {
         (ElementType::Int8, Some(raw)) => Some(raw.iter().map(|&byte| f64::from(byte as i8)).collect()),

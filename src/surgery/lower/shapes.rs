@@ -18,14 +18,10 @@ pub(super) fn coerced_softmax(site: &Site<'_>, draft: &mut Draft) -> Option<()> 
     }
     let sizes = site.sizes(0)?;
     let axis = Site::axis(site.integer("axis").unwrap_or(1), sizes.len())?;
-    let (before, within) = sizes.split_at_checked(axis)?;
-    if within.get(1..)?.iter().all(|size| *size == 1) {
+    if sizes.iter().skip(axis + 1).all(|size| *size == 1) {
         return None;
     }
-    let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
-    let flat = draft.reshape(input, &[count(before)?, count(within)?]);
-    let result = draft.apply_with(site.node.op_type(), &[&flat], vec![integer("axis", 1)]);
-    let result = draft.reshape(&result, &sizes);
+    let result = draft.coerced_softmax(site.node.op_type(), input, axis, &sizes)?;
     draft.yields(&result, output);
     Some(())
 }

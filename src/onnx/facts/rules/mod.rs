@@ -4,6 +4,7 @@
 
 mod layout;
 mod neural;
+pub(super) mod runtime;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         | "Not"
         | "PRelu"
         | "QuantizeLinear"
+        | "RMSNormalization"
         | "RandomNormalLike"
         | "RandomUniformLike"
         | "Reciprocal"
@@ -130,7 +132,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         "Range" => vec![range(call).unwrap_or(Dimension::Unknown)],
         "MatMul" | "MatMulInteger" => product(call.dims(0)?, call.dims(1)?)?,
         "QLinearMatMul" => product(call.dims(0)?, call.dims(3)?)?,
-        "Gemm" => gemm(call)?,
+        "Gemm" => gemm(call, 1)?,
         "Einsum" => einsum(call)?,
         "Det" => call.dims(0)?.split_last_chunk::<2>()?.0.to_vec(),
         "ArgMax" | "ArgMin" => reduced(call, &[call.axis(0, call.rank(0)?)?])?,
@@ -226,8 +228,9 @@ fn product(left: &[Dimension], right: &[Dimension]) -> Option<Dims> {
     Some(dims)
 }
 
-fn gemm(call: &Call<'_, '_>) -> Option<Dims> {
-    let ([left_rows, left_columns], [right_rows, right_columns]) = (call.dims(0)?, call.dims(1)?) else {
+/// `right` is the place of the second matrix.
+fn gemm(call: &Call<'_, '_>, right: usize) -> Option<Dims> {
+    let ([left_rows, left_columns], [right_rows, right_columns]) = (call.dims(0)?, call.dims(right)?) else {
         return None;
     };
     let rows = if call.attributes.flag("transA") { left_columns } else { left_rows };

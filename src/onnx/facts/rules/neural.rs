@@ -16,10 +16,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
             let dims = pooled(call)?;
             Some(vec![Some(dims.clone()), Some(dims)])
         }
-        "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
-            let (kept, spatial) = call.dims(0)?.split_at_checked(2)?;
-            one([kept, &vec![Dimension::Known(1); spatial.len()]].concat())
-        }
+        "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => one(pooled_globally(call)?),
         "MaxUnpool" => one(unpooled(call)?),
         "MaxRoiPool" => {
             let sizes = call.attributes.ints("pooled_shape")?.iter().map(|&size| Dimension::Known(size)).collect();
@@ -35,7 +32,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
             let (mean, variance) = (channel(3), channel(4));
             Some(vec![Some(call.dims(0)?.to_vec()), mean.clone(), variance.clone(), mean, variance])
         }
-        "LayerNormalization" => {
+        "LayerNormalization" | "SimplifiedLayerNormalization" => {
             let dims = call.dims(0)?;
             let axis = call.axis(-1, dims.len())?;
             let tail = vec![Dimension::Known(1); dims.len() - axis];
@@ -97,7 +94,7 @@ fn single(call: &Call<'_, '_>, place: usize) -> Dimension {
     entries.first().map_or(Dimension::Unknown, Entry::dimension)
 }
 
-fn convolution(call: &Call<'_, '_>, weights: usize) -> Option<Dims> {
+pub(super) fn convolution(call: &Call<'_, '_>, weights: usize) -> Option<Dims> {
     let dims = call.dims(0)?;
     let spatial = dims.get(2..)?;
     let weights = call.dims(weights);
@@ -115,9 +112,14 @@ fn transposed(call: &Call<'_, '_>) -> Option<Dims> {
     Some([vec![dims.first()?.clone(), channels], windows.origins(spatial)?].concat())
 }
 
-fn pooled(call: &Call<'_, '_>) -> Option<Dims> {
+pub(super) fn pooled(call: &Call<'_, '_>) -> Option<Dims> {
     let (kept, spatial) = call.dims(0)?.split_at_checked(2)?;
     Some([kept, &Windows::new(call.attributes, None)?.places(spatial)?].concat())
+}
+
+pub(super) fn pooled_globally(call: &Call<'_, '_>) -> Option<Dims> {
+    let (kept, spatial) = call.dims(0)?.split_at_checked(2)?;
+    Some([kept, &vec![Dimension::Known(1); spatial.len()]].concat())
 }
 
 fn unpooled(call: &Call<'_, '_>) -> Option<Dims> {
@@ -128,7 +130,7 @@ fn unpooled(call: &Call<'_, '_>) -> Option<Dims> {
     Some([kept, &Windows::new(call.attributes, None)?.origins(spatial)?].concat())
 }
 
-fn recurrent(call: &Call<'_, '_>) -> Option<Shapes> {
+pub(super) fn recurrent(call: &Call<'_, '_>) -> Option<Shapes> {
     let [first, second, _] = call.dims(0)? else {
         return None;
     };
