@@ -299,14 +299,15 @@ impl Pass for UnquantizeDynamically {
         let is_product = |node: &NodeProto| {
             matches!(node.op_type(), "ConvInteger" | "MatMulInteger") && is_onnx_domain(node.domain())
         };
-        if !nodes.iter().any(is_product) {
+        let is_quantizer =
+            |node: &NodeProto| node.op_type() == "DynamicQuantizeLinear" && is_onnx_domain(node.domain());
+        if !nodes.iter().any(|node| is_product(node) || is_quantizer(node)) {
             return Ok(None);
         }
         let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
         let dynamic = |value: &str| {
             let node = nodes.get(reads.producer(value)?)?;
-            let is_dynamic = node.op_type() == "DynamicQuantizeLinear" && is_onnx_domain(node.domain());
-            Some(node).filter(|node| is_dynamic && node.output.first().is_some_and(|output| output == value))
+            Some(node).filter(|node| is_quantizer(node) && node.output.first().is_some_and(|output| output == value))
         };
         // The scale becomes 1 for all readers, so all products of a quantized value are rewritten, or none.
         let fits = |place: &usize| {
