@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(Digest::of(&bytes).to_string(), GOLDEN);
     }
 
-    const GOLDEN: &str = "sha256:d6385ce418676f31365975aecb8122083faf9ef07391d83a48c81bbe3a4eb4e2";
+    const GOLDEN: &str = "sha256:e3a70fb103376f5277e9538672fd20909ac1a1406e5c5e5787449535a35b8cb1";
 
     #[test]
     fn every_form_is_told_by_its_ending_and_reads_back() {
