@@ -62,6 +62,8 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
     let reads = Reads::of(graph);
     let live = reads.live_nodes(graph);
     let mut variable: HashSet<&str> = graph_inputs(model);
+    // What is computed from the results of refused nodes.
+    let mut lost: HashSet<&str> = HashSet::new();
     let mut refusals = Vec::new();
     let newer: HashSet<usize> = opset::without_old_form(model, front_end.forms()).into_iter().collect();
     for (place, (node, live)) in graph.node.iter().zip(live).enumerate() {
@@ -75,8 +77,16 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
             .or_else(|| newer.contains(&place).then(|| too_new(front_end)))
             .or_else(|| misread(node, &reads))
             .or_else(|| if compiled { uncompilable(node, front_end) } else { None });
+        let is_behind = node.input.iter().any(|input| lost.contains(input.as_str()));
+        if is_behind || reason.is_some() {
+            lost.extend(node.output.iter().map(String::as_str).filter(|output| !output.is_empty()));
+        }
         if let Some(reason) = reason {
-            let advice = advice(model, node, front_end, compiled, &variable);
+            let mut advice = advice(node, front_end, compiled);
+            // A network that ends before this node would still have the one before it.
+            if !is_behind {
+                advice.extend(end_before(model, node, &variable));
+            }
             refusals.push(Refusal { node: node_label(node), reason, advice });
         }
         subgraphs(node).for_each(|graph| nested(graph, front_end, &mut refusals));
@@ -182,18 +192,17 @@ fn uncompilable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
     Some(format!("the MYRIAD compiler has no layer {layer}, as which the ONNX importer reads it"))
 }
 
-fn advice(
-    model: &Model,
-    node: &NodeProto,
-    front_end: FrontEnd,
-    compiled: bool,
-    variable: &HashSet<&str>,
-) -> Vec<String> {
+fn advice(node: &NodeProto, front_end: FrontEnd, compiled: bool) -> Vec<String> {
     let mut advice: Vec<String> = own_advice(node).into_iter().collect();
     let other = front_end.other();
     if unreadable(node, other).is_none() && !(compiled && uncompilable(node, other).is_some()) {
         advice.push(format!("let {} read the model instead", other.as_str()));
     }
+    advice
+}
+
+/// Returns advice to end the network before a node, if anything is computed before it.
+fn end_before(model: &Model, node: &NodeProto, variable: &HashSet<&str>) -> Option<String> {
     let inputs = graph_inputs(model);
     let before: Vec<String> = node
         .input
@@ -201,10 +210,7 @@ fn advice(
         .filter(|input| variable.contains(input.as_str()) && !inputs.contains(input.as_str()))
         .map(|input| format!("`{input}`"))
         .collect();
-    if !before.is_empty() {
-        advice.push(format!("or end the network before it, with the outputs {}", before.join(", ")));
-    }
-    advice
+    (!before.is_empty()).then(|| format!("or end the network before it, with the outputs {}", before.join(", ")))
 }
 
 /// What can be done about an operator, whatever the graph around it.
@@ -569,6 +575,21 @@ mod tests {
         // Reading is by name: a constant does not help.
         let read = network(&[Node::new("HardSwish", &["w"], &["k"]), Node::new("Mul", &["x", "k"], &["y"])], "y");
         assert_eq!(reasons(&read, FrontEnd::Importer).len(), 1);
+    }
+
+    #[test]
+    fn a_network_can_only_end_before_the_first_refused_nodes() {
+        let nodes = [
+            Node::new("Relu", &["x"], &["a"]),
+            Node::new("HardSwish", &["a"], &["b"]),
+            Node::new("Relu", &["b"], &["c"]),
+            Node::new("HardSwish", &["c"], &["d"]),
+            Node::new("Mish", &["a"], &["e"]),
+            Node::new("Add", &["d", "e"], &["y"]),
+        ];
+        let refusals = unsupported(&network(&nodes, "y"), FrontEnd::Importer);
+        let ends = |refusal: &Refusal| refusal.advice.iter().any(|advice| advice.starts_with("or end the network"));
+        assert_eq!(refusals.iter().map(ends).collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]

@@ -204,6 +204,8 @@ pub struct Operator {
     /// What it computes.
     pub outputs: Vec<TensorId>,
     options: Option<Table>,
+    /// What an operator of the model's own says, in the form of its runtime.
+    own_options: Bytes,
 }
 
 impl Model {
@@ -464,6 +466,7 @@ fn operators(root: &Table, graph: &Table, tensors: usize, budget: &mut Budget) -
             inputs: inputs.iter().map(operand).collect::<Result<_, _>>()?,
             outputs: outputs.iter().map(|index| existing(index, tensors, "tensor", &what)).collect::<Result<_, _>>()?,
             options: table.table(4)?,
+            own_options: table.vector::<u8>(5)?.bytes().clone(),
         });
     }
     Ok(list)

@@ -148,6 +148,29 @@ impl Operator {
         })
     }
 
+    /// Reads `Convolution2DTransposeBias`, an operator of MediaPipe's. Its options are a structure of the runtime's:
+    /// padding, width and height of the stride, each of 32 bits.
+    ///
+    /// # Errors
+    /// A value has no meaning, or is not there.
+    pub fn transposed_convolution_with_bias(&self) -> Result<Convolution, TfliteError> {
+        let read = |option: &'static str, number: usize| {
+            let value = self.own_options.get(number * i32::SIZE..).and_then(i32::decode);
+            value.ok_or_else(|| self.odd(option, 0))
+        };
+        let stride = |number| match read("stride", number)? {
+            value @ 1.. => Ok(i64::from(value)),
+            value => Err(self.odd("stride", value.into())),
+        };
+        let padding = match read("padding", 0)? {
+            1 => Padding::Same,
+            2 => Padding::Valid,
+            value => return Err(self.odd("padding", value.into())),
+        };
+        let strides = [stride(2)?, stride(1)?];
+        Ok(Convolution { padding, strides, dilations: [1, 1], activation: Activation::None })
+    }
+
     /// Reads `AVERAGE_POOL_2D` or `MAX_POOL_2D`.
     ///
     /// # Errors

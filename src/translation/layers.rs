@@ -147,11 +147,32 @@ impl Layer {
     }
 }
 
+/// Which operands of a transposed convolution are the picture and the bias; the weights are the second.
+struct Operands {
+    picture: usize,
+    bias: usize,
+}
+
 pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let options = operator.transposed_convolution()?;
+    convolve_transposed(network, operator, options, &Operands { picture: 2, bias: 3 })
+}
+
+/// Translates MediaPipe's operator, which is told the size of its result by its tensor alone.
+pub(super) fn transposed_convolution_with_bias(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let options = operator.transposed_convolution_with_bias()?;
+    convolve_transposed(network, operator, options, &Operands { picture: 0, bias: 2 })
+}
+
+fn convolve_transposed(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    options: Convolution,
+    operands: &Operands,
+) -> Result<(), Trouble> {
     // Output channels, height, width, input channels become input channels, output channels, height, width.
     let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
-    let (from, to) = (input(operator, 2)?, output(operator, 0)?);
+    let (from, to) = (input(operator, operands.picture)?, output(operator, 0)?);
     let [_, height, width, _] = picture(network, from)?;
     let [_, out_height, out_width, _] = picture(network, to)?;
     let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
@@ -170,7 +191,8 @@ pub(super) fn transposed_convolution(network: &mut Network<'_>, operator: &Opera
         Attribute::Integers("pads", halves(cut)),
         Attribute::Integers("output_padding", missing.to_vec()),
     ];
-    let layer = Layer { name: "ConvTranspose", picture: 2, bias: 3, attributes, activation: options.activation };
+    let Operands { picture, bias } = *operands;
+    let layer = Layer { name: "ConvTranspose", picture, bias, attributes, activation: options.activation };
     layer.write(network, operator, &weights)
 }
 

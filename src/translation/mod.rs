@@ -248,9 +248,14 @@ fn label<'model>(model: &'model tflite::Model, operator: &Operator) -> Option<&'
 }
 
 fn refusal(model: &tflite::Model, place: usize, operator: &Operator, reason: String) -> Refusal {
-    let computed: HashSet<TensorId> =
-        model.operators().iter().flat_map(|operator| &operator.outputs).copied().collect();
-    let reads = operator.inputs.iter().flatten().filter(|id| computed.contains(id));
+    // What is computed from constants alone is no place to end a network.
+    let mut varying: HashSet<TensorId> = model.inputs().iter().copied().collect();
+    for operator in model.operators() {
+        if operator.inputs.iter().flatten().any(|id| varying.contains(id)) {
+            varying.extend(&operator.outputs);
+        }
+    }
+    let reads = operator.inputs.iter().flatten().filter(|id| varying.contains(id) && !model.inputs().contains(id));
     let reads = reads.filter_map(|id| model.tensor(*id)).map(|tensor| tensor.name.clone()).collect();
     let tensor = label(model, operator).unwrap_or_default().to_owned();
     Refusal { place, operator: operator.name.clone(), tensor, reason, reads, is_custom: operator.is_custom }

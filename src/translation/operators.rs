@@ -20,7 +20,10 @@ pub(super) fn reads(operator: &Operator) -> Vec<TensorId> {
 /// Writes what an operator computes.
 pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     if operator.is_custom {
-        return Err(refused("an operator of the model's own, which only its runtime knows"));
+        return match operator.name.as_str() {
+            "Convolution2DTransposeBias" => layers::transposed_convolution_with_bias(network, operator),
+            _ => Err(refused("an operator of the model's own, which only its runtime knows")),
+        };
     }
     match operator.name.as_str() {
         "CONV_2D" => layers::convolution(network, operator),

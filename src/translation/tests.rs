@@ -68,6 +68,42 @@ fn operators_without_a_translation_are_named_with_advice() {
 }
 
 #[test]
+fn a_network_is_not_ended_at_what_is_computed_from_constants() {
+    let mut model = with_strangers();
+    let (some, sum) = (model.floats("some", &[1], &[1.0]), model.tensor("sum", FLOAT, &[1]));
+    model.operator(ADD, &[some, some], &[sum], Vec::new());
+    let (out, result) = (model.outputs[0], model.tensor("result", FLOAT, &[1, 36]));
+    model.operator(CUSTOM, &[out, sum], &[result], Vec::new());
+    model.outputs = vec![result];
+    // The strangers before it are not asked for.
+    let wanted = Wanted {
+        inputs: vec![WantedInput { name: "best".into(), shape: vec![1, 36], order: Order::AsStored }],
+        outputs: vec!["result".into()],
+    };
+    let error = translate(&read(&model), &wanted).unwrap_err();
+    assert_eq!(error.hints()[0], "end the network before Mine: `outputs: [{name: \"best\"}]`");
+}
+
+#[test]
+fn impossible_options_of_an_operator_of_mediapipe_are_named() {
+    for (content, expected) in [
+        (vec![1_i32, 2, 0], "an impossible stride: 0"),
+        (vec![3, 2, 2], "an impossible padding: 3"),
+        (vec![2, 2], "an impossible stride: 0"),
+        (Vec::new(), "an impossible padding: 0"),
+    ] {
+        let mut model = builder::Model::new();
+        let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+        let (weights, bias) = (model.floats("w", &[1, 2, 2, 2], &[1.0; 8]), model.floats("b", &[1], &[0.0]));
+        let out = model.tensor("out", FLOAT, &[1, 8, 8, 1]);
+        model.own_operator("Convolution2DTransposeBias", &[image, weights, bias], &[out], &content);
+        (model.inputs, model.outputs) = (vec![image], vec![out]);
+        let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{content:?}: {error}");
+    }
+}
+
+#[test]
 fn a_network_can_be_cut() {
     let model = read(&with_strangers());
     let before = translate(&model, &wanted(Order::AsStored, &["out", "conv"])).unwrap();

@@ -60,13 +60,15 @@ class Net:
 
     def op(self, name, inputs, kind="float32", count=1, shape=(), quantization=None, **options):
         code = schema.OperatorCodeT()
-        code.builtinCode = getattr(BUILTIN, name)
+        code.builtinCode = getattr(BUILTIN, name, BUILTIN.CUSTOM)
         code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), options.pop("version", 1)
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.codes)
         self.codes.append(code)
         family = options.pop("family", None)
-        if family:
+        if code.builtinCode == BUILTIN.CUSTOM:
+            code.customCode, operator.customOptions = name, numpy.frombuffer(options["content"], numpy.uint8)
+        elif family:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, family)
             operator.builtinOptions = getattr(schema, family + "T")()
             for key, value in options.items():
@@ -103,10 +105,10 @@ class Net:
 
 
 def load(content):
-    # The plain kernels: delegates compute in other orders.
-    interpreter = Interpreter(
-        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
+    # The plain kernels: delegates compute in other orders. What MediaPipe added to the format only a delegate knows.
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    kernels = OpResolverType.AUTO if MEDIAPIPE.encode() in content else plain
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     return interpreter
 
@@ -154,6 +156,7 @@ def variants(*settings):
 
 
 SAME, VALID = 0, 1
+MEDIAPIPE = "Convolution2DTransposeBias"
 PICTURE = (1, 7, 6, 5)
 
 
@@ -197,6 +200,17 @@ def transposed_convolution(net, size, padding, stride, kernel, with_bias):
         "TRANSPOSE_CONV", inputs + ([net.weights(4)] if with_bias else []), family="TransposeConvOptions",
         version=3, padding=padding, strideW=stride, strideH=stride,
     )
+
+
+@variants(
+    ((14, 12), SAME, (2, 2), (2, 2)), ((14, 12), SAME, (2, 2), (4, 4)), ((22, 20), VALID, (3, 3), (4, 5)),
+    ((8, 12), VALID, (1, 2), (2, 2)),
+)
+def transposed_convolution_with_bias(net, size, padding, stride, kernel):
+    # Padding counts from 1 here; strides are height, width in the setting and width, height in the file.
+    options = numpy.array([padding + 1, stride[1], stride[0], 0], "<i4").tobytes()
+    inputs = [net.input(PICTURE), net.weights(4, *kernel, 5), net.weights(4)]
+    return net.op(MEDIAPIPE, inputs, shape=(1, *size, 4), content=options)
 
 
 @variants(((1, 6), True, False), ((3, 6), False, False), ((1, 2, 3, 2), True, False), ((2, 3, 6), True, True))

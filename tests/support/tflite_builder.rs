@@ -175,6 +175,17 @@ impl Model {
         ]);
     }
 
+    /// Adds an operator of the model's own; what it says are integers of 32 bits.
+    pub fn own_operator(&mut self, name: &str, inputs: &[i32], outputs: &[i32], content: &[i32]) {
+        self.codes.push(vec![(0, Byte(CUSTOM as i8)), (1, Bytes(name.as_bytes().to_vec())), (3, Int(CUSTOM))]);
+        self.operators.push(vec![
+            (0, Int(self.codes.len() as i32 - 1)),
+            (1, Ints(inputs.to_vec())),
+            (2, Ints(outputs.to_vec())),
+            (5, Bytes(content.iter().flat_map(|value| value.to_le_bytes()).collect())),
+        ]);
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         let graph = vec![
             (0, Tables(self.tensors.clone())),

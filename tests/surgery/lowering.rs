@@ -265,9 +265,25 @@ fn shapes_and_selections() {
         .weights("u", &[2, 6, 8])
         .apply("ScatterND", &["x", "i", "u"], &["y"]);
     let softmax = |operator: &str| one(11, Node::new(operator, &["x"], &["y"]).int("axis", 1), &IMAGE);
+    let reflected = |shape: &[i64], pads: &[i64]| {
+        let sizes = shape.iter().enumerate().map(|(axis, size)| size + pads[axis] + pads[axis + shape.len()]);
+        Network::new(13, shape)
+            .integers("p", pads)
+            .node(Node::new("Pad", &["x", "p"], &["y"]).text("mode", "reflect"))
+            .bytes(&sizes.collect::<Vec<_>>())
+    };
+    let squeezed = |opset: i64, shape: &[i64], result: &[i64]| {
+        Network::new(opset, shape).apply("Squeeze", &["x"], &["a"]).apply("Relu", &["a"], &["y"]).bytes(result)
+    };
     check(&[
         case("flat_pads", "padding-of-few-axes", &[], flat.bytes(&[6, 11])),
         case("deep_pads", "padding-of-few-axes", &[], deep.bytes(&[1, 2, 3, 6, 5])),
+        case("reflected", "reflection-of-long-axes", &[], reflected(&[1, 9, 1], &[0, 3, 0, 0, 2, 0])),
+        case("deep_reflected", "reflection-of-long-axes", &[], reflected(&[2, 9, 1, 1], &[0, 8, 0, 0, 0, 0, 0, 0])),
+        case("wide_reflected", "reflection-of-long-axes", &[], reflected(&[3, 2, 4, 1], &[0, 1, 0, 0, 0, 0, 3, 0])),
+        case("squeezed", "squeeze-of-named-axes", &[], squeezed(11, &[1, 3, 1, 2], &[3, 2])),
+        case("squeezed_to_one", "squeeze-of-named-axes", &[], squeezed(13, &[1, 1], &[])),
+        case("squeezed_by_nothing", "squeeze-of-named-axes", &["Squeeze"], squeezed(13, &[3, 2], &[3, 2])),
         case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
         case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
         case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),

@@ -53,6 +53,7 @@ impl Pass for Lowering {
 const IMPORTER_LACKS: &str = "the ONNX importer of OpenVINO does not know the operator";
 const COMPILER_LACKS: &str = "the MYRIAD compiler has no such layer";
 const IMPORTER_MISREADS: &str = "the ONNX importer of OpenVINO misreads this form of the operator";
+const IMPORTER_REFUSES: &str = "the ONNX importer of OpenVINO refuses this form of the operator";
 const COMPILER_REFUSES: &str = "the MYRIAD compiler refuses this form of the layer";
 
 /// What is rewritten of quantized networks, in order.
@@ -208,6 +209,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["Pad"],
         rewrite: shapes::padding_rank,
+    },
+    Lowering {
+        name: "reflection-of-long-axes",
+        reason: IMPORTER_REFUSES,
+        operators: &["Pad"],
+        rewrite: shapes::reflection,
+    },
+    Lowering {
+        name: "squeeze-of-named-axes",
+        reason: IMPORTER_MISREADS,
+        operators: &["Squeeze"],
+        rewrite: shapes::squeezed_axes,
     },
     Lowering {
         name: "positive-indices",

@@ -98,29 +98,58 @@ pub(super) fn negative_padding(site: &Site<'_>, draft: &mut Draft) -> Option<()>
 /// The numbers of axes of which the compiler pads.
 const PADDED_RANKS: std::ops::RangeInclusive<usize> = 3..=4;
 
+/// An axis of a value that is padded: its size, and how many elements are added before and behind.
+type PaddedAxis = (i64, i64, i64);
+
 /// Pads values with fewer or more axes than the compiler pads: axes of size 1 are added, axes that are not padded joined.
 pub(super) fn padding_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    let sizes = site.sizes(0)?;
-    let rank = sizes.len();
-    if PADDED_RANKS.contains(&rank) || rank == 0 || site.input(3).is_some() {
+    let given = padded_axes(site)?;
+    let rank = given.len();
+    if PADDED_RANKS.contains(&rank) || rank == 0 {
         return None;
     }
+    let mut axes: Vec<PaddedAxis> = Vec::new();
+    for &(size, before, behind) in &given {
+        match axes.last_mut() {
+            Some((last, 0, 0)) if rank > *PADDED_RANKS.end() && (before, behind) == (0, 0) => {
+                *last = last.checked_mul(size)?;
+            }
+            _ => axes.push((size, before, behind)),
+        }
+    }
+    pad_as(site, draft, &given, axes)
+}
+
+/// The number of first axes that the importer lets be of size 1 where values are reflected.
+const FREE_AXES: usize = 2;
+
+/// Reflects values whose last axes are of size 1: such an axis is not padded, and may as well be the first.
+pub(super) fn reflection(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let given = padded_axes(site)?;
+    let is_short = |axis: &PaddedAxis| *axis == (1, 0, 0);
+    if site.text("mode", "constant") != "reflect" || !given.iter().skip(FREE_AXES).any(is_short) {
+        return None;
+    }
+    let axes: Vec<PaddedAxis> = given.iter().filter(|axis| !is_short(axis)).copied().collect();
+    // Otherwise there is nothing to pad.
+    if axes.is_empty() { None } else { pad_as(site, draft, &given, axes) }
+}
+
+/// Reads the axes of what a node pads.
+fn padded_axes(site: &Site<'_>) -> Option<Vec<PaddedAxis>> {
+    let sizes = site.sizes(0)?;
     let pads = match site.integers("pads") {
         Some(pads) => pads.to_vec(),
         None => site.constant_integers(1)?,
     };
-    let (before, behind) = pads.split_at_checked(rank).filter(|(_, behind)| behind.len() == rank)?;
-    // Each axis with its padding.
-    let mut axes: Vec<(i64, i64, i64)> = Vec::new();
-    for ((size, before), behind) in sizes.iter().zip(before).zip(behind) {
-        match axes.last_mut() {
-            Some((last, 0, 0)) if rank > *PADDED_RANKS.end() && (*before, *behind) == (0, 0) => {
-                *last = last.checked_mul(*size)?;
-            }
-            _ => axes.push((*size, *before, *behind)),
-        }
-    }
+    let (before, behind) = pads.split_at_checked(sizes.len()).filter(|(_, behind)| behind.len() == sizes.len())?;
+    let axes = sizes.iter().zip(before).zip(behind).map(|((size, before), behind)| (*size, *before, *behind));
+    // With a list of axes, pads are those of the axes in it.
+    site.input(3).is_none().then(|| axes.collect())
+}
+
+/// Pads what a node pads in another shape, the one of `axes`; axes of size 1 are added in front for the compiler.
+fn pad_as(site: &Site<'_>, draft: &mut Draft, given: &[PaddedAxis], mut axes: Vec<PaddedAxis>) -> Option<()> {
     while axes.len() < *PADDED_RANKS.start() {
         axes.insert(0, (1, 0, 0));
     }
@@ -130,7 +159,7 @@ pub(super) fn padding_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let shape: Vec<i64> = axes.iter().map(|(size, ..)| *size).collect();
     let befores = axes.iter().map(|(_, before, _)| *before);
     let pads: Vec<i64> = befores.chain(axes.iter().map(|(.., behind)| *behind)).collect();
-    let reshaped = draft.reshape(input, &shape);
+    let reshaped = draft.reshape(site.input(0)?, &shape);
     let mut attributes = site.node.attribute.clone();
     let mut inputs = site.node.input.clone();
     *inputs.first_mut()? = reshaped;
@@ -141,9 +170,21 @@ pub(super) fn padding_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     }
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let padded = draft.apply_with("Pad", &inputs, attributes);
-    let wanted: Vec<i64> =
-        sizes.iter().zip(before).zip(behind).map(|((size, before), behind)| size + before + behind).collect();
+    let wanted: Vec<i64> = given.iter().map(|(size, before, behind)| size + before + behind).collect();
     let result = draft.reshape(&padded, &wanted);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
+/// Names the axes of size 1 that a node drops.
+pub(super) fn squeezed_axes(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    if site.integers("axes").is_some() || site.input(1).is_some() {
+        return None;
+    }
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let axes: Vec<i64> = (0..).zip(&sizes).filter(|(_, size)| **size == 1).map(|(axis, _)| axis).collect();
+    let result = if axes.is_empty() { input.to_owned() } else { draft.squeezing("Squeeze", input, &axes) };
     draft.yields(&result, output);
     Some(())
 }
