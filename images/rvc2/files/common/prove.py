@@ -123,6 +123,12 @@ def inputs_of(request, sample):
     return original, others
 
 
+def moved(numbers, seed):
+    """Moves each floating number to one of its two neighbours."""
+    ends = numpy.array([-numpy.inf, numpy.inf], numbers.dtype)
+    return numpy.nextafter(numbers, ends[numpy.random.RandomState(seed).randint(0, 2, numbers.shape)])
+
+
 class Onnx:
     """A network that ONNX Runtime runs."""
 
@@ -142,14 +148,15 @@ class Onnx:
         except Exception as error:
             refuse(network, error)
 
-    def run(self, inputs, outputs):
+    def run(self, inputs, outputs, shaken=None):
         feeds = {}
         for value in self.session.get_inputs():
             if value.name not in inputs:
                 refuse(self.network, "nothing is known to feed its input `%s`" % value.name)
             if value.type not in TYPES:
                 refuse(self.network, "the type %s of its input `%s` is not known" % (value.type, value.name))
-            feeds[value.name] = numpy.ascontiguousarray(inputs[value.name], TYPES[value.type])
+            numbers = numpy.ascontiguousarray(inputs[value.name], TYPES[value.type])
+            feeds[value.name] = moved(numbers, shaken) if shaken and numbers.dtype.kind == "f" else numbers
         known = [value.name for value in self.session.get_outputs()]
         wanted = [name for name in outputs if name in known]
         try:
@@ -218,10 +225,10 @@ class Device:
 
 
 class Distance:
-    """How far an output is from the original's, at worst, over all samples."""
+    """How far an output is from the original's, at worst, for one set of inputs."""
 
-    def __init__(self, output):
-        self.output = output
+    def __init__(self, output, sample):
+        self.output, self.set = output, sample
         self.elements = self.differing = 0
         self.absolute = self.largest = 0.0
         self.relative = self.cosine = None
@@ -283,8 +290,7 @@ def alike_in_shape(expected, found, exactly):
 
 def compare(network, truth, results, exactly):
     for name in truth[0]:
-        distance = Distance(name)
-        for expected, outputs in zip(truth, results):
+        for sample, (expected, outputs) in enumerate(zip(truth, results)):
             found = outputs.get(name)
             if found is None:
                 tell("missing", network=network, output=name)
@@ -293,8 +299,23 @@ def compare(network, truth, results, exactly):
                 shapes = {"expected": list(expected[name].shape), "found": list(found.shape)}
                 tell("misshapen", network=network, output=name, **shapes)
                 break
+            # Each set by itself: the error of one says nothing about the direction of another.
+            distance = Distance(name, sample)
             distance.add(expected[name], found)
-        else:
+            tell("compared", network=network, distance=vars(distance))
+
+
+def compare_with_itself(network, request, fed, threads):
+    """Tells how far the original is from itself when the last bits of what it is fed change."""
+    loaded = Onnx(network, request[network], threads)
+    for sample, (inputs, _) in enumerate(fed):
+        expected = loaded.run(inputs, request["outputs"])
+        distances = {name: Distance(name, sample) for name in expected}
+        for shake in range(request["shaken"]):
+            found = loaded.run(inputs, request["outputs"], shaken=[request["seed"], sample, shake])
+            for name, distance in distances.items():
+                distance.add(expected[name], found[name])
+        for distance in distances.values():
             tell("compared", network=network, distance=vars(distance))
 
 
@@ -303,6 +324,13 @@ def main():
     threads = int(os.environ.get("MODELCONVERTER_WORKERS", "1"))
     outputs = request["outputs"]
     count = request["samples"] + len(request.get("recorded", []))
+    if request.get("shaken"):
+        fed = (inputs_of(request, sample) for sample in range(count))
+        try:
+            compare_with_itself("original", request, fed, threads)
+        except Refused:
+            pass
+        return
     compared = [("rewritten", Onnx), ("imported", Device)]
     if request.get("imported") and not cpu_version():
         compared.pop()
