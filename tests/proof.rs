@@ -16,7 +16,7 @@ use modelconverter::calibration::{Element, Tensor as Sample, npy};
 use modelconverter::config::Tolerance;
 use modelconverter::exchange::Distance;
 use modelconverter::invocation::proof::{Event, Network, Refusal, Transcript};
-use onnx_builder::{FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
+use onnx_builder::{Dim, FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
 use serde_json::{Value, json};
 use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
 
@@ -256,6 +256,24 @@ fn preprocessing_is_proven_and_its_absence_noticed() {
     let record = build_info(&output);
     assert_eq!(record["proof"]["imported"]["unproven"]["reason"], "`verification.enabled` is false", "{record}");
     assert_eq!(record["cmd_info"]["proof"], Value::Null);
+}
+
+#[test]
+fn an_original_whose_sizes_have_names_is_proven_with_those_that_are_bound() {
+    let folder = folder();
+    // With a name for the first size, ONNX Runtime 1.19 takes what is squeezed for a number and refuses to join it.
+    let graph = Graph::new()
+        .node(Node::new("MatMul", &["x", "w"], &["a"]))
+        .node(Node::new("Squeeze", &["a"], &["b"]))
+        .node(Node::new("Slice", &["b"], &["c"]).ints("axes", &[0]).ints("starts", &[0]).ints("ends", &[2]))
+        .node(Node::new("Slice", &["b"], &["d"]).ints("axes", &[0]).ints("starts", &[2]).ints("ends", &[4]))
+        .node(Node::new("Concat", &["d", "c"], &["y"]).int("axis", 0))
+        .initializer(Tensor::floats("w", &[2, 4], &[0.5, -1.0, 0.25, 2.0, 1.5, -0.5, 3.0, 1.0]))
+        .input("x", FLOAT, &[Dim::Symbol("batch"), Dim::Size(1), Dim::Size(2)])
+        .output("y", FLOAT, &[Dim::Symbol("batch")]);
+    fs::write(folder.path().join("a.onnx"), Model::new(graph).opset(9).bytes()).unwrap();
+    let output = convert(folder.path(), &["--path", "a.onnx", "shape", "[1,1,2]"]);
+    check(&build_info(&output)["proof"], &["y"], 0.9999);
 }
 
 #[test]

@@ -417,11 +417,21 @@ impl Subject<'_> {
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        if has(&original.inputs(), &fed) && has(&original.outputs(), &wanted) {
+        let is_whole = has(&original.inputs(), &fed) && has(&original.outputs(), &wanted);
+        let is_static =
+            original.inputs().iter().all(|input| input.shape().is_some_and(|shape| shape.known().is_some()));
+        if is_whole && is_static {
             return Ok((source.to_owned(), wanted));
         }
         let cut = onnx::select_outputs(original, &wanted).map_err(Box::new)?;
         let cut = onnx::select_inputs(&cut, &fed).map_err(Box::new)?;
+        // ONNX Runtime infers less, and sometimes wrongly, where sizes have names only.
+        let is_input = |name: &String| cut.inputs().iter().any(|input| input.name == *name);
+        let sizes = |shape: &[u64]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+        let inputs = self.stage.inputs.iter().filter(|input| is_input(&input.name));
+        let shapes = inputs.map(|input| (input.name.clone(), sizes(&input.shape))).collect();
+        let cut = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
+        let (cut, _) = onnx::restate_shapes(cut);
         // Beside the source, where tensors outside the file are found.
         let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
         operate::save(&cut, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
