@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use modelconverter::calibration::{Element, Tensor as Sample, npy};
+use modelconverter::config::Tolerance;
 use modelconverter::exchange::Distance;
 use modelconverter::invocation::proof::{Event, Network, Refusal, Transcript};
-use onnx_builder::{FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
+use onnx_builder::{Dim, FLOAT, Graph, INT64, Model, Node, Tensor, sizes};
 use serde_json::{Value, json};
 use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
 
@@ -59,7 +60,7 @@ fn prove(folder: &Path, request: &Value) -> Transcript {
 fn distances(transcript: &Transcript, network: Network) -> Vec<Distance> {
     let account = transcript.of(network);
     assert!(account.refusal.is_none(), "{account:?}");
-    account.distances
+    account.worst(&Tolerance::SINGLE)
 }
 
 fn request(original: &str, rewritten: &str, outputs: &[&str], steps: &Value) -> Value {
@@ -117,6 +118,40 @@ fn the_prover_says_what_an_independent_judge_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_original_is_told_how_far_rounding_moves_it() {
+    let folder = folder();
+    // Neighbours are whole turns apart before the sine, and next to each other behind the clipping.
+    let graph = Graph::new()
+        .node(Node::new("Mul", &["img", "million"], &["far"]))
+        .node(Node::new("Sin", &["far"], &["wild"]))
+        .node(Node::new("Relu", &["img"], &["calm"]))
+        .node(Node::new("Add", &["of", "of"], &["whole"]))
+        .initializer(Tensor::floats("million", &[], &[1e6]))
+        .input("img", FLOAT, &sizes(&[1, 3, 20, 20]))
+        .input("of", INT64, &sizes(&[4]));
+    let graph = graph.output("wild", FLOAT, &sizes(&[1, 3, 20, 20])).output("calm", FLOAT, &sizes(&[1, 3, 20, 20]));
+    fs::write(folder.path().join("m.onnx"), model(graph.output("whole", INT64, &sizes(&[4])))).unwrap();
+    let mut request = request("/work/m.onnx", "/work/m.onnx", &["wild", "calm", "whole"], &json!(null));
+    let whole =
+        json!({ "name": "of", "shape": [4], "values": { "kind": "integers", "low": 1, "high": 9, "patches": [] }});
+    request["inputs"].as_array_mut().unwrap().push(whole);
+    request["shaken"] = json!(2);
+    let transcript = prove(folder.path(), &request);
+    let account = transcript.of(Network::Original);
+    let told: Vec<_> = account.distances.iter().map(|it| (it.output.as_str(), it.set.unwrap())).collect();
+    assert_eq!(told, [("wild", 0), ("calm", 0), ("whole", 0), ("wild", 1), ("calm", 1), ("whole", 1)]);
+    for distance in &account.distances {
+        match distance.output.as_str() {
+            "wild" => assert!(distance.relative.unwrap() > 1.0, "{distance:?}"),
+            "calm" => assert!((1e-9..1e-6).contains(&distance.relative.unwrap()), "{distance:?}"),
+            // Whole numbers have no last bit that could be left to chance.
+            _ => assert_eq!(distance.differing, 0, "{distance:?}"),
+        }
+    }
+    assert_eq!(transcript.of(Network::Rewritten), Default::default());
 }
 
 #[test]
@@ -221,6 +256,24 @@ fn preprocessing_is_proven_and_its_absence_noticed() {
     let record = build_info(&output);
     assert_eq!(record["proof"]["imported"]["unproven"]["reason"], "`verification.enabled` is false", "{record}");
     assert_eq!(record["cmd_info"]["proof"], Value::Null);
+}
+
+#[test]
+fn an_original_whose_sizes_have_names_is_proven_with_those_that_are_bound() {
+    let folder = folder();
+    // With a name for the first size, ONNX Runtime 1.19 takes what is squeezed for a number and refuses to join it.
+    let graph = Graph::new()
+        .node(Node::new("MatMul", &["x", "w"], &["a"]))
+        .node(Node::new("Squeeze", &["a"], &["b"]))
+        .node(Node::new("Slice", &["b"], &["c"]).ints("axes", &[0]).ints("starts", &[0]).ints("ends", &[2]))
+        .node(Node::new("Slice", &["b"], &["d"]).ints("axes", &[0]).ints("starts", &[2]).ints("ends", &[4]))
+        .node(Node::new("Concat", &["d", "c"], &["y"]).int("axis", 0))
+        .initializer(Tensor::floats("w", &[2, 4], &[0.5, -1.0, 0.25, 2.0, 1.5, -0.5, 3.0, 1.0]))
+        .input("x", FLOAT, &[Dim::Symbol("batch"), Dim::Size(1), Dim::Size(2)])
+        .output("y", FLOAT, &[Dim::Symbol("batch")]);
+    fs::write(folder.path().join("a.onnx"), Model::new(graph).opset(9).bytes()).unwrap();
+    let output = convert(folder.path(), &["--path", "a.onnx", "shape", "[1,1,2]"]);
+    check(&build_info(&output)["proof"], &["y"], 0.9999);
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub struct Proof {
     pub rewritten: Finding,
     /// The network as the vendor's library reads it, on the vendor's CPU device.
     pub imported: Finding,
+    /// Outputs for single sets of inputs that were left out: how far rounding alone moves the original there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub noise: Vec<Distance>,
 }
 
 /// How one network compares with the original.
@@ -52,12 +55,15 @@ pub struct Comparison {
     pub outputs: Vec<Distance>,
 }
 
-/// How far an output is from the original's, at worst, over all sets of inputs.
+/// How far an output is from the original's, at worst, for one set of inputs or over all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Distance {
     /// The output.
     pub output: String,
+    /// The set of inputs, from 0, if it is of one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<u32>,
     /// How many elements were compared.
     pub elements: u64,
     /// How many whole numbers differ; of floating numbers, how many are infinite or no number on one side only.
@@ -96,6 +102,34 @@ impl Distance {
                 .push(format!("error {:.2e} where the original is zero (at most {})", self.absolute, allowed.absolute));
         }
         (!excess.is_empty()).then(|| excess.join(", "))
+    }
+
+    /// Returns the worst of one output over several sets of inputs. A set is alike whatever its cosine if all its errors
+    /// count as none: the cosine of one is not put beside the errors of another.
+    pub fn worst(sets: &[&Self], allowed: &Tolerance) -> Option<Self> {
+        let output = sets.first()?.output.clone();
+        let largest = sets.iter().map(|set| set.largest).fold(0.0, f64::max);
+        let absolute = sets.iter().map(|set| set.absolute).fold(0.0, f64::max);
+        let is_off = |set: &&&Self| set.absolute > allowed.absolute;
+        let judged: Vec<&Self> = match sets.iter().filter(is_off).copied().collect::<Vec<_>>() {
+            off if off.is_empty() => sets.to_vec(),
+            off => off,
+        };
+        let cosine = |set: &&Self| match set.cosine {
+            // What is off where the original is all zeros looks like it nowhere.
+            None if is_off(&set) && set.largest == 0.0 && set.differing == 0 && largest > 0.0 => Some(0.0),
+            cosine => cosine,
+        };
+        Some(Self {
+            output,
+            set: None,
+            elements: sets.iter().map(|set| set.elements).sum(),
+            differing: sets.iter().map(|set| set.differing).sum(),
+            absolute,
+            relative: judged.iter().filter_map(|set| set.relative).reduce(f64::max),
+            cosine: judged.iter().filter_map(cosine).reduce(f64::min),
+            largest,
+        })
     }
 
     /// Returns whether the original hardly yields anything, so that being alike says little.
@@ -143,7 +177,7 @@ impl Proof {
     pub fn none(stage: StageName, reason: &str) -> Self {
         let unproven = || Finding::Unproven { reason: reason.to_owned() };
         let (rewritten, imported) = (unproven(), unproven());
-        Self { stage, samples: 0, calibration_samples: 0, seed: 0, rewritten, imported }
+        Self { stage, samples: 0, calibration_samples: 0, seed: 0, rewritten, imported, noise: Vec::new() }
     }
 
     /// Returns what people should know of it: one line for each output, one for what the networks were fed, and one for
@@ -170,6 +204,11 @@ impl Proof {
             .collect();
         if !compared.is_empty() {
             lines.push(format!("compared on {}", self.sets()));
+        }
+        for noise in &self.noise {
+            let (output, set) = (&noise.output, noise.set.map_or(0, |set| set + 1));
+            lines
+                .push(format!("set {set} says nothing of output `{output}`: the last bits of inputs alone do {noise}"));
         }
         if let (Finding::Unproven { reason }, true) = (&self.rewritten, self.rewritten == self.imported) {
             lines.push(format!("not proven: {reason}"));
@@ -245,7 +284,31 @@ mod tests {
     use super::*;
 
     fn distance(absolute: f64, relative: Option<f64>, cosine: Option<f64>) -> Distance {
-        Distance { output: "y".to_owned(), elements: 1000, differing: 0, absolute, relative, cosine, largest: 1.0 }
+        let output = "y".to_owned();
+        Distance { output, set: None, elements: 1000, differing: 0, absolute, relative, cosine, largest: 1.0 }
+    }
+
+    #[test]
+    fn sets_of_inputs_are_judged_each_by_itself() {
+        let allowed = Tolerance::SINGLE;
+        let excess = |sets: &[&Distance]| Distance::worst(sets, &allowed).unwrap().excess(&allowed);
+        // What a sigmoid is next to zero, and what is well alike, as in the segmentation of MediaPipe.
+        let nothing = Distance { largest: 2.7e-7, ..distance(1.2e-7, Some(1.0), Some(0.914)) };
+        let alike = distance(9.0e-5, Some(1.4e-3), Some(0.999_999_9));
+        let off = distance(0.1, Some(0.85), Some(0.9995));
+        let zeros = |absolute| Distance { largest: 0.0, ..distance(absolute, None, None) };
+        assert_eq!(excess(&[&nothing, &alike]), None);
+        assert_eq!(excess(&[&alike, &nothing]), None);
+        assert_eq!(excess(&[&nothing]), None);
+        assert_eq!(excess(&[&nothing, &off]).as_deref(), Some("relative error 8.50e-1 (at most 0.05)"));
+        assert_eq!(excess(&[&alike, &zeros(0.0)]), None);
+        assert_eq!(excess(&[&alike, &zeros(0.5)]).as_deref(), Some("cosine 0.0000000 (at least 0.999)"));
+        assert!(excess(&[&zeros(0.5), &zeros(0.0)]).unwrap().contains("where the original is zero"));
+        let worst = Distance::worst(&[&alike, &nothing], &allowed).unwrap();
+        assert_eq!((worst.elements, worst.absolute, worst.largest), (2000, 9.0e-5, 1.0));
+        let whole = Distance { differing: 3, ..distance(1.0, None, None) };
+        assert!(excess(&[&whole, &distance(0.0, None, None)]).unwrap().starts_with("3 of 2000 elements differ"));
+        assert_eq!(Distance::worst(&[], &allowed), None);
     }
 
     #[test]
@@ -304,6 +367,7 @@ mod tests {
             seed: 0,
             rewritten: compared("ONNX Runtime 1", vec![distance(1.8e-7, Some(1e-6), Some(0.999_999_9)), whole]),
             imported: compared("OpenVINO CPU 2", vec![distance(2e-6, Some(1e-5), Some(1.0))]),
+            noise: vec![Distance { set: Some(1), ..distance(0.31, Some(0.74), Some(0.9966)) }],
         };
         assert_eq!(
             proof.lines(),
@@ -312,12 +376,15 @@ mod tests {
                  cosine 1, largest error 2.0e-6 of 1.0e0 (OpenVINO CPU 2)",
                 "output `class` is as in the original: 0 of 1000 elements differ (ONNX Runtime 1)",
                 "compared on 2 seeded sets of inputs and 1 calibration sample",
+                "set 2 says nothing of output `y`: the last bits of inputs alone do cosine 0.9966000, largest error 3.1e-1 \
+                 of 1.0e0",
             ]
         );
         let attestation = serde_json::to_value(proof.attestation()).unwrap();
         assert_eq!(attestation["rewritten"]["alike"]["outputs"], serde_json::json!(["y", "class"]));
         assert_eq!((&attestation["samples"], &attestation["calibration-samples"]), (&2.into(), &1.into()));
         assert!(!attestation.to_string().contains("largest"), "{attestation}");
+        proof.noise.clear();
         proof.rewritten = Finding::Untouched;
         proof.imported = Finding::Unproven { reason: "there is no such device".to_owned() };
         assert_eq!(proof.lines(), ["the imported network is not proven: there is no such device"]);

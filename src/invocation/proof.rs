@@ -4,11 +4,11 @@
 //! ([`Transcript`]). The prover is our own program around ONNX Runtime and, where the toolchain has one, the vendor's
 //! CPU device; the files of the images have its source. Must not judge: how far apart is too far stands in `exchange`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FrozenValue, Number, PreprocessingPlace, ResolvedInput};
+use crate::config::{FrozenValue, Number, PreprocessingPlace, ResolvedInput, Tolerance};
 use crate::exchange::Distance;
 use crate::nn_archive::Layout;
 use crate::onnx::ElementType;
@@ -25,6 +25,10 @@ pub struct Request {
     pub recorded: Vec<BTreeMap<String, String>>,
     /// What is fed.
     pub inputs: Vec<Feed>,
+    /// How often the original is compared with itself, fed the same but for each floating number, which is moved to one
+    /// of its neighbours. Nothing else is compared then.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shaken: u32,
     /// The outputs that are compared.
     pub outputs: Vec<String>,
     /// The original, an ONNX model.
@@ -159,7 +163,22 @@ fn numbers(value: &FrozenValue) -> Vec<f64> {
     }
 }
 
+/// For the field above: the form that serde wants.
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Request {
+    /// How often the original is shaken to know what rounding does to it. Measured on a detector
+    /// of text: the worst of three moves it at least a third as far as the worst of ten.
+    pub const SHAKES: u32 = 3;
+
+    /// Returns the same inputs for the original alone, shaken.
+    #[must_use]
+    pub fn of_rounding(&self) -> Self {
+        Self { shaken: Self::SHAKES, rewritten: None, imported: None, ..self.clone() }
+    }
+
     /// Returns the line that the prover reads.
     pub fn line(&self) -> String {
         // Lists of names and finite numbers always have a JSON form.
@@ -242,8 +261,40 @@ pub struct Account {
     pub missing: Vec<String>,
     /// Outputs of another shape than the original's, each with both.
     pub misshapen: Vec<(String, String)>,
-    /// Outputs that were compared.
+    /// Outputs that were compared, once for each set of inputs or once over all of them; of the original, with itself
+    /// when each floating number that it is fed is moved to one of its neighbours.
     pub distances: Vec<Distance>,
+}
+
+impl Account {
+    /// Returns the worst of each output over all sets of inputs, in the order in which outputs were told.
+    pub fn worst(&self, allowed: &Tolerance) -> Vec<Distance> {
+        let outputs = self.distances.iter().map(|distance| distance.output.as_str());
+        let mut outputs: Vec<&str> = outputs.collect();
+        let mut told = BTreeSet::new();
+        outputs.retain(|output| told.insert(*output));
+        let of = |output: &str| self.distances.iter().filter(|it| it.output == output).collect::<Vec<_>>();
+        outputs.iter().filter_map(|output| Distance::worst(&of(output), allowed)).collect()
+    }
+
+    /// Leaves out what is further off than allowed in a set of inputs that is no measure: one for which rounding alone
+    /// moves the original itself, as `original` tells (see [`Tolerance::for_rounding`]). Where no other set of an output
+    /// is left, all stay. Returns what was left out, as the original differs from itself there.
+    pub fn leave_noise_out(&mut self, original: &Self, allowed: &Tolerance) -> Vec<Distance> {
+        let rounding = allowed.for_rounding();
+        let noise = |distance: &Distance| {
+            distance.excess(allowed)?;
+            let own =
+                original.distances.iter().find(|own| (&own.output, own.set) == (&distance.output, distance.set))?;
+            own.excess(&rounding).is_some().then(|| own.clone())
+        };
+        let measured: BTreeSet<String> =
+            self.distances.iter().filter(|it| noise(it).is_none()).map(|it| it.output.clone()).collect();
+        let is_noise = |distance: &Distance| measured.contains(&distance.output) && noise(distance).is_some();
+        let (left_out, kept): (Vec<Distance>, Vec<Distance>) = self.distances.drain(..).partition(is_noise);
+        self.distances = kept;
+        left_out.iter().filter_map(noise).collect()
+    }
 }
 
 /// Why a network could not be run.
@@ -384,6 +435,7 @@ mod tests {
             samples: 2,
             recorded: Vec::new(),
             inputs: vec![feed(&input("NC", &[1, 4]), ElementType::Float32)],
+            shaken: 0,
             outputs: vec!["y".to_owned()],
             original: "/m.onnx".to_owned(),
             rewritten: None,
@@ -392,8 +444,44 @@ mod tests {
         let expected = r#"{"seed":1,"samples":2,"inputs":[{"name":"x","shape":[1,4],"values":{"kind":"normal"}}],"outputs":["y"],"original":"/m.onnx"}"#;
         assert_eq!(request.line(), format!("{expected}\n"));
         let recorded = vec![BTreeMap::from([("x".to_owned(), "/0.npy".to_owned())])];
-        let line = Request { recorded, ..request }.line();
+        let line = Request { recorded, ..request.clone() }.line();
         assert!(line.contains(r#""samples":2,"recorded":[{"x":"/0.npy"}],"inputs":"#), "{line}");
+        let shaken = Request { rewritten: Some("/r.onnx".to_owned()), ..request }.of_rounding();
+        assert_eq!(shaken.line(), format!("{}\n", expected.replace(r#""outputs""#, r#""shaken":3,"outputs""#)));
+    }
+
+    #[test]
+    fn sets_in_which_the_original_differs_from_itself_are_no_measure() {
+        let distance = |output: &str, set: u32, relative: f64| Distance {
+            output: output.to_owned(),
+            set: Some(set),
+            elements: 10,
+            differing: 0,
+            absolute: relative,
+            relative: Some(relative),
+            cosine: Some(1.0),
+            largest: 1.0,
+        };
+        let account = |distances: &[Distance]| Account { distances: distances.to_vec(), ..Account::default() };
+        let allowed = Tolerance::SINGLE;
+        // As a detector of text is, far outside of what it was trained on; the second set is a measure.
+        let found = [distance("y", 0, 0.54), distance("y", 1, 0.037), distance("z", 0, 0.06), distance("z", 1, 0.0)];
+        let original = account(&[distance("y", 0, 0.74), distance("y", 1, 0.02), distance("z", 0, 0.011)]);
+        let mut left = account(&found);
+        assert_eq!(left.leave_noise_out(&original, &allowed), [distance("y", 0, 0.74)]);
+        assert_eq!(left.distances, found[1..]);
+        let judged = left.worst(&allowed).iter().map(|it| it.excess(&allowed).is_some()).collect::<Vec<_>>();
+        assert_eq!(judged, [false, true], "what rounding does not explain stays");
+        // Where no set is a measure, nothing is shown.
+        let mut left = account(&[distance("y", 0, 0.54)]);
+        assert_eq!(left.leave_noise_out(&original, &allowed), []);
+        assert_eq!(left.distances.len(), 1);
+        // What is within the tolerance counts, however the original is shaken.
+        let original = account(&[distance("y", 0, 0.74), distance("y", 1, 0.001)]);
+        let mut left = account(&[distance("y", 0, 0.01), distance("y", 1, 0.3)]);
+        assert_eq!(left.leave_noise_out(&original, &allowed), []);
+        assert_eq!(left.distances.len(), 2);
+        assert!(left.worst(&allowed)[0].excess(&allowed).is_some());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::subject::Subject;
 use crate::calibration::Listing;
 use crate::config::{FrontEnd, Tolerance, WeightType};
 use crate::disk::{self, DiskError, TemporaryFolder};
-use crate::exchange::{Comparison, Finding, Proof};
+use crate::exchange::{Comparison, Distance, Finding, Proof};
 use crate::hint::Hint;
 use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::front_end::{self, Need};
@@ -133,8 +133,10 @@ impl Hint for ProofError {
             Self::Different { network, .. } => {
                 let fine = "if so much is fine for this network, lower `verification.cosine` and raise \
                             `verification.relative`, or `verification.differing` for whole numbers";
+                let usual = "say `mean_values` and `scale_values` if the network was trained on other numbers than it is \
+                             fed, or give samples with `calibration.path`: far off, networks make much of rounding";
                 let device = (*network == Compared::Imported).then(without_device);
-                [fine.to_owned()].into_iter().chain(device).chain([without()]).collect()
+                [usual.to_owned(), fine.to_owned()].into_iter().chain(device).chain([without()]).collect()
             }
         }
     }
@@ -245,12 +247,11 @@ impl<'run> Claim<'run> {
             journal.warn(format!("the conversion is not proven: {reason}"));
             return none(&reason);
         }
+        let mut rounding =
+            Rounding { claim: self, prover, request, workshop, journal, original: None, noise: Vec::new() };
         let rewritten = match request.rewritten {
             None => Finding::Untouched,
-            Some(_) => {
-                let account = transcript.of(Network::Rewritten);
-                found(account, Compared::Rewritten, &request.outputs, self.tolerance)?
-            }
+            Some(_) => rounding.found(transcript.of(Network::Rewritten), Compared::Rewritten, self.tolerance)?,
         };
         let optimized = compiled.front_end.as_ref().is_some_and(|report| report.front_end == FrontEnd::Mo);
         let half = optimized && stage.settings.rvc2.weights == WeightType::Float16;
@@ -258,7 +259,7 @@ impl<'run> Claim<'run> {
         let imported = match imported {
             Imported::Unproven(reason) => Finding::Unproven { reason: reason.to_owned() },
             Imported::Directly if !optimized => {
-                found(transcript.of(Network::Imported), Compared::Imported, &request.outputs, tolerance)?
+                rounding.found(transcript.of(Network::Imported), Compared::Imported, tolerance)?
             }
             Imported::Directly | Imported::Afterwards => {
                 let ir = folder.join(format!("{}.xml", loaded.name));
@@ -266,14 +267,15 @@ impl<'run> Claim<'run> {
                 let transcript = self.run("proof_of_ir", prover, &request, &workshop.bounds, journal)?;
                 match unknown_original(&transcript)? {
                     Some(reason) => Finding::Unproven { reason },
-                    None => found(transcript.of(Network::Imported), Compared::Imported, &request.outputs, tolerance)?,
+                    None => rounding.found(transcript.of(Network::Imported), Compared::Imported, tolerance)?,
                 }
             }
         };
         let (samples, seed) = (request.samples, request.seed);
         // As many as are drawn, at most.
         let calibration_samples = u32::try_from(request.recorded.len()).unwrap_or(samples);
-        Ok(Proof { stage: stage.name.clone(), samples, calibration_samples, seed, rewritten, imported })
+        let noise = rounding.noise;
+        Ok(Proof { stage: stage.name.clone(), samples, calibration_samples, seed, rewritten, imported, noise })
     }
 
     fn run(
@@ -299,6 +301,40 @@ impl<'run> Claim<'run> {
             Some(line) => Err(ProofError::Language { line }),
             None => Ok(transcript),
         }
+    }
+}
+
+/// What rounding alone does to the original of a claim, found out where a network is further off than allowed.
+struct Rounding<'run, 'claim> {
+    claim: &'run Claim<'claim>,
+    prover: &'run Program,
+    request: &'run Request,
+    workshop: &'run Workshop<'run>,
+    journal: &'run Journal<'run>,
+    /// How far the original is from itself, once it is known.
+    original: Option<Account>,
+    /// What was left out.
+    noise: Vec<Distance>,
+}
+
+impl Rounding<'_, '_> {
+    /// Makes a finding of what the prover told about one network, without the sets of inputs that are no measure.
+    fn found(&mut self, mut account: Account, network: Compared, tolerance: Tolerance) -> Result<Finding, ProofError> {
+        if account.distances.iter().any(|distance| distance.excess(&tolerance).is_some()) {
+            if self.original.is_none() {
+                let request = self.request.of_rounding();
+                let Self { claim, prover, workshop, journal, .. } = self;
+                let transcript = claim.run("proof_of_rounding", prover, &request, &workshop.bounds, journal)?;
+                self.original = Some(transcript.of(Network::Original));
+            }
+            let original = self.original.clone().unwrap_or_default();
+            for noise in account.leave_noise_out(&original, &tolerance) {
+                if !self.noise.contains(&noise) {
+                    self.noise.push(noise);
+                }
+            }
+        }
+        found(account, network, &self.request.outputs, tolerance)
     }
 }
 
@@ -332,6 +368,7 @@ impl Subject<'_> {
             samples: verification.samples,
             recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX), linked)?,
             inputs: self.feeds(Some(&original.model)),
+            shaken: 0,
             outputs,
             original: text(&measure),
             rewritten: (given != original.path).then(|| text(given)),
@@ -378,15 +415,16 @@ fn found(account: Account, network: Compared, outputs: &[String], tolerance: Tol
         Some(Refusal::Unknown(message) | Refusal::Failed(message)) => return Err(ProofError::Rewritten { message }),
         None => {}
     }
+    let distances = account.worst(&tolerance);
     if let Some((output, shapes)) = account.misshapen.into_iter().next() {
         return Err(ProofError::Shape { network, output, shapes });
     }
-    let is_compared = |output: &&String| account.distances.iter().any(|distance| distance.output == **output);
+    let is_compared = |output: &&String| distances.iter().any(|distance| distance.output == **output);
     if let Some(output) = outputs.iter().find(|output| !is_compared(output)) {
         return Err(ProofError::Missing { network, output: output.clone() });
     }
     let runtime = account.runtime.unwrap_or_default();
-    Ok(Finding::Compared(Comparison { runtime, tolerance, outputs: account.distances }))
+    Ok(Finding::Compared(Comparison { runtime, tolerance, outputs: distances }))
 }
 
 /// Checks that what was found is within its tolerance.

@@ -37,7 +37,8 @@ impl Subject<'_> {
         self.stage.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
-    /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
+    /// Returns the original's file and outputs; in a copy, inputs and outputs inside the model are made its own, and sizes
+    /// that have names only are those of the stage.
     ///
     /// # Errors
     /// The model cannot be cut to them, or the copy cannot be written.
@@ -48,12 +49,20 @@ impl Subject<'_> {
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        if has(&model.inputs(), &fed) && has(&model.outputs(), &wanted) {
+        let is_static = model.inputs().iter().all(|input| input.shape().is_some_and(|shape| shape.known().is_some()));
+        if has(&model.inputs(), &fed) && has(&model.outputs(), &wanted) && is_static {
             return Ok((source.clone(), wanted));
         }
         let cannot = |error| Box::new(OperateError::Select(Box::new(error)));
         let cut = onnx::select_outputs(model, &wanted).map_err(cannot)?;
         let cut = onnx::select_inputs(&cut, &fed).map_err(cannot)?;
+        // ONNX Runtime infers less, and sometimes wrongly, where sizes have names only.
+        let is_input = |name: &String| cut.inputs().iter().any(|input| input.name == *name);
+        let sizes = |shape: &[u64]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+        let inputs = self.stage.inputs.iter().filter(|input| is_input(&input.name));
+        let shapes = inputs.map(|input| (input.name.clone(), sizes(&input.shape))).collect();
+        let cut = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
+        let (cut, _) = onnx::restate_shapes(cut);
         // Beside the source, where tensors outside the file are found.
         let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
         operate::save(&cut, &path, onnx::MAX_MODEL_BYTES)?;

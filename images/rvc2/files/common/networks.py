@@ -112,6 +112,12 @@ def inputs_of(request, sample):
     return original, others
 
 
+def moved(numbers, seed):
+    """Moves each floating number to one of its two neighbours."""
+    ends = numpy.array([-numpy.inf, numpy.inf], numbers.dtype)
+    return numpy.nextafter(numbers, ends[numpy.random.RandomState(seed).randint(0, 2, numbers.shape)])
+
+
 class Onnx:
     """A network that ONNX Runtime runs."""
 
@@ -131,14 +137,15 @@ class Onnx:
         except Exception as error:
             refuse(network, error)
 
-    def run(self, inputs, outputs):
+    def run(self, inputs, outputs, shaken=None):
         feeds = {}
         for value in self.session.get_inputs():
             if value.name not in inputs:
                 refuse(self.network, "nothing is known to feed its input `%s`" % value.name)
             if value.type not in TYPES:
                 refuse(self.network, "the type %s of its input `%s` is not known" % (value.type, value.name))
-            feeds[value.name] = numpy.ascontiguousarray(inputs[value.name], TYPES[value.type])
+            numbers = numpy.ascontiguousarray(inputs[value.name], TYPES[value.type])
+            feeds[value.name] = moved(numbers, shaken) if shaken and numbers.dtype.kind == "f" else numbers
         known = [value.name for value in self.session.get_outputs()]
         wanted = [name for name in outputs if name in known]
         try:
