@@ -15,7 +15,6 @@ use modelconverter::exchange::{
     self, ArtifactKind, Failure, FailureKind, Finding, Order, Outcome, OutputForm, PreprocessingPlace, Report, ToolEnd,
 };
 use modelconverter::hint::Hint;
-use modelconverter::invocation::front_end::Need;
 use modelconverter::invocation::tools::{Compiler, Dialect, Program, Tools};
 use modelconverter::myriad::{Blob, Superblob};
 use modelconverter::name::Target;
@@ -120,8 +119,6 @@ impl Bench {
             size: ByteSize::new(5),
             options: &self.options,
             inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
-            frozen: Vec::new(),
-            need: Need::Nothing,
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,
             intermediates: &intermediates,

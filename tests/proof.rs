@@ -313,7 +313,7 @@ fn cut_outputs_frozen_inputs_and_weights_elsewhere_are_proven_through_the_model_
         .output("out", FLOAT, &sizes(&[1, 4, 20, 20]));
     fs::write(folder.path().join("m.onnx"), model(graph)).unwrap();
     let config = "input_model: m.onnx\ninputs:\n  - { name: img, mean_values: 10 }\n  - { name: factor, frozen_value: 0.5 }\n\
-                  outputs: [{ name: scaled }]\n";
+                  outputs: [{ name: scaled }]\nrvc2: { front_end: mo }\n";
     fs::write(folder.path().join("m.yaml"), config).unwrap();
     let output = convert(folder.path(), &["--path", "m.yaml"]);
     let record = build_info(&output);
@@ -321,6 +321,37 @@ fn cut_outputs_frozen_inputs_and_weights_elsewhere_are_proven_through_the_model_
     check(&record["proof"], &["scaled"], 0.9999);
     let tolerance = &record["proof"]["imported"]["compared"]["tolerance"];
     assert_eq!((&tolerance["cosine"], &tolerance["relative"]), (&json!(0.99), &json!(0.5)));
+}
+
+#[test]
+fn a_frozen_input_decides_branches_before_the_network_is_imported() {
+    let folder = folder();
+    // The importer knows no `If`; with the rate frozen there is none.
+    let branch = |factor: f32| {
+        Graph::new()
+            .node(Node::new("Mul", &["x", "factor"], &["z"]))
+            .initializer(Tensor::floats("factor", &[1], &[factor]))
+            .output("z", FLOAT, &sizes(&[1, 4]))
+    };
+    let graph = Graph::new()
+        .node(Node::new("Equal", &["rate", "wanted"], &["is"]))
+        .node(Node::new("If", &["is"], &["y"]).graph("then_branch", &branch(2.0)).graph("else_branch", &branch(-1.0)))
+        .initializer(Tensor::integers("wanted", &[], &[16000]))
+        .input("x", FLOAT, &sizes(&[1, 4]))
+        .input("rate", INT64, &[])
+        .output("y", FLOAT, &sizes(&[1, 4]));
+    fs::write(folder.path().join("m.onnx"), model(graph)).unwrap();
+    let words = ["inputs.0.name", "x", "inputs.1.name", "rate", "inputs.1.frozen_value", "16000"];
+    let output = convert(folder.path(), &[&["--path", "m.onnx"][..], &words].concat());
+    let record = build_info(&output);
+    assert_eq!(record["front_end"]["front-end"], "importer", "{record}");
+    check(&record["proof"], &["y"], 0.9999);
+    let blob = read_with_depthai("blob", &output.join("m.blob"));
+    assert_eq!(blob["inputs"].as_object().unwrap().keys().collect::<Vec<_>>(), ["x"], "{blob}");
+    let words = ["inputs.0.name", "rate", "inputs.0.frozen_value", "1.5"];
+    let text =
+        fail(program(folder.path(), &shared_store()).args(["convert", "rvc2", "--path", "m.onnx"]).args(words), 1);
+    assert!(text.contains("input `rate` is of type int64, which has no value 1.5"), "{text}");
 }
 
 #[test]

@@ -165,6 +165,21 @@ pub enum FrozenValue {
     List(Vec<Number>),
 }
 
+impl FrozenValue {
+    /// Returns the numbers; truth values are 0 and 1.
+    pub fn numbers(&self) -> Vec<f64> {
+        let number = |number: &Number| match *number {
+            Number::Integer(value) => value as f64,
+            Number::Float(value) => value,
+            Number::Boolean(value) => f64::from(u8::from(value)),
+        };
+        match self {
+            Self::Scalar(value) => vec![number(value)],
+            Self::List(values) => values.iter().map(number).collect(),
+        }
+    }
+}
+
 /// A number as it was written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each name says all there is")]

@@ -40,17 +40,13 @@ impl Hint for FrontEndError {
     }
 }
 
-/// Chooses the reader of an ONNX model; `need` says what else only the Model Optimizer can do.
+/// Chooses the reader of an ONNX model.
 ///
 /// # Errors
 /// The user asks for the importer where it cannot be used.
-pub fn choose(options: &Rvc2Options, compiler: &Compiler, need: Need) -> Result<Chosen, FrontEndError> {
+pub fn choose(options: &Rvc2Options, compiler: &Compiler) -> Result<Chosen, FrontEndError> {
     let importer_reads = matches!(compiler, Compiler::Driver(_));
-    let needs_optimizer = match (options.mo_args.is_empty(), need) {
-        (false, _) => Some("what `rvc2.mo_args` asks for"),
-        (true, Need::FrozenInput) => Some("a `frozen_value`"),
-        (true, Need::Nothing) => None,
-    };
+    let needs_optimizer = (!options.mo_args.is_empty()).then_some("what `rvc2.mo_args` asks for");
     let chosen = |front_end, reason: &str| Chosen { front_end, reason: reason.to_owned(), otherwise: None };
     match (options.front_end, needs_optimizer) {
         (FrontEndChoice::Only(FrontEnd::Mo), _) => Ok(chosen(FrontEnd::Mo, "`rvc2.front_end` is `mo`")),
@@ -73,15 +69,6 @@ pub fn choose(options: &Rvc2Options, compiler: &Compiler, need: Need) -> Result<
     }
 }
 
-/// What beyond arguments only the Model Optimizer can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Nothing.
-    Nothing,
-    /// An input is replaced by a constant.
-    FrozenInput,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,23 +89,21 @@ mod tests {
         let mo = FrontEndChoice::Only(FrontEnd::Mo);
         let (driver, tool) = (Compiler::Driver(program()), Compiler::CompileTool(program()));
         let cases = [
-            (FrontEndChoice::Auto, &[][..], &driver, Need::Nothing, Ok(FrontEnd::Importer)),
-            (FrontEndChoice::Auto, &["--scale", "2"], &driver, Need::Nothing, Ok(FrontEnd::Mo)),
-            (FrontEndChoice::Auto, &[], &driver, Need::FrozenInput, Ok(FrontEnd::Mo)),
-            (FrontEndChoice::Auto, &[], &tool, Need::Nothing, Ok(FrontEnd::Mo)),
-            (mo, &[], &driver, Need::Nothing, Ok(FrontEnd::Mo)),
-            (importer, &[], &driver, Need::Nothing, Ok(FrontEnd::Importer)),
-            (importer, &[], &tool, Need::Nothing, Err(FrontEndError::NoImporter)),
+            (FrontEndChoice::Auto, &[][..], &driver, Ok(FrontEnd::Importer)),
+            (FrontEndChoice::Auto, &["--scale", "2"], &driver, Ok(FrontEnd::Mo)),
+            (FrontEndChoice::Auto, &[], &tool, Ok(FrontEnd::Mo)),
+            (mo, &[], &driver, Ok(FrontEnd::Mo)),
+            (importer, &[], &driver, Ok(FrontEnd::Importer)),
+            (importer, &[], &tool, Err(FrontEndError::NoImporter)),
             (
                 importer,
                 &["--scale"],
                 &driver,
-                Need::Nothing,
                 Err(FrontEndError::Contradiction { what: "what `rvc2.mo_args` asks for" }),
             ),
         ];
-        for (choice, mo_args, compiler, need, expected) in cases {
-            let found = choose(&options(choice, mo_args), compiler, need);
+        for (choice, mo_args, compiler, expected) in cases {
+            let found = choose(&options(choice, mo_args), compiler);
             assert_eq!(found.map(|chosen| chosen.front_end), expected, "{choice:?} {mo_args:?}");
         }
     }

@@ -20,8 +20,6 @@ pub struct Optimization {
     pub name: String,
     /// Inputs with their shapes, outermost dimension first.
     pub inputs: Vec<(String, Vec<u64>)>,
-    /// Inputs that are replaced by a constant, with the constant as the tool reads it.
-    pub frozen: Vec<(String, String)>,
     /// Outputs, if not all of the model's.
     pub outputs: Option<Vec<String>>,
     /// The type of the weights.
@@ -47,10 +45,6 @@ pub fn model_optimizer(dialect: Dialect, user: &[String], wanted: &Optimization)
         let shapes: Vec<String> = wanted.inputs.iter().map(|(_, shape)| bracketed(shape)).collect();
         arguments.add("--input", &[&names.join(",")]);
         arguments.add("--input_shape", &[&shapes.join(",")]);
-    }
-    if !wanted.frozen.is_empty() {
-        let frozen: Vec<String> = wanted.frozen.iter().map(|(name, value)| format!("{name}->{value}")).collect();
-        arguments.add("--freeze_placeholder_with_value", &[&frozen.join(",")]);
     }
     if let Some(outputs) = &wanted.outputs {
         arguments.add("--output", &[&outputs.join(",")]);
@@ -165,7 +159,6 @@ mod tests {
             folder: "/w".into(),
             name: "m".into(),
             inputs: vec![("a".into(), vec![1, 3, 8, 8]), ("b".into(), vec![1, 10])],
-            frozen: Vec::new(),
             outputs: None,
             weights: WeightType::Float16,
         }
@@ -193,14 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn constants_and_outputs_are_passed() {
-        let cut = Optimization {
-            frozen: vec![("t".into(), "[1.5 2.0]".into())],
-            outputs: Some(vec!["x".into(), "y".into()]),
-            ..wanted()
-        };
+    fn outputs_are_passed() {
+        let cut = Optimization { outputs: Some(vec!["x".into(), "y".into()]), ..wanted() };
         let arguments = model_optimizer(Dialect::OpenVino2022, &[], &cut);
-        assert!(arguments.windows(2).any(|pair| pair == ["--freeze_placeholder_with_value", "t->[1.5 2.0]"]));
         assert!(arguments.windows(2).any(|pair| pair == ["--output", "x,y"]));
     }
 
@@ -249,7 +237,6 @@ mod tests {
             folder: "/I".into(),
             name: "toy".into(),
             inputs: vec![("img".into(), vec![1, 3, 8, 8])],
-            frozen: Vec::new(),
             outputs: Some(vec!["out".into()]),
             weights: WeightType::Float16,
         };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FrozenValue, Number, PreprocessingPlace, ResolvedInput, Tolerance};
+use crate::config::{PreprocessingPlace, ResolvedInput, Tolerance};
 use crate::exchange::Distance;
 use crate::nn_archive::Layout;
 use crate::onnx::ElementType;
@@ -112,7 +112,7 @@ impl Feed {
         let steps = Steps { channels: axis('C'), reverse, mean, scale, outside: place == PreprocessingPlace::Archive };
         let does_something = reverse || !steps.mean.is_empty() || !steps.scale.is_empty();
         let values = match (&input.frozen_value, element) {
-            (Some(value), _) => Values::Constant { numbers: numbers(value) },
+            (Some(value), _) => Values::Constant { numbers: value.numbers() },
             (None, Some(ElementType::Int8)) => whole(-128, 127),
             (None, Some(ElementType::Uint8)) => whole(0, 255),
             // Indices and masks: what is in range for every network that takes any.
@@ -149,18 +149,6 @@ fn within_two_deviations(steps: &Steps) -> (f64, f64) {
     let deviations: Vec<f64> = steps.scale.iter().map(|scale| scale.abs()).collect();
     let spread = 2.0 * greatest(&deviations, 1.0);
     (least(&steps.mean, 0.0) - spread, greatest(&steps.mean, 0.0) + spread)
-}
-
-fn numbers(value: &FrozenValue) -> Vec<f64> {
-    let number = |number: &Number| match *number {
-        Number::Integer(value) => value as f64,
-        Number::Float(value) => value,
-        Number::Boolean(value) => f64::from(u8::from(value)),
-    };
-    match value {
-        FrozenValue::Scalar(value) => vec![number(value)],
-        FrozenValue::List(values) => values.iter().map(number).collect(),
-    }
 }
 
 /// For the field above: the form that serde wants.
@@ -365,7 +353,7 @@ fn is_ignorance(kind: &str, message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Calibration, Color, DataType, Encoding};
+    use crate::config::{Calibration, Color, DataType, Encoding, FrozenValue, Number};
 
     fn input(layout: &str, shape: &[u64]) -> ResolvedInput {
         ResolvedInput {

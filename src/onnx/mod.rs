@@ -13,6 +13,7 @@ mod element;
 mod external;
 mod facts;
 mod feed;
+mod freeze;
 mod geometry;
 mod graph;
 pub mod kernels;
@@ -39,6 +40,7 @@ pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};
 pub use self::facts::Facts;
 pub use self::feed::select_inputs;
+pub use self::freeze::{FreezeError, freeze_inputs};
 pub use self::graph::{
     FreshNames, NodeLabel, Reads, is_onnx_domain, is_runtime_domain, node_label, rename_reads, subgraphs,
 };

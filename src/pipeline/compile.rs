@@ -22,7 +22,7 @@ use crate::hint::Hint;
 use crate::invocation::compile_arguments::{self, CompileArgumentError, CompileArguments};
 use crate::invocation::complaint::Complaint;
 use crate::invocation::driver::{Event, Places, Request, WORKERS_VARIABLE};
-use crate::invocation::front_end::{self, FrontEndError, Need};
+use crate::invocation::front_end::{self, FrontEndError};
 use crate::invocation::openvino::{self, Optimization};
 use crate::invocation::tools::{Compiler, Program};
 use crate::myriad::Blob;
@@ -49,10 +49,6 @@ pub struct Job<'run> {
     pub options: &'run Rvc2Options,
     /// Inputs with their shapes.
     pub inputs: Vec<(String, Vec<u64>)>,
-    /// Inputs that a constant replaces, with the constant as the Model Optimizer reads it.
-    pub frozen: Vec<(String, String)>,
-    /// What only the Model Optimizer can do for this network.
-    pub need: Need,
     /// The nodes of the model, for messages.
     pub nodes: Vec<Node>,
     /// Where results go.
@@ -244,7 +240,7 @@ pub fn compile(job: &Job<'_>, workshop: &Workshop<'_>, journal: &Journal<'_>) ->
         let Network::Ir(network) = &job.network else { return way.blobs(Path::new(""), None) };
         return way.blobs(network, None);
     };
-    let chosen = front_end::choose(job.options, &workshop.tools.compiler, job.need)?;
+    let chosen = front_end::choose(job.options, &workshop.tools.compiler)?;
     journal.line(&format!("front end: {} ({})", name_of(chosen.front_end), chosen.reason));
     let report = FrontEndReport { front_end: chosen.front_end, reason: chosen.reason };
     let error = match way.through(model, report) {
@@ -291,7 +287,6 @@ impl Way<'_> {
             folder: text(job.intermediates),
             name: job.name.to_owned(),
             inputs: job.inputs.clone(),
-            frozen: job.frozen.clone(),
             // The model was cut to its outputs before.
             outputs: None,
             weights: job.options.weights,

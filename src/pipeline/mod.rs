@@ -33,8 +33,7 @@ use self::proof::Claim;
 use self::stages::Produced;
 use self::subject::Subject;
 use crate::config::{
-    ConversionConfig, FileReference, FrontEnd, FrozenValue, Number, Resolution, ResolvedConfig, ResolvedInput,
-    ResolvedStage, StageName,
+    ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage, StageName,
 };
 use crate::disk;
 use crate::exchange::{Artifact, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
@@ -262,8 +261,6 @@ fn job<'run>(
 ) -> Job<'run> {
     let live = |input: &&ResolvedInput| input.frozen_value.is_none();
     let inputs = stage.inputs.iter().filter(live).map(|input| (input.name.clone(), input.shape.clone())).collect();
-    let frozen =
-        stage.inputs.iter().filter_map(|input| Some((input.name.clone(), in_words(input.frozen_value.as_ref()?))));
     Job {
         name: &loaded.name,
         network: operated.network,
@@ -271,26 +268,10 @@ fn job<'run>(
         size: loaded.size(),
         options: &stage.settings.rvc2,
         inputs,
-        frozen: frozen.collect(),
-        need: operated.need,
         nodes: operated.nodes,
         output,
         intermediates,
         ir: if stage.settings.keep_intermediate_outputs { Ir::Written } else { Ir::Unwritten },
-    }
-}
-
-/// Returns a constant as the Model Optimizer reads it: a number, or numbers in brackets with spaces between.
-fn in_words(value: &FrozenValue) -> String {
-    let number = |number: &Number| match number {
-        Number::Integer(value) => value.to_string(),
-        Number::Float(value) => format!("{value:?}"),
-        Number::Boolean(true) => "True".to_owned(),
-        Number::Boolean(false) => "False".to_owned(),
-    };
-    match value {
-        FrozenValue::Scalar(value) => number(value),
-        FrozenValue::List(values) => format!("[{}]", values.iter().map(number).collect::<Vec<_>>().join(" ")),
     }
 }
 

@@ -14,9 +14,8 @@ use crate::config::{Optimization, ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
-use crate::invocation::front_end::Need;
 use crate::name::ToolchainName;
-use crate::onnx::{self, BindError, Model, SaveError, SelectError};
+use crate::onnx::{self, BindError, FreezeError, Model, SaveError, SelectError};
 use crate::surgery::optimize::{
     DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
 };
@@ -41,8 +40,6 @@ pub struct OperatedModel {
     pub rewritings: Vec<Rewriting>,
     /// What was rewritten for the Model Optimizer besides.
     pub restatements: Vec<Rewriting>,
-    /// What only the Model Optimizer can do.
-    pub need: Need,
     /// Its nodes, for messages.
     pub nodes: Vec<Node>,
     /// What people should know.
@@ -70,6 +67,9 @@ pub enum OperateError {
     /// An input cannot have its shape.
     #[error(transparent)]
     Bind(#[from] Box<BindError>),
+    /// An input cannot be a constant.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
     /// A TFLite model cannot be translated.
     #[error(transparent)]
     Translation(#[from] Box<TranslationError>),
@@ -97,6 +97,7 @@ impl Hint for OperateError {
         match self {
             Self::Disk(error) => error.hints(),
             Self::Bind(error) => error.hints(),
+            Self::Freeze(error) => error.hints(),
             Self::Select(error) => error.hints(),
             Self::Surgery(error) => error.hints(),
             Self::Translation(error) => error.hints(),
@@ -156,7 +157,6 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
                 for_optimizer: None,
                 rewritings: Vec::new(),
                 restatements: Vec::new(),
-                need: Need::Nothing,
                 nodes: Vec::new(),
                 warnings,
             })
@@ -168,7 +168,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     let (name, stage) = (&loaded.name, wanted.stage);
     let rewritten = rewrite(&original.model, stage, wanted.preprocessing)?;
     supported::check(&loaded.file_name, &rewritten, &stage.settings.rvc2, wanted.toolchain)?;
-    let Rewritten { model, for_optimizer, operations, restatements, need, changed } = rewritten;
+    let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
     let path = if changed {
         let path = original.path.with_file_name(format!("{name}-modified.onnx"));
@@ -193,7 +193,6 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         for_optimizer,
         rewritings: in_words(operations),
         restatements: in_words(restatements),
-        need,
         nodes,
         warnings: Vec::new(),
     })
@@ -236,8 +235,6 @@ pub struct Rewritten {
     pub operations: Vec<Operation>,
     /// What was rewritten for the Model Optimizer besides.
     pub restatements: Vec<Operation>,
-    /// What only the Model Optimizer can do.
-    pub need: Need,
     /// Whether it differs from the original at all.
     pub changed: bool,
 }
@@ -262,10 +259,6 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let model = onnx::select_inputs(&model, &names).map_err(Box::new)?;
 
     let inputs = model.inputs();
-    let need = match &stage.inputs {
-        inputs if inputs.iter().any(|input| input.frozen_value.is_some()) => Need::FrozenInput,
-        _ => Need::Nothing,
-    };
     let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
     let shapes: BTreeMap<String, Vec<i64>> = stage
         .inputs
@@ -279,6 +272,13 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         |input: &onnx::Value| input.shape().and_then(onnx::Shape::known).as_ref() == shapes.get(&input.name);
     changed |= !inputs.iter().filter(|input| shapes.contains_key(&input.name)).all(as_stated);
     let model = onnx::bind_shapes(&model, &shapes).map_err(Box::new)?;
+    let frozen: BTreeMap<String, Vec<f64>> = stage
+        .inputs
+        .iter()
+        .filter_map(|input| Some((input.name.clone(), input.frozen_value.as_ref()?.numbers())))
+        .collect();
+    changed |= !frozen.is_empty();
+    let model = onnx::freeze_inputs(&model, &frozen)?;
 
     let preprocess = Preprocess::new(match place {
         PreprocessingPlace::Model => preprocessing(&stage.inputs),
@@ -298,7 +298,7 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     changed |= restated;
     let (restated, restatements) = surgery::for_optimizer(model.clone()).map_err(Box::new)?;
     let for_optimizer = Some(restated).filter(|_| !restatements.is_empty());
-    Ok(Rewritten { model, for_optimizer, operations, restatements, need, changed })
+    Ok(Rewritten { model, for_optimizer, operations, restatements, changed })
 }
 
 /// Returns the rewriting that an optimization of the configuration is.

@@ -24,7 +24,7 @@ use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{Comparison, Distance, Finding, Proof};
 use crate::hint::Hint;
 use crate::invocation::driver::WORKERS_VARIABLE;
-use crate::invocation::front_end::{self, Need};
+use crate::invocation::front_end;
 use crate::invocation::proof::{Account, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
 use crate::process::Bounds;
@@ -193,7 +193,7 @@ impl<'run> Claim<'run> {
             (None, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             (Some(original), Given::Onnx(given), Some(prover)) => {
-                let imported = subject.imported(operated.need, tools);
+                let imported = subject.imported(tools);
                 let request = Box::new(subject.request(original, given, imported, linked)?);
                 Way::Run { prover: prover.clone(), request, imported }
             }
@@ -339,7 +339,7 @@ impl Rounding<'_, '_> {
 }
 
 impl Subject<'_> {
-    fn imported(&self, need: Need, tools: &Tools) -> Imported {
+    fn imported(&self, tools: &Tools) -> Imported {
         let settings = &self.stage.settings;
         if !settings.verification.device {
             return Imported::Unproven("`verification.device` is false");
@@ -347,7 +347,7 @@ impl Subject<'_> {
         if !settings.rvc2.mo_args.is_empty() {
             return Imported::Unproven("`rvc2.mo_args` may change what the network computes");
         }
-        match front_end::choose(&settings.rvc2, &tools.compiler, need) {
+        match front_end::choose(&settings.rvc2, &tools.compiler) {
             Ok(chosen) if chosen.front_end == FrontEnd::Importer => Imported::Directly,
             // A choice that cannot be made ends the compile.
             Ok(_) | Err(_) => Imported::Afterwards,

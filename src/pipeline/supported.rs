@@ -7,7 +7,6 @@ use thiserror::Error;
 use super::operate::Rewritten;
 use crate::config::{FrontEnd, FrontEndChoice, Rvc2Options};
 use crate::hint::Hint;
-use crate::invocation::front_end::Need;
 use crate::name::{Target, ToolchainName};
 use crate::surgery::support::{self, Refusal};
 
@@ -79,9 +78,7 @@ fn refusals(rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
     match options.front_end {
         FrontEndChoice::Only(FrontEnd::Importer) => of(support::FrontEnd::Importer),
         FrontEndChoice::Only(FrontEnd::Mo) => of(support::FrontEnd::ModelOptimizer),
-        FrontEndChoice::Auto if rewritten.need != Need::Nothing || !options.mo_args.is_empty() => {
-            of(support::FrontEnd::ModelOptimizer)
-        }
+        FrontEndChoice::Auto if !options.mo_args.is_empty() => of(support::FrontEnd::ModelOptimizer),
         // Where the importer fails, the Model Optimizer is tried.
         FrontEndChoice::Auto if of(support::FrontEnd::ModelOptimizer).is_empty() => Vec::new(),
         FrontEndChoice::Auto => of(support::FrontEnd::Importer),
