@@ -143,6 +143,33 @@ fn no_module_is_compiled_again_under_the_clock_of_the_driver() {
 }
 
 #[test]
+fn what_tools_lack_is_told_alike_before_and_in_the_container() {
+    let folder = bench();
+    let graph = Graph::new()
+        .node(Node::new("Relu", &["img"], &["active"]).named("relu_1"))
+        .node(Node::new("Det", &["active"], &["out"]).named("determinant_7"))
+        .input("img", FLOAT, &sizes(&[1, 3, 4, 4]))
+        .output("out", FLOAT, &sizes(&[1, 3]));
+    fs::write(folder.path().join("odd.onnx"), Model::new(graph).opset(12).bytes()).unwrap();
+    // The image is at hand.
+    convert(folder.path(), "first", &[&["--path", "color.onnx"][..], &SINGLE].concat());
+    let refused = |store: &Path, words: &[&str]| {
+        let words = [&["--quiet", "convert", "rvc2", "--path", "odd.onnx", "--output-dir", "odd"], words].concat();
+        fail(program(folder.path(), store).args(words), 1)
+    };
+    let text = refused(&shared_store(), &[]);
+    for part in ["rvc2 2021.4.2 cannot convert `odd.onnx`: Det `determinant_7`", "`active`"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(text, refused(&shared_store(), &["--dry-run"]), "the plan refuses it in the same words");
+    assert_eq!(text, refused(&folder.path().join("none"), &["--offline"]), "so does a machine without the image");
+    assert!(!folder.path().join("none").exists());
+    let left: Vec<_> =
+        fs::read_dir(folder.path().join("output")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["first"], "not even a log");
+}
+
+#[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();
     let text = "stages:\n  detect: { input_model: color.onnx }\n  classify: { input_model: gray.onnx }\n\

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Global, dotenv};
 use crate::defaults;
 use crate::digest::Digest;
-use crate::disk::TemporaryFolder;
+use crate::disk::{self, TemporaryFolder};
 use crate::engine::docker::{Docker, Surroundings};
 use crate::engine::embedded::Embedded;
 use crate::engine::{ContainerOutcome, ContainerRun, Engine, EngineError, OutputLines};
@@ -171,10 +171,14 @@ impl Context {
             .map_err(ready_failure)
     }
 
-    /// Returns whether the image of a toolchain is in the store; one that cannot be planned is not.
-    pub(super) fn has_image(&self, project: &Project, store: &Store, name: &ToolchainName) -> Result<bool, Failure> {
-        let Ok(plan) = ready::plan(project, name) else { return Ok(false) };
-        ready::is_assembled(project, store, &plan).map_err(ready_failure)
+    /// Returns whether the image of a toolchain is in the store; one that cannot be planned is not. Makes no store.
+    pub(super) fn has_image(&self, project: &Project, name: &ToolchainName) -> Result<bool, Failure> {
+        let root = self.store_root()?;
+        let folder = disk::metadata(&root).map_err(|error| Failure::of(Kind::Environment, &error))?;
+        match (folder, ready::plan(project, name)) {
+            (Some(_), Ok(plan)) => ready::is_assembled(project, &self.store()?, &plan).map_err(ready_failure),
+            _ => Ok(false),
+        }
     }
 
     /// Returns the engine that was chosen: by the arguments or the environment, by the project, or the embedded one.

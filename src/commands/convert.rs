@@ -129,9 +129,8 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
     // With one stage and its image at hand the container says the same, as early.
-    let is_told_there = gathered.configuration.stages.len() == 1
-        && !args.dry_run
-        && context.has_image(&project, &context.store()?, &toolchain)?;
+    let is_told_there =
+        gathered.configuration.stages.len() == 1 && !args.dry_run && context.has_image(&project, &toolchain)?;
     if args.image.is_none() && !is_told_there {
         check_operators(&gathered, &toolchain, &args)?;
     }

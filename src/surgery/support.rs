@@ -210,7 +210,7 @@ fn end_before(model: &Model, node: &NodeProto, variable: &HashSet<&str>) -> Opti
         .filter(|input| variable.contains(input.as_str()) && !inputs.contains(input.as_str()))
         .map(|input| format!("`{input}`"))
         .collect();
-    (!before.is_empty()).then(|| format!("or end the network before it, with the outputs {}", before.join(", ")))
+    (!before.is_empty()).then(|| format!("end the network before it, with the outputs {}", before.join(", ")))
 }
 
 /// What can be done about an operator, whatever the graph around it.
@@ -588,7 +588,7 @@ mod tests {
             Node::new("Add", &["d", "e"], &["y"]),
         ];
         let refusals = unsupported(&network(&nodes, "y"), FrontEnd::Importer);
-        let ends = |refusal: &Refusal| refusal.advice.iter().any(|advice| advice.starts_with("or end the network"));
+        let ends = |refusal: &Refusal| refusal.advice.iter().any(|advice| advice.starts_with("end the network"));
         assert_eq!(refusals.iter().map(ends).collect::<Vec<_>>(), [true, false, true]);
     }
 
@@ -603,7 +603,7 @@ mod tests {
             advice(Node::new("HardSwish", &["a"], &["y"]), FrontEnd::Importer),
             [
                 "export with opset 13, in which exporters write it with simpler operators",
-                "or end the network before it, with the outputs `a`"
+                "end the network before it, with the outputs `a`"
             ]
         );
         assert_eq!(

@@ -7,6 +7,8 @@
 
 mod calibration;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::links;
 use super::problem::closest;
 use super::{
@@ -121,6 +123,8 @@ struct Resolver {
     problems: Vec<Problem>,
     notes: Vec<Note>,
     decisions: Vec<StageDecisions>,
+    /// What sizes with names are, as far as some input of the stage at hand tells, and all that do agree.
+    named_sizes: BTreeMap<String, u64>,
 }
 
 /// One input on its way, before means and colours.
@@ -149,6 +153,31 @@ impl Draft<'_> {
     }
 }
 
+/// Returns the sizes of dimensions with names: those of inputs whose shape is given, and batches, which are 1. Names that
+/// inputs disagree about are left out.
+fn named_sizes(stage: &Stage, facts: &ModelFacts) -> BTreeMap<String, u64> {
+    let mut sizes: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for tensor in &facts.inputs {
+        let Some(dimensions) = &tensor.shape else { continue };
+        let own = stage.inputs.iter().find(|entry| entry.name == tensor.name).map(|entry| &entry.settings.shape);
+        let given = own.map_or(&stage.defaults.shape, |own| own.or(&stage.defaults.shape)).given();
+        let given = given.filter(|given| given.len() == dimensions.len());
+        for (index, dimension) in dimensions.iter().enumerate() {
+            let Dimension::Dynamic(Some(name)) = dimension else { continue };
+            let size = match given {
+                Some(given) => given.get(index).copied(),
+                None => (index == 0).then_some(1),
+            };
+            sizes.entry(name.clone()).or_default().extend(size.filter(|size| *size > 0));
+        }
+    }
+    let only = |(name, sizes): (String, BTreeSet<u64>)| {
+        let size = sizes.first().copied().filter(|_| sizes.len() == 1)?;
+        Some((name, size))
+    };
+    sizes.into_iter().filter_map(only).collect()
+}
+
 impl Resolver {
     fn rule(&mut self, origin: &Origin, rule: impl Into<String>) {
         self.problems.push(Problem::rule(origin, rule));
@@ -164,6 +193,7 @@ impl Resolver {
         // Naming a tensor inside the model cuts it there, and then only what is named is an input.
         let cut = stage.inputs.iter().any(|entry| inner(&entry.name).is_some());
         let named = |tensor: &&TensorFacts| !cut || stage.inputs.iter().any(|entry| entry.name == tensor.name);
+        self.named_sizes = named_sizes(stage, facts);
         for tensor in facts.inputs.iter().filter(named) {
             let entry = stage.inputs.iter().find(|entry| entry.name == tensor.name);
             drafts.extend(self.draft(stage, tensor, entry, &nothing));
@@ -328,10 +358,22 @@ impl Resolver {
         let mut shape = Vec::with_capacity(dimensions.len());
         let mut open = false;
         for (index, dimension) in dimensions.iter().enumerate() {
-            match dimension {
-                Dimension::Fixed(size) if *size > 0 => shape.push(*size),
+            let named = match dimension {
+                Dimension::Dynamic(Some(name)) => self.named_sizes.get(name).map(|size| (name, *size)),
+                _ => None,
+            };
+            match (dimension, named) {
+                (Dimension::Fixed(size), _) if *size > 0 => shape.push(*size),
                 // The first dimension is the batch, and conversions are for a batch of one.
                 _ if index == 0 => shape.push(1),
+                (_, Some((symbol, size))) => {
+                    let text = format!(
+                        "input `{name}` has the shape {}: {symbol} is {size}, as in other inputs",
+                        printed(dimensions)
+                    );
+                    self.notes.push(Note { origin: Origin::Made, text });
+                    shape.push(size);
+                }
                 _ => open = true,
             }
         }
