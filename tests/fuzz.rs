@@ -32,7 +32,7 @@ use modelconverter::surgery::{
 };
 use modelconverter::tflite;
 use modelconverter::translation::{Order, Wanted, WantedInput, translate};
-use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, sizes};
+use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, UINT8, sizes};
 
 /// Models with everything that a reader may trip over: nested graphs, all kinds of attributes and of data.
 fn models() -> Vec<Vec<u8>> {
@@ -59,7 +59,68 @@ fn models() -> Vec<Vec<u8>> {
         .node(Node::new("Transpose", &["r"], &["t"]).ints("perm", &[1, 0]))
         .output("t", FLOAT, &[Dim::Unknown, Dim::Size(1)])
         .output("s", INT64, &sizes(&[4]));
-    vec![onnx_builder::Model::new(control).bytes(), onnx_builder::Model::new(convolution).opset(13).bytes()]
+    let models = [
+        onnx_builder::Model::new(control),
+        onnx_builder::Model::new(convolution).opset(13),
+        onnx_builder::Model::new(tokens()).opset(12),
+        onnx_builder::Model::new(quantized()).opset(13).domain("com.microsoft", 1),
+    ];
+    models.iter().map(onnx_builder::Model::bytes).collect()
+}
+
+/// Whole numbers that are looked up, compared and counted, and what is lowered around them.
+fn tokens() -> Graph {
+    Graph::new()
+        .input("ids", INT64, &[Dim::Symbol("batch"), Dim::Size(4)])
+        .initializer(Tensor::floats("table", &[5, 2], &[0.5, 1.0, -1.0, 2.0, 0.25, 0.0, 3.0, -0.5, 1.5, 0.125]))
+        .initializer(Tensor::integers("three", &[], &[3]))
+        .initializer(Tensor::integers("shape", &[3], &[1, 4, 1]))
+        .initializer(Tensor::integers("wide", &[3], &[1, 4, 3]))
+        .initializer(Tensor::floats("ends", &[2], &[0.0, 1.0]))
+        .initializer(Tensor::floats("square", &[2, 2], &[1.0, 0.5, -0.5, 2.0]))
+        .node(Node::new("Mod", &["ids", "three"], &["rest"]).int("fmod", 1))
+        .node(Node::new("Gather", &["table", "rest"], &["found"]).int("axis", 0))
+        .node(Node::new("MatMul", &["found", "square"], &["product"]))
+        .node(Node::new("IsInf", &["product"], &["endless"]).int("detect_negative", 0))
+        .node(Node::new("ArgMax", &["product"], &["last"]).int("axis", -1).int("select_last_index", 1))
+        .node(Node::new("OneHot", &["last", "three", "ends"], &["hot"]).int("axis", -1))
+        .node(Node::new("Reshape", &["ids", "shape"], &["column"]))
+        .node(Node::new("Expand", &["column", "wide"], &["spread"]))
+        .node(Node::new("Less", &["spread", "three"], &["below"]))
+        .node(Node::new("CumSum", &["product", "three"], &["sums"]).int("reverse", 1))
+        .output("hot", FLOAT, &[Dim::Unknown])
+        .output("endless", BOOL, &[Dim::Unknown])
+        .output("below", BOOL, &[Dim::Unknown])
+        .output("sums", FLOAT, &[Dim::Unknown])
+}
+
+/// What ONNX Runtime's quantizer and optimizer write.
+fn quantized() -> Graph {
+    let scale = |name: &str| Tensor::floats(name, &[], &[0.5]);
+    let runtime =
+        |operator: &str, inputs: &[&str], output: &str| Node::new(operator, inputs, &[output]).domain("com.microsoft");
+    Graph::new()
+        .input("x", FLOAT, &sizes(&[1, 2, 3, 3]))
+        .initializer(scale("s"))
+        .initializer(Tensor::raw("z", UINT8, &[], &[128]))
+        .initializer(Tensor::raw("w", UINT8, &[2, 2, 1, 1], &[1, 2, 255, 4]))
+        .initializer(Tensor::raw("wz", UINT8, &[], &[3]))
+        .initializer(Tensor::floats("kernel", &[2, 2, 1, 1], &[1.0, 0.5, -0.5, 2.0]))
+        .node(Node::new("QuantizeLinear", &["x", "s", "z"], &["q"]))
+        .node(Node::new("QLinearConv", &["q", "s", "z", "w", "s", "wz", "s", "z"], &["c"]))
+        .node(runtime("QLinearAdd", &["c", "s", "z", "q", "s", "z", "s", "z"], "sum"))
+        .node(runtime("QLinearConcat", &["s", "z", "sum", "s", "z", "c", "s", "z"], "joined").int("axis", 1))
+        .node(runtime("QLinearGlobalAveragePool", &["joined", "s", "z", "s", "z"], "mean").int("channels_last", 0))
+        .node(Node::new("DequantizeLinear", &["mean", "s", "z"], &["y"]))
+        .node(
+            runtime("FusedConv", &["x", "kernel"], "fused")
+                .ints("kernel_shape", &[1, 1])
+                .text("activation", "LeakyRelu")
+                .floats("activation_params", &[0.1]),
+        )
+        .node(runtime("FastGelu", &["fused"], "smooth"))
+        .output("y", FLOAT, &[Dim::Unknown])
+        .output("smooth", FLOAT, &sizes(&[1, 2, 3, 3]))
 }
 
 #[test]
@@ -68,13 +129,15 @@ fn onnx_models() {
         [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
     let passes = [&plain[..], &[&RemoveNoOps], &surgery::myriad_passes(), &[&DeadCode]].concat();
     let shapes = BTreeMap::from([("img".to_owned(), vec![1, 3, 8, 8])]);
+    let frozen = BTreeMap::from([("ids".to_owned(), vec![2.0])]);
     // Computed constants may take what `FoldConstants` allows itself.
     let allowance = Allowance { base: 64 << 20, factor: 2_000 };
-    fuzz("onnx", &models(), &["Conv", "If", "Reshape", "ai.onnx", "batch"], allowance, |bytes| {
+    fuzz("onnx", &models(), &["Conv", "If", "Reshape", "ai.onnx", "batch", "axis", "Gather"], allowance, |bytes| {
         let Ok(model) = Model::parse(bytes.to_vec().into()) else { return false };
         let _ = Facts::of(&model);
         let names: Vec<String> = model.outputs().into_iter().map(|output| output.name).rev().collect();
         let _ = onnx::select_outputs(&model, &names);
+        let _ = onnx::freeze_inputs(&model, &frozen);
         let bound = onnx::bind_shapes(&model, &shapes).unwrap_or(model);
         let rewritten = match surgery::operate(bound, &passes) {
             Ok((rewritten, _)) => rewritten,

@@ -16,7 +16,7 @@ pub struct Request {
     /// Files with scripts, each of which defines `run_script`.
     pub scripts: Vec<String>,
     /// What is run; without it scripts are only looked at.
-    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 }
 
@@ -55,7 +55,6 @@ pub struct Wanted {
     /// The folder for the files, which are named after their numbers: `000000.npy`.
     pub folder: String,
     /// What is in them.
-    #[serde(flatten)]
     pub content: Content,
 }
 
@@ -174,7 +173,7 @@ mod tests {
             first: 7,
             results: vec![wanted(Content::Output("y".to_owned())), wanted(Content::Script("/s.py".to_owned()))],
         };
-        let expected = r#"{"scripts":["/s.py"],"network":"/m.onnx","runtime":"onnx","inputs":[],"outputs":["y"],"recorded":[{"x":"/0.npy"}],"first":7,"results":[{"folder":"/made","output":"y"},{"folder":"/made","script":"/s.py"}]}"#;
+        let expected = r#"{"scripts":["/s.py"],"run":{"network":"/m.onnx","runtime":"onnx","inputs":[],"outputs":["y"],"recorded":[{"x":"/0.npy"}],"first":7,"results":[{"folder":"/made","content":{"output":"y"}},{"folder":"/made","content":{"script":"/s.py"}}]}}"#;
         assert_eq!(Request { scripts, run: Some(run) }.line(), format!("{expected}\n"));
     }
 

@@ -65,29 +65,32 @@ def called(function, path, outputs):
 
 
 def main():
-    # Every input but constants has a sample, so nothing is drawn.
-    request = dict(json.loads(sys.stdin.readline()), seed=0, samples=0)
+    request = json.loads(sys.stdin.readline())
     functions = {path: function_of(path) for path in request.get("scripts", [])}
-    if "network" not in request:
+    if "run" not in request:
         return
-    outputs = request["outputs"]
-    kind, name = RUNTIMES[request["runtime"]]
+    # Every input but constants has a sample, so nothing is drawn.
+    run = dict(request["run"], seed=0, samples=0)
+    outputs = run["outputs"]
+    kind, name = RUNTIMES[run["runtime"]]
     if kind is Device and not cpu_version():
         return
-    network = kind(name, request["network"], threads())
-    for sample in range(len(request["recorded"])):
-        original, others = inputs_of(request, sample)
+    network = kind(name, run["network"], threads())
+    for sample in range(len(run["recorded"])):
+        original, others = inputs_of(run, sample)
         found = network.run(original if kind is Onnx else others, outputs)
         for output in outputs:
             if output not in found:
                 tell("missing", network=name, output=output)
                 return
-        for wanted in request["results"]:
-            script = wanted.get("script")
-            result = called(functions[script], script, found) if script else found[wanted["output"]]
-            path = os.path.join(wanted["folder"], "%06d.npy" % (request["first"] + sample))
+        number = run["first"] + sample
+        for wanted in run["results"]:
+            content = wanted["content"]
+            script = content.get("script")
+            result = called(functions[script], script, found) if script else found[content["output"]]
+            path = os.path.join(wanted["folder"], "%06d.npy" % number)
             numpy.save(path, numpy.ascontiguousarray(result), allow_pickle=False)
-        tell("recorded", sample=request["first"] + sample)
+        tell("recorded", sample=number)
 
 
 try:
