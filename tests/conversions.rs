@@ -170,6 +170,71 @@ fn what_tools_lack_is_told_alike_before_and_in_the_container() {
 }
 
 #[test]
+fn conversions_that_nobody_names_keep_all_results() {
+    let folder = bench();
+    let words = ["convert", "rvc2", "--to", "native", "--path", "color.onnx", "verification.enabled", "False"];
+    // Several of them begin in the same second.
+    for _ in 0..4 {
+        succeed(program(folder.path(), &shared_store()).args(words).args(SINGLE));
+    }
+    let results: Vec<PathBuf> =
+        fs::read_dir(folder.path().join("output")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(results.len() == 4 && results.iter().all(|path| path.join("color.blob").exists()), "{results:?}");
+    for nameless in ["", ".", "..", "/", "a/.."] {
+        let named = ["--output-dir", nameless];
+        let text = fail(program(folder.path(), &shared_store()).args(words).args(named), 2);
+        assert!(text.contains("names no folder for the result"), "{nameless}: {text}");
+    }
+}
+
+#[test]
+fn an_input_without_a_part_is_left_out_and_said() {
+    let folder = folder();
+    let graph = Graph::new()
+        .node(Node::new("Relu", &["x"], &["y"]))
+        .input("x", FLOAT, &sizes(&[1, 4]))
+        .input("idle", FLOAT, &sizes(&[1, 4]))
+        .output("y", FLOAT, &sizes(&[1, 4]));
+    fs::write(folder.path().join("m.onnx"), Model::new(graph).opset(12).bytes()).unwrap();
+    let words = ["convert", "rvc2", "--path", "m.onnx", "--output-dir", "r"];
+    let output = program(folder.path(), &shared_store()).args(words).args(SINGLE).output().unwrap();
+    let said = support::said(&output);
+    assert!(
+        output.status.success() && said.contains("input `idle` has no part in what the network computes"),
+        "{said}"
+    );
+    let inputs =
+        |kind: &str, file: &str| read_with_depthai(kind, &folder.path().join("output/r").join(file))["inputs"].clone();
+    assert_eq!(inputs("blob", "m.blob").as_object().unwrap().keys().collect::<Vec<_>>(), ["x"]);
+    let frozen = ["inputs.0.name", "x", "inputs.0.frozen_value", "0"];
+    let text = fail(program(folder.path(), &shared_store()).args(words).args(frozen), 1);
+    assert!(text.contains("computes the same whatever it is fed"), "{text}");
+}
+
+#[test]
+fn preprocessing_is_not_done_twice() {
+    let folder = bench();
+    for (words, part) in [
+        (["mean_values", "[10,20,30]", "rvc2.mo_args", r#"["--mean_values=[10,20,30]"]"#], "`mean_values`"),
+        (["scale_values", "255", "rvc2.mo_args", r#"["-s","255"]"#], "`scale_values`"),
+        (["encoding", "RGB", "rvc2.mo_args", r#"["--mean_values","[1,2,3]","--reverse_input_channels"]"#], ""),
+        (
+            ["layout", "NCHW", "rvc2.mo_args", r#"["--reverse_input_channels"]"#],
+            "another `encoding.to` than `encoding.from`",
+        ),
+    ] {
+        let mut command = program(folder.path(), &shared_store());
+        command.args(["convert", "rvc2", "--dry-run", "--path", "color.onnx"]).args(words);
+        if part.is_empty() {
+            succeed(&mut command);
+            continue;
+        }
+        let text = fail(&mut command, 1);
+        assert!(text.contains(&format!("and input `img` has {part}: both would be done")), "{words:?}: {text}");
+    }
+}
+
+#[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();
     let text = "stages:\n  detect: { input_model: color.onnx }\n  classify: { input_model: gray.onnx }\n\

@@ -137,12 +137,27 @@ impl Hint for FeedError {
             Self::Dimension { .. } | Self::Channels { .. } => {
                 vec!["give the samples as `.npy`, in the input's shape".to_owned()]
             }
-            Self::Shape { expected, .. } => vec![format!("save `array.reshape({expected:?})` if the values fit")],
+            Self::Shape { found, expected } => reformed(found, expected).into_iter().collect(),
             Self::Value { to, .. } => vec![format!("save `array.astype(\"{to}\")` if that is meant")],
             Self::Fit(error) => error.hints(),
             Self::Volume { .. } | Self::Type { .. } | Self::Length { .. } => Vec::new(),
         }
     }
+}
+
+/// Tells how an array of one shape becomes one of another without mixing up its values, if it can.
+fn reformed(found: &[u64], expected: &[u64]) -> Option<String> {
+    let long = |shape: &[u64]| -> Vec<u64> { shape.iter().copied().filter(|size| *size != 1).collect() };
+    if long(found) == long(expected) {
+        return Some(format!("save `array.reshape({expected:?})`"));
+    }
+    // Each axis from where its size stands; sizes that stand twice leave it open.
+    let order = expected.iter().map(|size| {
+        let mut places = found.iter().enumerate().filter(|(_, found)| *found == size).map(|(place, _)| place);
+        places.next().filter(|_| places.next().is_none())
+    });
+    let order = order.collect::<Option<Vec<usize>>>().filter(|order| order.len() == found.len())?;
+    Some(format!("save `array.transpose({order:?})` if that is the order of its dimensions"))
 }
 
 impl Feed {

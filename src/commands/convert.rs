@@ -29,7 +29,7 @@ use crate::units::ByteSize;
 ///
 /// The model, or the configuration or NN Archive that names it, is given with --path or as `input_model PATH` among the
 /// overrides. Overrides are pairs of a key of the configuration and a value, for example
-/// `inputs.0.shape [1,3,224,224] rvc2.superblob False`.
+/// `shape [1,3,224,224] rvc2.superblob False`.
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
     /// What to convert for: rvc2, rvc3, rvc4 or hailo
@@ -134,7 +134,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     if args.image.is_none() && !is_told_there {
         check_operators(&gathered, &toolchain, &args)?;
     }
-    let place = place(&args, &gathered, &working);
+    let place = place(&args, &gathered, &working)?;
     let request = request(&args, gathered, toolchain, place);
     let plan = convert::plan(request).map_err(|error| Failure::of(Kind::Usage, &error))?;
     if args.dry_run {
@@ -207,7 +207,7 @@ fn in_image(
         let message = format!("this image converts with {toolchain}, not with {asked}");
         return Err(Failure::new(Kind::Usage, message).hinted(["use the image of the other toolchain".to_owned()]));
     }
-    let place = place(args, &gathered, &context.working_folder()?);
+    let place = place(args, &gathered, &context.working_folder()?)?;
     let plan = convert::plan_in_image(request(args, gathered, toolchain, place))
         .map_err(|error| Failure::of(Kind::Usage, &error))?;
     if args.dry_run {
@@ -246,19 +246,27 @@ fn request(args: &ConvertArgs, gathered: Gathered, toolchain: ToolchainName, pla
         preprocessing: args.preprocessing(),
         main_stage: args.main_stage.clone(),
         place,
+        is_place_free: args.output_dir.is_none(),
     }
 }
 
 /// Returns where the result goes: a bare name below `output/`, a path as it is, else a name made of model and time.
-fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> PathBuf {
-    match &args.output_dir {
+fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> Result<PathBuf, Failure> {
+    let is_nameless =
+        |path: &String| matches!(path.trim_end_matches('/').rsplit('/').next(), None | Some("" | "." | ".."));
+    if let Some(path) = args.output_dir.as_ref().filter(|path| is_nameless(path)) {
+        let message = format!("`--output-dir {path:?}` names no folder for the result");
+        return Err(Failure::new(Kind::Usage, message)
+            .hinted(["give a name, for a folder below `output/`, or a path that ends with one".to_owned()]));
+    }
+    Ok(match &args.output_dir {
         Some(path) if path.contains('/') => working.join(path.trim_end_matches('/')),
         Some(name) => working.join("output").join(name),
         None => {
             let now = jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S").to_string();
             working.join("output").join(convert::output_name(&gathered.configuration, args.target, &now))
         }
-    }
+    })
 }
 
 impl ConvertArgs {

@@ -85,16 +85,40 @@ pub fn check_place(place: &Path) -> Result<(), CollectError> {
     }
 }
 
-/// Checks the files of a report below `made`, and puts that folder at `place`.
+/// Checks the files of a report below `made`, and puts that folder at `place`; if nobody named that place, at the first
+/// of `place`, `place_2` and so on where nothing is. Returns where it is.
 ///
 /// # Errors
 /// A file differs from the report, or `place` is taken or cannot be written.
-pub fn collect(made: &Path, artifacts: &[Artifact], place: &Path) -> Result<(), CollectError> {
+pub fn collect(
+    made: &Path,
+    artifacts: &[Artifact],
+    place: &Path,
+    is_place_free: bool,
+) -> Result<PathBuf, CollectError> {
     check_folder(made)?;
     for artifact in artifacts {
         check(made, artifact)?;
     }
-    put(made, place)
+    if !is_place_free {
+        put(made, place)?;
+        return Ok(place.to_owned());
+    }
+    disk::write(&made.join(MARKER), b"")?;
+    let mut free = place.to_owned();
+    for number in 2.. {
+        match disk::rename(made, &free) {
+            Err(error) if was_overtaken(&error) && disk::metadata(made)?.is_some() => {}
+            result => {
+                result?;
+                break;
+            }
+        }
+        let mut name = place.file_name().unwrap_or_default().to_owned();
+        name.push(format!("_{number}"));
+        free = place.with_file_name(name);
+    }
+    Ok(free)
 }
 
 /// Checks that there is nothing below `made`, and at it, but folders and plain files.
@@ -199,6 +223,18 @@ mod tests {
         made
     }
 
+    #[test]
+    fn a_place_that_nobody_named_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("net_to_rvc2");
+        let names = ["net_to_rvc2", "net_to_rvc2_2", "net_to_rvc2_3"].map(|name| folder.path().join(name));
+        for name in &names {
+            let put = collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, true).unwrap();
+            assert_eq!(&put, name);
+        }
+        assert!(names.iter().all(|name| name.join("m.blob").exists()));
+    }
+
     fn artifact(path: &str, bytes: &[u8]) -> Artifact {
         let size = ByteSize::new(bytes.len() as u64);
         Artifact { path: path.to_owned(), size, sha256: Digest::of(bytes), kind: ArtifactKind::Blob }
@@ -208,14 +244,14 @@ mod tests {
     fn a_result_replaces_an_earlier_one_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("result");
-        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place).unwrap();
+        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, false).unwrap();
         fs::write(place.join("old"), b"").unwrap();
-        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place).unwrap();
+        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, false).unwrap();
         assert!(!place.join("old").exists());
         assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
 
         fs::remove_file(place.join(MARKER)).unwrap();
-        let error = collect(&made(folder.path()), &[], &place).unwrap_err();
+        let error = collect(&made(folder.path()), &[], &place, false).unwrap_err();
         assert!(matches!(error, CollectError::Taken { .. }), "{error}");
         assert!(place.join("m.blob").exists());
     }
@@ -229,7 +265,7 @@ mod tests {
                 for one in 0..4 {
                     let (own, place) = (folder.path().join(format!("{round}-{one}")), &place);
                     fs::create_dir(&own).unwrap();
-                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place).unwrap());
+                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place, false).unwrap());
                 }
             });
             assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
@@ -252,7 +288,7 @@ mod tests {
             fs::create_dir(made.join("deep")).unwrap();
             make(&made.join("deep").join(name));
             let place = folder.path().join("result");
-            let error = collect(&made, &[artifact("m.blob", b"blob")], &place).unwrap_err();
+            let error = collect(&made, &[artifact("m.blob", b"blob")], &place, false).unwrap_err();
             assert!(matches!(error, CollectError::Foreign { .. }), "{name}: {error}");
             assert!(!place.exists(), "{name}");
         }
@@ -267,7 +303,7 @@ mod tests {
         let made = folder.path().join("output");
         symlink(&victim, &made).unwrap();
         let place = folder.path().join("result");
-        assert!(matches!(collect(&made, &[], &place), Err(CollectError::Foreign { .. })));
+        assert!(matches!(collect(&made, &[], &place, false), Err(CollectError::Foreign { .. })));
         assert_eq!(keep_log(&made, &place), None);
         assert_eq!(fs::read(victim.join(LOG)).unwrap(), b"mine");
         assert!(!victim.join(MARKER).exists() && !place.exists());
@@ -284,7 +320,7 @@ mod tests {
         let made = made(folder.path());
         let place = folder.path().join("result");
         for artifact in [artifact("m.blob", b"bolb"), artifact("m.blob", b"blo"), artifact("../etc/passwd", b"")] {
-            assert!(collect(&made, &[artifact], &place).is_err());
+            assert!(collect(&made, &[artifact], &place, false).is_err());
             assert!(!place.exists());
         }
     }

@@ -127,8 +127,8 @@ pub(super) fn settle(plan: &ConversionPlan, made: &Path, report: Report) -> Resu
             Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
         }
         Outcome::Success { artifacts } => {
-            collect::collect(made, artifacts, &plan.output)?;
-            Ok(Output { folder: plan.output.clone(), artifacts: artifacts.clone(), report, uploads: Vec::new() })
+            let folder = collect::collect(made, artifacts, &plan.output, plan.is_output_free)?;
+            Ok(Output { folder, artifacts: artifacts.clone(), report, uploads: Vec::new() })
         }
     }
 }

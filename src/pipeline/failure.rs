@@ -64,6 +64,15 @@ pub enum PipelineError {
         #[source]
         source: ProofError,
     },
+    /// Reading calibration data.
+    #[error("the calibration data of the model `{model}` cannot be used")]
+    Calibration {
+        /// The model's file name.
+        model: String,
+        /// Why not.
+        #[source]
+        source: ProofError,
+    },
     /// Making calibration data for other stages.
     #[error("stage `{stage}` cannot make the calibration data of others")]
     Link {
@@ -87,7 +96,7 @@ impl Hint for PipelineError {
             Self::Load(error) => error.hints(),
             Self::Operate(error) => error.hints(),
             Self::Compile { source, .. } => source.hints(),
-            Self::Proof { source, .. } => source.hints(),
+            Self::Proof { source, .. } | Self::Calibration { source, .. } => source.hints(),
             Self::Link { source, .. } => source.hints(),
             Self::Pack(error) => error.hints(),
         }
@@ -131,7 +140,7 @@ impl PipelineError {
             Self::Pack(_) => FailureKind::Internal,
             Self::Operate(_) => FailureKind::Project,
             Self::Compile { source, .. } => kind_of_compile(source),
-            Self::Proof { source, .. } => kind_of_proof(source),
+            Self::Proof { source, .. } | Self::Calibration { source, .. } => kind_of_proof(source),
             Self::Link { source, .. } if source.is_about_the_machine() => FailureKind::Environment,
             Self::Link { .. } => FailureKind::Project,
         }

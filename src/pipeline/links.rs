@@ -116,7 +116,7 @@ impl Hint for LinkError {
             Self::Script { .. } => {
                 vec![
                     "a script defines `run_script(outputs)`, which takes the stage's outputs by name, as NumPy arrays, \
-                     and returns one array for the input"
+                     and returns one array for the input; it has Python and NumPy, and what it prints is in the log"
                         .to_owned(),
                 ]
             }

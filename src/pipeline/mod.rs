@@ -29,14 +29,14 @@ use self::journal::Journal;
 use self::links::Links;
 use self::load::{Content, LoadedModel};
 use self::operate::OperatedModel;
-use self::proof::Claim;
+use self::proof::{Claim, ProofError};
 use self::stages::Produced;
 use self::subject::Subject;
 use crate::config::{
     ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage, StageName,
 };
 use crate::disk;
-use crate::exchange::{Artifact, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
+use crate::exchange::{Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
 use crate::nn_archive::pack::BUILD_INFO_NAME;
@@ -80,7 +80,7 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
     }
     let outcome = match result {
         Ok(artifacts) => Outcome::Success { artifacts },
-        Err(error) => Outcome::Failure(error.told()),
+        Err(error) => Outcome::Failure(with_host_paths(error.told(), order)),
     };
     let record = journal.record();
     Report {
@@ -92,6 +92,30 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
         proofs: told.proofs,
         ..Report::new(outcome)
     }
+}
+
+/// Names files as the host does, where a failure names them as the container sees them.
+fn with_host_paths(failure: Failure, order: &Order) -> Failure {
+    let named = |text: &String| {
+        order.host_paths.iter().fold(text.clone(), |text, (inside, host)| {
+            // `/inputs/1` is not the beginning of `/inputs/10`.
+            let starts: Vec<usize> = text.match_indices(inside.as_str()).map(|(at, _)| at).collect();
+            let mut named = String::with_capacity(text.len());
+            let mut from = 0;
+            for at in starts {
+                let end = at + inside.len();
+                let goes_on =
+                    text.get(end..).is_some_and(|rest| rest.starts_with(|letter: char| letter.is_alphanumeric()));
+                named.push_str(text.get(from..at).unwrap_or_default());
+                named.push_str(if goes_on { inside } else { host });
+                from = end;
+            }
+            named.push_str(text.get(from..).unwrap_or_default());
+            named
+        })
+    };
+    let all = |texts: &[String]| texts.iter().map(named).collect();
+    Failure { messages: all(&failure.messages), hints: all(&failure.hints), ..failure }
 }
 
 /// What the report says of the way, also of one that ended early.
@@ -201,13 +225,23 @@ fn one_stage(
     tell_rewritings(&operated.rewritings, journal, told);
     let (mut rewritings, restatements) = (operated.rewritings.clone(), operated.restatements.clone());
     let (given, stage) = (stage, &operated.stage.clone());
-    let unproven = |source| PipelineError::Proof { model: loaded.file_name.clone(), source };
+    let used = |input: &ResolvedInput| !operated.unused.contains(&input.name);
+    let inputs = stage.inputs.iter().filter(|input| used(input)).cloned().collect();
+    // What of it the compiled model has.
+    let compiled_stage = &ResolvedStage { inputs, ..stage.clone() };
+    let unproven = |source| {
+        let model = loaded.file_name.clone();
+        match source {
+            ProofError::Sample(_) => PipelineError::Calibration { model, source },
+            source => PipelineError::Proof { model, source },
+        }
+    };
     let subject = Subject { stage, given, loaded, preprocessing, folder: &intermediates };
     let unlinked = |source| PipelineError::Link { stage: stage.name.clone(), source };
     let runnable = links.runnable(&subject, &operated).map_err(unlinked)?;
     let linked = links.made_for(&stage.name);
     let claim = Claim::new(subject, &operated, &linked, &workshop.tools).map_err(unproven)?;
-    let job = job(stage, loaded, operated, folder, &intermediates);
+    let job = job(compiled_stage, loaded, operated, folder, &intermediates);
     let ((compiled, transcript), digests) = std::thread::scope(|scope| {
         let digests = scope.spawn(|| loaded.digests());
         let compiled = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
@@ -231,7 +265,7 @@ fn one_stage(
     told.front_end = compiled.front_end.clone().or(told.front_end.take());
     let document = match stages::path_in_archive(order, &stage.name, &compiled.artifact)? {
         None => None,
-        Some(path) => Some(pack::describe(order, stage, &compiled, &path)?),
+        Some(path) => Some(pack::describe(order, compiled_stage, &compiled, &path)?),
     };
     let build_info = pack::BuildInfo::new(order, digests, &compiled, &rewritings, journal.record());
     let archived_info = build_info.render(&proof.attestation());

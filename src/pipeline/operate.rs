@@ -42,12 +42,14 @@ pub struct OperatedModel {
     pub restatements: Vec<Rewriting>,
     /// Its nodes, for messages.
     pub nodes: Vec<Node>,
+    /// Inputs that have no part in what the network computes, so that the compiled model has none such.
+    pub unused: Vec<String>,
     /// What people should know.
     pub warnings: Vec<String>,
 }
 
 /// An ONNX model before it is rewritten, given or translated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Original {
     /// The model.
     pub model: Model,
@@ -82,6 +84,19 @@ pub enum OperateError {
     /// The tools surely refuse the model.
     #[error(transparent)]
     Unsupported(#[from] Box<Unsupported>),
+    /// Nothing that is fed matters.
+    #[error("the network computes the same whatever it is fed: none of its inputs has a part in it")]
+    Constant,
+    /// The tool would be told to do what the model has in itself.
+    #[error("`rvc2.mo_args` has `{flag}`, and input `{input}` has {what}: both would be done")]
+    Twice {
+        /// The argument.
+        flag: &'static str,
+        /// The input.
+        input: String,
+        /// What the configuration says of it.
+        what: &'static str,
+    },
     /// An IR is taken as it is.
     #[error("input `{input}` of an IR cannot get {what}: only ONNX models are rewritten")]
     Fixed {
@@ -103,6 +118,11 @@ impl Hint for OperateError {
             Self::Translation(error) => error.hints(),
             Self::Save(_) => Vec::new(),
             Self::Unsupported(error) => error.hints(),
+            Self::Constant => vec!["leave `frozen_value` away for what the device is to feed".to_owned()],
+            Self::Twice { .. } => vec![
+                "say it in one place; for colours, `encoding.from` and `encoding.to` alike leave them as they are"
+                    .to_owned(),
+            ],
             Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
         }
     }
@@ -158,6 +178,7 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
                 rewritings: Vec::new(),
                 restatements: Vec::new(),
                 nodes: Vec::new(),
+                unused: Vec::new(),
                 warnings,
             })
         }
@@ -170,6 +191,15 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     supported::check(&loaded.file_name, &rewritten, &stage.settings.rvc2, wanted.toolchain)?;
     let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
+    let reads = onnx::Reads::of(model.graph());
+    let is_unused = |name: &String| reads.readers(name).is_empty() && !reads.is_output(name);
+    let (unused, used): (Vec<String>, Vec<String>) =
+        model.inputs().into_iter().map(|input| input.name).partition(is_unused);
+    if used.is_empty() {
+        return Err(OperateError::Constant);
+    }
+    let warning = |input: &String| format!("input `{input}` has no part in what the network computes, and is left out");
+    let warnings = unused.iter().map(warning).collect();
     let path = if changed {
         let path = original.path.with_file_name(format!("{name}-modified.onnx"));
         save(&model, &path, onnx::MAX_MODEL_BYTES)?;
@@ -194,7 +224,8 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         rewritings: in_words(operations),
         restatements: in_words(restatements),
         nodes,
-        warnings: Vec::new(),
+        unused,
+        warnings,
     })
 }
 
@@ -244,6 +275,7 @@ pub struct Rewritten {
 /// # Errors
 /// The model cannot be cut, bound or rewritten as the configuration wants.
 pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Rewritten, OperateError> {
+    check_arguments(stage, place)?;
     let mut changed = false;
     let wanted: Vec<String> = stage.outputs.iter().map(|output| output.name.clone()).collect();
     let outputs: Vec<String> = original.outputs().into_iter().map(|output| output.name).collect();
@@ -299,6 +331,37 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let (restated, restatements) = surgery::for_optimizer(model.clone()).map_err(Box::new)?;
     let for_optimizer = Some(restated).filter(|_| !restatements.is_empty());
     Ok(Rewritten { model, for_optimizer, operations, restatements, changed })
+}
+
+/// Refuses arguments for the Model Optimizer that would do again what is put into the model.
+fn check_arguments(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<(), OperateError> {
+    if place == PreprocessingPlace::Archive {
+        return Ok(());
+    }
+    let has = |flag: &str| {
+        stage
+            .settings
+            .rvc2
+            .mo_args
+            .iter()
+            .any(|word| word.split_once('=').map_or(word.as_str(), |(flag, _)| flag) == flag)
+    };
+    let mean: fn(&ResolvedInput) -> bool = |input| input.mean_values.is_some();
+    let scale: fn(&ResolvedInput) -> bool = |input| input.scale_values.is_some();
+    let reversal: fn(&ResolvedInput) -> bool = |input| input.encoding.reverses_channels();
+    for (flag, is_done, what) in [
+        ("--mean_values", mean, "`mean_values`"),
+        ("--scale_values", scale, "`scale_values`"),
+        ("--scale", scale, "`scale_values`"),
+        ("-s", scale, "`scale_values`"),
+        ("--reverse_input_channels", reversal, "another `encoding.to` than `encoding.from`"),
+    ] {
+        let done = stage.inputs.iter().find(|input| input.frozen_value.is_none() && is_done(input));
+        if let Some(input) = done.filter(|_| has(flag)) {
+            return Err(OperateError::Twice { flag, input: input.name.clone(), what });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the rewriting that an optimization of the configuration is.

@@ -27,6 +27,7 @@ use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::front_end;
 use crate::invocation::proof::{Account, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
+use crate::onnx;
 use crate::process::Bounds;
 use crate::surgery;
 
@@ -159,6 +160,8 @@ enum Way {
         prover: Program,
         /// What is compared before or while the network is compiled.
         request: Box<Request>,
+        /// The original, if its sizes have names only.
+        open: Option<Box<Original>>,
         /// What is known of the imported network before that.
         imported: Imported,
     },
@@ -195,7 +198,9 @@ impl<'run> Claim<'run> {
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(tools);
                 let request = Box::new(subject.request(original, given, imported, linked)?);
-                Way::Run { prover: prover.clone(), request, imported }
+                let is_open = !onnx::dynamic_inputs(&original.model).is_empty();
+                let open = is_open.then(|| Box::new(original.clone()));
+                Way::Run { prover: prover.clone(), request, open, imported }
             }
         };
         let tolerance = subject.stage.settings.verification.tolerance;
@@ -239,9 +244,19 @@ impl<'run> Claim<'run> {
     ) -> Result<Proof, ProofError> {
         let Subject { stage, loaded, folder, .. } = &self.subject;
         let none = |reason: &str| Ok(Proof::none(stage.name.clone(), reason));
-        let (prover, request, imported) = match &self.way {
+        let (prover, request, open, imported) = match &self.way {
             Way::Unproven(reason) => return none(reason),
-            Way::Run { prover, request, imported } => (prover, request, *imported),
+            Way::Run { prover, request, open, imported } => (prover, request.as_ref(), open, *imported),
+        };
+        let (bound, again);
+        let (transcript, request) = match (transcript.of(Network::Original).refusal, open) {
+            // ONNX Runtime infers less, and sometimes wrongly, where sizes have names only.
+            (Some(Refusal::Failed(_)), Some(open)) => {
+                bound = Request { original: text(&self.subject.bound(open)?), ..request.clone() };
+                again = self.run("proof_of_bound", prover, &bound, &workshop.bounds, journal)?;
+                (&again, &bound)
+            }
+            _ => (transcript, request),
         };
         if let Some(reason) = unknown_original(transcript)? {
             journal.warn(format!("the conversion is not proven: {reason}"));
@@ -263,7 +278,7 @@ impl<'run> Claim<'run> {
             }
             Imported::Directly | Imported::Afterwards => {
                 let ir = folder.join(format!("{}.xml", loaded.name));
-                let request = Request { rewritten: None, imported: Some(text(&ir)), ..Request::clone(request) };
+                let request = Request { rewritten: None, imported: Some(text(&ir)), ..request.clone() };
                 let transcript = self.run("proof_of_ir", prover, &request, &workshop.bounds, journal)?;
                 match unknown_original(&transcript)? {
                     Some(reason) => Finding::Unproven { reason },

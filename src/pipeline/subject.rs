@@ -37,35 +37,51 @@ impl Subject<'_> {
         self.stage.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
-    /// Returns the original's file and outputs; in a copy, inputs and outputs inside the model are made its own, and sizes
-    /// that have names only are those of the stage.
+    /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
     ///
     /// # Errors
     /// The model cannot be cut to them, or the copy cannot be written.
     pub(super) fn measure(&self, original: &Original) -> Result<(PathBuf, Vec<String>), Box<OperateError>> {
-        let Original { model, path: source } = original;
-        let wanted = self.outputs();
-        let fed: Vec<String> = self.stage.inputs.iter().map(|input| input.name.clone()).collect();
+        let (wanted, model) = (self.outputs(), &original.model);
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        let is_static = model.inputs().iter().all(|input| input.shape().is_some_and(|shape| shape.known().is_some()));
-        if has(&model.inputs(), &fed) && has(&model.outputs(), &wanted) && is_static {
-            return Ok((source.clone(), wanted));
+        if has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted) {
+            return Ok((original.path.clone(), wanted));
         }
-        let cannot = |error| Box::new(OperateError::Select(Box::new(error)));
-        let cut = onnx::select_outputs(model, &wanted).map_err(cannot)?;
-        let cut = onnx::select_inputs(&cut, &fed).map_err(cannot)?;
-        // ONNX Runtime infers less, and sometimes wrongly, where sizes have names only.
+        let cut = self.cut(model)?;
+        let outputs = cut.outputs().into_iter().map(|output| output.name).collect();
+        Ok((self.save(&cut, original)?, outputs))
+    }
+
+    /// Writes a copy of the original in which sizes that have names only are those of the stage.
+    ///
+    /// # Errors
+    /// The model cannot be cut, an input cannot have its shape, or the copy cannot be written.
+    pub(super) fn bound(&self, original: &Original) -> Result<PathBuf, Box<OperateError>> {
+        let cut = self.cut(&original.model)?;
         let is_input = |name: &String| cut.inputs().iter().any(|input| input.name == *name);
         let sizes = |shape: &[u64]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
         let inputs = self.stage.inputs.iter().filter(|input| is_input(&input.name));
         let shapes = inputs.map(|input| (input.name.clone(), sizes(&input.shape))).collect();
-        let cut = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
-        let (cut, _) = onnx::restate_shapes(cut);
-        // Beside the source, where tensors outside the file are found.
-        let path = source.with_file_name(format!("{}-original.onnx", self.loaded.name));
-        operate::save(&cut, &path, onnx::MAX_MODEL_BYTES)?;
-        Ok((path, cut.outputs().into_iter().map(|output| output.name).collect()))
+        let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
+        self.save(&onnx::restate_shapes(bound).0, original)
+    }
+
+    fn fed(&self) -> Vec<String> {
+        self.stage.inputs.iter().map(|input| input.name.clone()).collect()
+    }
+
+    fn cut(&self, model: &Model) -> Result<Model, Box<OperateError>> {
+        let cannot = |error| Box::new(OperateError::Select(Box::new(error)));
+        let cut = onnx::select_outputs(model, &self.outputs()).map_err(cannot)?;
+        onnx::select_inputs(&cut, &self.fed()).map_err(cannot)
+    }
+
+    /// Writes a copy beside the original, where tensors outside the file are found.
+    fn save(&self, model: &Model, original: &Original) -> Result<PathBuf, Box<OperateError>> {
+        let path = original.path.with_file_name(format!("{}-original.onnx", self.loaded.name));
+        operate::save(model, &path, onnx::MAX_MODEL_BYTES)?;
+        Ok(path)
     }
 }

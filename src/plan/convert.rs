@@ -82,6 +82,8 @@ pub struct ConversionRequest {
     pub main_stage: Option<StageName>,
     /// Where the result goes.
     pub place: PathBuf,
+    /// Whether nobody named that place, so that it gets another name rather than replace what is there.
+    pub is_place_free: bool,
 }
 
 /// What a conversion is going to do.
@@ -97,6 +99,9 @@ pub struct ConversionPlan {
     pub mounts: Vec<InputMount>,
     /// Where the result goes.
     pub output: PathBuf,
+    /// Whether nobody named that place, so that it gets another name rather than replace what is there.
+    #[serde(skip)]
+    pub is_output_free: bool,
     /// What the container is told.
     pub order: Order,
 }
@@ -266,6 +271,7 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
         engine,
         mounts,
         output: request.place,
+        is_output_free: request.is_place_free,
         order,
     })
 }
@@ -428,6 +434,7 @@ mod tests {
             preprocessing,
             main_stage: None,
             place: "output/r".into(),
+            is_place_free: false,
         };
         use OutputForm::{Native, NnArchive};
         use PreprocessingPlace::{Archive, Model};

@@ -596,12 +596,7 @@ fn old_spellings_are_taken_with_a_note() {
             json!(false),
             "write `onnx_simplification: false`",
         ),
-        (
-            "disable_onnx_simplification: false",
-            "onnx_simplification",
-            json!("onnxsim"),
-            "write `onnx_simplification: false`",
-        ),
+        ("disable_onnx_simplification: false", "onnx_simplification", json!("onnxsim"), "leave it out"),
         (
             "disable_onnx_optimizations: true",
             "onnx_optimizations.fuse_add_mul_to_bn",
@@ -614,12 +609,7 @@ fn old_spellings_are_taken_with_a_note() {
             json!(false),
             "write `onnx_optimizations: none`",
         ),
-        (
-            "disable_onnx_optimization: false",
-            "onnx_optimizations.fuse_add_mul_to_bn",
-            json!(true),
-            "write `onnx_optimizations: none`",
-        ),
+        ("disable_onnx_optimization: false", "onnx_optimizations.fuse_add_mul_to_bn", json!(true), "leave it out"),
         ("inputs: [{name: images, freeze_value: 1}]", "inputs.0.frozen_value", json!(1), "write `frozen_value`"),
         ("encoding: {from_: BGR}", "inputs.0.encoding.from", json!("BGR"), "write `from`"),
         ("yolo_input_shape: [640, 480]", "inputs.0.shape.2", json!(224), "PyTorch models are not converted"),

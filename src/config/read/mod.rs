@@ -367,7 +367,8 @@ impl Reader {
     fn disabled(&mut self, fields: Fields<'_>, place: &str, old: &str, new: &str, value: &str) -> bool {
         let Some(tree) = fields.get(old) else { return false };
         let off = self.boolean(tree, &format!("{place}{old}")) == Some(true);
-        self.note(&tree.origin, format!("`{old}` is deprecated: write `{new}: {value}`"));
+        let instead = if off { format!("write `{new}: {value}`") } else { "leave it out".to_owned() };
+        self.note(&tree.origin, format!("`{old}` is deprecated: {instead}"));
         if off && fields.get(new).is_some() {
             self.rule(&tree.origin, format!("cannot specify both `{place}{old}` and `{place}{new}`"));
         }

@@ -43,6 +43,7 @@ def function_of(path):
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), names)
     except (Exception, SystemExit) as error:
+        traceback.print_exc()
         fail(path, reason(error, path))
     function = names.get("run_script")
     if not callable(function):
@@ -55,6 +56,7 @@ def called(function, path, outputs):
     try:
         result = function({name: numpy.array(output) for name, output in outputs.items()})
     except (Exception, SystemExit) as error:
+        traceback.print_exc()
         fail(path, reason(error, path))
     if result is None:
         fail(path, "`run_script` returns nothing")
@@ -97,6 +99,8 @@ try:
     main()
 except (Refused, ScriptFailed):
     pass
+# What scripts print.
+sys.stdout.flush()
 sys.stderr.flush()
 # The vendor's library takes its time to unload.
 os._exit(0)
