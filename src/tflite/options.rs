@@ -68,6 +68,26 @@ pub struct StridedSlice {
     pub other: i32,
 }
 
+/// How sums go along a dimension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CumulativeSum {
+    /// Whether each element leaves itself out.
+    pub leaves_own_out: bool,
+    /// Whether the last element comes first.
+    pub is_from_end: bool,
+}
+
+/// A normalization by neighbouring channels: `x / (bias + alpha * sum of squares) ^ beta`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name stands in the formula")]
+pub struct LocalResponse {
+    /// How many channels before and after are summed.
+    pub radius: i64,
+    pub bias: f32,
+    pub alpha: f32,
+    pub beta: f32,
+}
+
 impl Operator {
     fn scalar<T: Scalar>(&self, number: usize, default: T) -> Result<T, TfliteError> {
         self.options.as_ref().map_or(Ok(default), |options| options.scalar(number, default))
@@ -171,7 +191,7 @@ impl Operator {
         Ok(Convolution { padding, strides, dilations: [1, 1], activation: Activation::None })
     }
 
-    /// Reads `AVERAGE_POOL_2D` or `MAX_POOL_2D`.
+    /// Reads `AVERAGE_POOL_2D`, `L2_POOL_2D` or `MAX_POOL_2D`.
     ///
     /// # Errors
     /// A value has no meaning.
@@ -192,7 +212,7 @@ impl Operator {
         self.activation(if self.name == "CONCATENATION" { 1 } else { 0 })
     }
 
-    /// Reads the axis of `CONCATENATION`, `GATHER`, `PACK` or `UNPACK`; negative ones count from the end.
+    /// Reads the axis of `CONCATENATION`, `GATHER`, `ONE_HOT`, `PACK` or `UNPACK`; negative ones count from the end.
     ///
     /// # Errors
     /// The table is broken.
@@ -207,6 +227,27 @@ impl Operator {
     /// The table is broken.
     pub fn batch_dimensions(&self) -> Result<i32, TfliteError> {
         self.scalar(1, 0)
+    }
+
+    /// Reads `CUMSUM`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn cumulative_sum(&self) -> Result<CumulativeSum, TfliteError> {
+        Ok(CumulativeSum { leaves_own_out: self.flag(0)?, is_from_end: self.flag(1)? })
+    }
+
+    /// Reads `LOCAL_RESPONSE_NORMALIZATION`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn local_response(&self) -> Result<LocalResponse, TfliteError> {
+        let radius = match self.scalar::<i32>(0, 0)? {
+            radius @ 0.. => i64::from(radius),
+            radius => return Err(self.odd("radius", radius.into())),
+        };
+        let number = |number| self.scalar::<f32>(number, 0.0);
+        Ok(LocalResponse { radius, bias: number(1)?, alpha: number(2)?, beta: number(3)? })
     }
 
     /// Reads whether a reduction keeps its dimensions.

@@ -105,6 +105,15 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
                 network.node("Sub", &[dividend, &product], raw, &[]);
             }
         }),
+        // The remainder has the sign of the divisor, so what is left is a multiple of it.
+        "FLOOR_DIV" => composed(network, operator, |network, operands, raw| {
+            if let [dividend, divisor] = operands {
+                let rest = network.inner("Mod", operands, &format!("{raw}/rest"), &[]);
+                let multiple = network.inner("Sub", &[dividend, &rest], &format!("{raw}/multiple"), &[]);
+                network.node("Div", &[&multiple, divisor], raw, &[]);
+            }
+        }),
+        "FLOOR_MOD" => binary(network, operator, "Mod", Activation::None),
         // x * clip(x + 3, 0, 6) / 6
         "HARD_SWISH" => composed(network, operator, |network, operands, raw| {
             if let [operand] = operands {

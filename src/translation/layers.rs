@@ -4,7 +4,7 @@ use super::network::{Attribute, Network, channels_first};
 use super::operators::{constant, input, output};
 use super::{Order, Trouble, refused};
 use crate::onnx::{ElementType, element_count};
-use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize, TensorId, Values};
+use crate::tflite::{Activation, Constant, Convolution, LocalResponse, Operator, Padding, Resize, TensorId, Values};
 
 /// The sizes of a picture: batch, height, width, channels.
 fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
@@ -283,10 +283,33 @@ pub(super) fn pool(network: &mut Network<'_>, operator: &Operator) -> Result<(),
     ];
     let picture = network.take(from, Order::ChannelsFirst)?;
     let result = network.begin(to, Order::ChannelsFirst, options.activation)?;
-    let name = if operator.name == "MAX_POOL_2D" { "MaxPool" } else { "AveragePool" };
-    network.node(name, &[&picture], &result.raw, &attributes);
+    match operator.name.as_str() {
+        "MAX_POOL_2D" => network.node("MaxPool", &[&picture], &result.raw, &attributes),
+        "L2_POOL_2D" => {
+            let squares = network.inner("Mul", &[&picture, &picture], &format!("{}/squares", result.raw), &[]);
+            let mean = network.inner("AveragePool", &[&squares], &format!("{}/mean", result.raw), &attributes);
+            network.node("Sqrt", &[&mean], &result.raw, &[]);
+        }
+        _ => network.node("AveragePool", &[&picture], &result.raw, &attributes),
+    }
     network.end(&result);
     Ok(())
+}
+
+/// ONNX divides the factor by the number of channels in the window.
+pub(super) fn local_response(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let LocalResponse { radius, bias, alpha, beta } = operator.local_response()?;
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    picture(network, from)?;
+    let size = 2 * radius + 1;
+    let attributes = [
+        Attribute::Integer("size", size),
+        Attribute::Float("alpha", alpha * size as f32),
+        Attribute::Float("beta", beta),
+        Attribute::Float("bias", bias),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    network.write(to, Order::ChannelsFirst, "LRN", &[&picture], &attributes)
 }
 
 pub(super) fn resize(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

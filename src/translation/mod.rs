@@ -9,6 +9,7 @@
 //! goes away. An input of integers keeps its integers, an output of integers becomes the real numbers they stand for.
 
 mod elementwise;
+mod indices;
 mod layers;
 mod network;
 mod operators;
@@ -99,7 +100,7 @@ pub struct Refusal {
     pub is_custom: bool,
 }
 
-/// Prints ``operator 3, TOPK_V2 (`scores`): has no translation``.
+/// Prints ``operator 3, WHERE (`places`): has no translation``.
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "operator {}, {} (`{}`): {}", self.place, self.operator, self.tensor, self.reason)

@@ -1,7 +1,7 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
-use super::{Order, Trouble, elementwise, layers, reductions, refused, shapes, slices};
+use super::{Order, Trouble, elementwise, indices, layers, reductions, refused, shapes, slices};
 use crate::tflite::{Constant, Operator, TensorId};
 
 /// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
@@ -31,15 +31,17 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "TRANSPOSE_CONV" => layers::transposed_convolution(network, operator),
         "FULLY_CONNECTED" => layers::fully_connected(network, operator),
         "BATCH_MATMUL" => layers::matrix_product(network, operator),
-        "AVERAGE_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
+        "AVERAGE_POOL_2D" | "L2_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
         "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => layers::resize(network, operator),
         "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => layers::blocks(network, operator),
+        "LOCAL_RESPONSE_NORMALIZATION" => layers::local_response(network, operator),
         "L2_NORMALIZATION" => reductions::unit_length(network, operator),
         "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
         "SUM" => reductions::reduce(network, operator, "ReduceSum"),
-        "REDUCE_MAX" => reductions::reduce(network, operator, "ReduceMax"),
-        "REDUCE_MIN" => reductions::reduce(network, operator, "ReduceMin"),
+        "REDUCE_ANY" | "REDUCE_MAX" => reductions::reduce(network, operator, "ReduceMax"),
+        "REDUCE_ALL" | "REDUCE_MIN" => reductions::reduce(network, operator, "ReduceMin"),
         "REDUCE_PROD" => reductions::reduce(network, operator, "ReduceProd"),
+        "CUMSUM" => reductions::cumulate(network, operator),
         "ARG_MAX" => reductions::position(network, operator, "ArgMax"),
         "ARG_MIN" => reductions::position(network, operator, "ArgMin"),
         "SOFTMAX" => reductions::softmax(network, operator, "Softmax"),
@@ -60,6 +62,12 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "ZEROS_LIKE" => shapes::zeros(network, operator),
         "TILE" => shapes::tile(network, operator),
         "GATHER" => shapes::gather(network, operator),
+        "EMBEDDING_LOOKUP" => shapes::look_up(network, operator),
+        "GATHER_ND" => indices::gather_points(network, operator),
+        "TOPK_V2" => indices::greatest(network, operator),
+        "ONE_HOT" => indices::one_hot(network, operator),
+        "REVERSE_V2" => indices::reverse(network, operator),
+        "RANGE" => indices::range(network, operator),
         "SLICE" => slices::slice(network, operator),
         "STRIDED_SLICE" => slices::strided_slice(network, operator),
         "PAD" | "PADV2" => slices::pad(network, operator),

@@ -1,5 +1,6 @@
 //! Parts of tensors, and borders around them.
 
+use super::indices::{Picked, listable, write_picked};
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{axis_in, constant, input, integers, output};
 use super::{Order, Trouble, refused};
@@ -159,11 +160,29 @@ pub(super) fn mirror_pad(network: &mut Network<'_>, operator: &Operator) -> Resu
         false => "reflect",
         // One element of a mirrored border is the border itself.
         true if borders.iter().all(|amount| *amount <= 1) => "edge",
-        true => return Err(refused("mirrors more than one element with the border itself")),
+        true => return write_mirrored(network, operator, [from, to]),
     };
     let operand = network.take(from, order)?;
     let borders = network.list(&format!("{}/borders", network.tensor(to)?.name), &borders);
     network.write(to, order, "Pad", &[&operand, &borders], &[Attribute::Text("mode", mode)])
+}
+
+/// Mirrors elements with the border itself, which ONNX has no name for.
+fn write_mirrored(network: &mut Network<'_>, operator: &Operator, [from, to]: [TensorId; 2]) -> Result<(), Trouble> {
+    let amounts = integers(network, operator, 1)?;
+    let mut picked = Vec::new();
+    for (axis, (amounts, &size)) in amounts.chunks(2).zip(&network.tensor(from)?.shape).enumerate() {
+        let &[before, after] = amounts else { return Err(refused("does not have two amounts for each dimension")) };
+        let size = listable(size)?;
+        if !(0..=size).contains(&before) || !(0..=size).contains(&after) {
+            return Err(refused("mirrors more elements than there are"));
+        }
+        if (before, after) != (0, 0) {
+            let indices = (0..before).rev().chain(0..size).chain((size - after..size).rev()).collect();
+            picked.push(Picked { axis, indices });
+        }
+    }
+    write_picked(network, [from, to], &picked)
 }
 
 #[cfg(test)]

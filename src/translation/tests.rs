@@ -1,7 +1,7 @@
 //! What is translated and what is not. Whether translations compute the right numbers is judged elsewhere, by others.
 
 use super::*;
-use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, TOPK_V2, network, quantization};
+use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, WHERE, network, quantization};
 
 fn read(model: &builder::Model) -> tflite::Model {
     tflite::Model::parse(&model.bytes().into()).unwrap()
@@ -42,7 +42,7 @@ fn with_strangers() -> builder::Model {
     let out = model.outputs[0];
     let (custom, best) = (model.tensor("custom", FLOAT, &[1, 36]), model.tensor("best", FLOAT, &[1, 36]));
     model.operator(CUSTOM, &[out], &[custom], Vec::new());
-    model.operator(TOPK_V2, &[custom], &[best], Vec::new());
+    model.operator(WHERE, &[custom], &[best], Vec::new());
     model.outputs = vec![best];
     model
 }
@@ -53,7 +53,7 @@ fn operators_without_a_translation_are_named_with_advice() {
     let error = translate(&model, &wanted(Order::AsStored, &["best"])).unwrap_err();
     let text = error.to_string();
     for expected in
-        ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, TOPK_V2 (`best`): has no"]
+        ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, WHERE (`best`): has no"]
     {
         assert!(text.contains(expected), "{text}");
     }

@@ -75,7 +75,8 @@ class Net:
                 assert hasattr(operator.builtinOptions, key), (family, key)
                 setattr(operator.builtinOptions, key, value)
         operator.inputs = list(inputs)
-        results = [self.tensor(shape, kind, **(quantization or {})) for _ in range(count)]
+        kinds = kind if isinstance(kind, list) else [kind] * count
+        results = [self.tensor(shape, kind, **(quantization or {})) for kind in kinds]
         operator.outputs = results
         self.operators.append(operator)
         return results[0] if count == 1 else results
@@ -234,6 +235,7 @@ def matrix_product(net, adj_x, adj_y):
     ("AVERAGE_POOL_2D", SAME, (3, 3), (1, 1)), ("AVERAGE_POOL_2D", VALID, (2, 3), (2, 1)),
     ("AVERAGE_POOL_2D", VALID, (6, 7), (1, 1)), ("MAX_POOL_2D", SAME, (2, 2), (2, 2)),
     ("MAX_POOL_2D", SAME, (3, 2), (2, 2)), ("MAX_POOL_2D", VALID, (2, 2), (1, 2)),
+    ("L2_POOL_2D", SAME, (3, 2), (2, 1)),
 )
 def pool(net, name, padding, kernel, strides):
     return net.op(
@@ -315,6 +317,13 @@ def division(net, name):
     return net.op(name, inputs, version=2 if name == "FLOOR_DIV" else 1)
 
 
+@variants("FLOOR_DIV", "FLOOR_MOD")
+def division_of_integers(net, name):
+    given = net.input((4, 6), "int32")
+    divisors = net.const(numpy.array([3, -3, 7, -1, 50, -8], "int32"))
+    return net.op(name, [given, divisors], "int32", version=2 if name == "FLOOR_DIV" else 1)
+
+
 @case
 def sum_of_three(net):
     return net.op("ADD_N", [net.input(PICTURE), net.input(PICTURE), net.input(PICTURE)])
@@ -348,7 +357,7 @@ def pad(net, borders):
     return [plain, net.op("PADV2", inputs + [net.const(numpy.float32(2.5))])]
 
 
-@variants((0, [[0, 0], [1, 2], [3, 0], [0, 0]]), (1, [[0, 0], [1, 1], [0, 1], [0, 0]]))
+@variants((0, [[0, 0], [1, 2], [3, 0], [0, 0]]), (1, [[0, 0], [1, 1], [0, 1], [0, 0]]), (1, [[0, 0], [3, 7], [2, 0], [0, 0]]))
 def mirror_pad(net, mode, borders):
     inputs = [net.input(PICTURE), net.const(numpy.array(borders, "int32"))]
     return net.op("MIRROR_PAD", inputs, family="MirrorPadOptions", mode=mode)
@@ -433,6 +442,70 @@ def gather(net, axis, indices):
 
 
 @case
+def gather_of_one_member(net):
+    inputs = [net.input((1, 7, 3)), net.const(numpy.array([[4, 0]], "int32"))]
+    return net.op("GATHER", inputs, family="GatherOptions", axis=1, batchDims=1)
+
+
+@case
+def embedding(net):
+    return net.op("EMBEDDING_LOOKUP", [net.const(numpy.array([2, 0, 2], "int32")), net.input((4, 5))])
+
+
+@variants([[0, 3, 2, 1], [0, 6, 5, 4]], [[[0, 3]], [[0, 6]]], [[0], [0]], [[0, 1, 2]])
+def gather_points(net, indices):
+    return net.op("GATHER_ND", [net.input(PICTURE), net.const(numpy.array(indices, "int32"))])
+
+
+@variants((1, 0), (7, 0))
+def gather_points_of_computed_places(net, axis, other):
+    """The indices are what is greatest, as networks for poses have it."""
+    best = net.op("ARG_MAX", [net.input((7, 6)), net.const(numpy.array(0, "int32"))], "int32", family="ArgMaxOptions", outputType=TYPES["int32"])
+    if axis == 1:
+        parts = net.op("EXPAND_DIMS", [best, net.const(numpy.array(1, "int32"))], "int32")
+    else:
+        numbers = net.const(numpy.arange(6).astype("int32"))
+        parts = net.op("PACK", [best, numbers], "int32", family="PackOptions", valuesCount=2, axis=1)
+    return net.op("GATHER_ND", [net.input((7, 6, 4)), parts])
+
+
+@variants((PICTURE, 3), ((2, 9), 9), ((8,), 1))
+def greatest(net, shape, count):
+    inputs = [net.input(shape), net.const(numpy.array(count, "int32"))]
+    return list(net.op("TOPK_V2", inputs, ["float32", "int32"], count=2))
+
+
+@variants(-1, 0, 1)
+def one_hot(net, axis):
+    """Some of the indices are out of bounds, to both sides."""
+    indices = net.input((2, 60), "int32")
+    inputs = [indices, net.const(numpy.array(9, "int32")), net.const(numpy.float32(2)), net.const(numpy.float32(-0.5))]
+    return net.op("ONE_HOT", inputs, family="OneHotOptions", axis=axis)
+
+
+@variants((PICTURE, [1]), (PICTURE, [2]), ((3, 4, 5), [0, -1]))
+def reverse(net, shape, axes):
+    given = net.input(shape)
+    for axis in axes:
+        given = net.op("REVERSE_V2", [given, net.const(numpy.array([axis], "int32"))])
+    return given
+
+
+@variants((numpy.int32(2), numpy.int32(11), numpy.int32(3)), (numpy.int32(4), numpy.int32(-3), numpy.int32(-2)), (numpy.float32(-1), numpy.float32(1), numpy.float32(0.3)))
+def number_range(net, first, end, step):
+    kind = str(first.dtype)
+    numbers = net.op("RANGE", [net.const(first), net.const(end), net.const(step)], kind)
+    length = len(numpy.arange(first, end, step))
+    return net.op("ADD", [numbers, net.input((length,), kind)], kind, family="AddOptions")
+
+
+@variants((1, False, False), (-1, True, False), (2, False, True), (3, True, True))
+def cumulative_sum(net, axis, exclusive, reverse):
+    inputs = [net.input(PICTURE), net.const(numpy.array(axis, "int32"))]
+    return net.op("CUMSUM", inputs, family="CumsumOptions", exclusive=exclusive, reverse=reverse)
+
+
+@case
 def tile(net):
     return net.op("TILE", [net.input(PICTURE), net.const(numpy.array([1, 2, 1, 3], "int32"))])
 
@@ -453,6 +526,12 @@ def reduction(net, name, axes, keep):
     return net.op(name, [net.input(PICTURE), net.const(numpy.array(axes, "int32"))], family="ReducerOptions", keepDims=keep)
 
 
+@variants(("REDUCE_ANY", [1, 2], True), ("REDUCE_ALL", [3], False), ("REDUCE_ANY", [-1], False))
+def reduction_of_truth(net, name, axes, keep):
+    is_greater = net.op("GREATER", [net.input(PICTURE), net.const(numpy.float32(1.5 if name == "REDUCE_ANY" else -1.5))], "bool")
+    return net.op(name, [is_greater, net.const(numpy.array(axes, "int32"))], "bool", family="ReducerOptions", keepDims=keep)
+
+
 @variants(("ARG_MAX", 3, "int32"), ("ARG_MAX", 1, "int64"), ("ARG_MIN", -1, "int32"), ("ARG_MAX", 2, "int32"))
 def position(net, name, axis, kind):
     family = "ArgMaxOptions" if name == "ARG_MAX" else "ArgMinOptions"
@@ -462,6 +541,13 @@ def position(net, name, axis, kind):
 @variants((PICTURE, 1.0), ((2, 5), 1.0), ((1, 3, 4), 0.5))
 def softmax(net, shape, beta):
     return net.op("SOFTMAX", [net.input(shape)], family="SoftmaxOptions", beta=beta)
+
+
+@variants((2, 1.0, 0.5, 0.75), (1, 2.0, 0.1, 0.5))
+def local_response(net, radius, bias, alpha, beta):
+    family = "LocalResponseNormalizationOptions"
+    given = net.op("RELU", [net.input(PICTURE)])
+    return net.op("LOCAL_RESPONSE_NORMALIZATION", [given], family=family, radius=radius, bias=bias, alpha=alpha, beta=beta)
 
 
 @variants(PICTURE, (2, 5))
