@@ -151,6 +151,11 @@ impl<'model> Network<'model> {
         self.fed.contains(&id)
     }
 
+    /// Returns whether a tensor is wanted of the network.
+    pub(super) fn is_output(&self, id: TensorId) -> bool {
+        self.outputs.contains(&id)
+    }
+
     /// Returns the order in which a value of four dimensions is held.
     pub(super) fn order(&self, id: TensorId) -> Order {
         match self.held.get(&id) {

@@ -1,7 +1,7 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
-use super::{Order, Trouble, elementwise, indices, layers, reductions, refused, shapes, slices};
+use super::{Order, Trouble, batches, elementwise, indices, layers, reductions, refused, shapes, slices};
 use crate::tflite::{Constant, Operator, TensorId};
 
 /// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
@@ -26,8 +26,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         };
     }
     match operator.name.as_str() {
-        "CONV_2D" => layers::convolution(network, operator),
-        "DEPTHWISE_CONV_2D" => layers::depthwise_convolution(network, operator),
+        "CONV_2D" | "DEPTHWISE_CONV_2D" => layers::convolution(network, operator, None),
         "TRANSPOSE_CONV" => layers::transposed_convolution(network, operator),
         "FULLY_CONNECTED" => layers::fully_connected(network, operator),
         "BATCH_MATMUL" => layers::matrix_product(network, operator),
@@ -35,6 +34,8 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => layers::resize(network, operator),
         "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => layers::blocks(network, operator),
         "LOCAL_RESPONSE_NORMALIZATION" => layers::local_response(network, operator),
+        "SPACE_TO_BATCH_ND" => batches::space_to_batch(network, operator),
+        "BATCH_TO_SPACE_ND" => batches::batch_to_space(network, operator),
         "L2_NORMALIZATION" => reductions::unit_length(network, operator),
         "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
         "SUM" => reductions::reduce(network, operator, "ReduceSum"),

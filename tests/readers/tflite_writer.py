@@ -190,6 +190,81 @@ def depthwise(net, padding, stride, dilations, multiplier):
     )
 
 
+# shape, sizes of blocks, borders or what is cut off
+@variants(
+    ((1, 6, 8, 3), [2, 2], [[0, 0], [0, 0]]), ((2, 5, 7, 3), [3, 2], [[1, 3], [0, 1]]), ((1, 5, 3), [4], [[1, 2]]),
+    ((2, 6, 8, 3), [1, 4], [[2, 0], [0, 0]]),
+)
+def space_to_batch(net, shape, blocks, borders):
+    given = net.op("RELU", [net.input(shape)])
+    inputs = [given, net.const(numpy.array(blocks, "int32")), net.const(numpy.array(borders, "int32"))]
+    return net.op("SPACE_TO_BATCH_ND", inputs)
+
+
+@variants(
+    ((4, 6, 8, 3), [2, 2], [[0, 0], [0, 0]]), ((12, 5, 7, 3), [3, 2], [[1, 3], [0, 1]]), ((4, 5, 3), [4], [[1, 2]]),
+    ((8, 6, 8, 3), [1, 4], [[2, 0], [0, 0]]),
+)
+def batch_to_space(net, shape, blocks, cut):
+    given = net.op("RELU", [net.input(shape)])
+    inputs = [given, net.const(numpy.array(blocks, "int32")), net.const(numpy.array(cut, "int32"))]
+    return net.op("BATCH_TO_SPACE_ND", inputs)
+
+
+def in_batches(net, given, blocks, borders, cut, convolve):
+    """What old converters make of a dilated convolution."""
+    blocks = net.const(numpy.array(blocks, "int32"))
+    inner = net.op("SPACE_TO_BATCH_ND", [given, blocks, net.const(numpy.array(borders, "int32"))])
+    return net.op("BATCH_TO_SPACE_ND", [convolve(inner), blocks, net.const(numpy.array(cut, "int32"))])
+
+
+# operator, sizes of blocks, borders, what is cut off, padding and dilation of the convolution
+@variants(
+    ("CONV_2D", [2, 2], [[2, 3], [2, 2]], [[0, 1], [0, 0]], VALID, 1), ("DEPTHWISE_CONV_2D", [3, 2], [[3, 5], [2, 4]], [[0, 2], [0, 2]], VALID, 1),
+    ("CONV_2D", [2, 3], [[0, 1], [0, 0]], [[0, 1], [0, 0]], SAME, 1), ("DEPTHWISE_CONV_2D", [2, 1], [[2, 3], [4, 0]], [[1, 0], [2, 0]], SAME, 2),
+    # More is cut off than was put there.
+    ("CONV_2D", [2, 2], [[0, 1], [2, 2]], [[1, 0], [0, 3]], VALID, 1),
+)
+def dilated(net, name, blocks, borders, cut, padding, dilation):
+    family, options = ("Conv2DOptions", {}) if name == "CONV_2D" else ("DepthwiseConv2DOptions", {"depthMultiplier": 1})
+    weights = net.weights(4, 3, 3, 5) if name == "CONV_2D" else net.weights(1, 3, 3, 5)
+    bias = net.weights(4 if name == "CONV_2D" else 5)
+
+    def convolve(inner):
+        return net.op(
+            name, [inner, weights, bias], family=family, padding=padding, strideW=1, strideH=1,
+            dilationWFactor=dilation, dilationHFactor=dilation, fusedActivationFunction=3, **options,
+        )
+
+    return in_batches(net, net.input(PICTURE), blocks, borders, cut, convolve)
+
+
+@variants(1, 2)
+def dilated_sequence(net, axis):
+    """A convolution of one dimension, with the picture that it is made of wide or high."""
+    weights = net.weights(4, 1, 3, 5) if axis == 1 else net.weights(4, 3, 1, 5)
+
+    def convolve(inner):
+        wide = net.op("EXPAND_DIMS", [inner, net.const(numpy.array(axis, "int32"))])
+        convolved = net.op("CONV_2D", [wide, weights, net.weights(4)], family="Conv2DOptions", padding=VALID, strideW=1, strideH=1)
+        return net.op("SQUEEZE", [convolved], family="SqueezeOptions", squeezeDims=numpy.array([axis], "int32"))
+
+    return in_batches(net, net.input((2, 11, 5)), [4], [[8, 1]], [[0, 1]], convolve)
+
+
+@case
+def dilated_with_readers(net):
+    """What is between is read by others too."""
+    inner = []
+
+    def convolve(given):
+        convolved = net.op("CONV_2D", [given, net.weights(5, 1, 1, 5), net.weights(5)], family="Conv2DOptions", padding=VALID, strideW=1, strideH=1)
+        inner.append(net.op("ADD", [convolved, given], family="AddOptions"))
+        return inner[0]
+
+    return [in_batches(net, net.input((1, 6, 8, 5)), [2, 2], [[0, 0], [0, 0]], [[0, 0], [0, 0]], convolve), inner[0]]
+
+
 # size of the result, padding, stride, kernel, with bias
 @variants(
     ((14, 12), SAME, 2, (3, 3), True), ((15, 13), VALID, 2, (3, 3), False), ((14, 12), SAME, 2, (2, 2), True),
