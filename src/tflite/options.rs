@@ -77,6 +77,19 @@ pub struct CumulativeSum {
     pub is_from_end: bool,
 }
 
+/// A layer with long short-term memory; a limit of 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lstm {
+    /// Whether its activation is the hyperbolic tangent.
+    pub is_tanh: bool,
+    /// The largest absolute value of a cell.
+    pub cell_limit: f32,
+    /// The largest absolute value of a projected result.
+    pub projection_limit: f32,
+    /// Whether sequences have time, batch, features instead of batch, time, features.
+    pub is_time_first: bool,
+}
+
 /// A normalization by neighbouring channels: `x / (bias + alpha * sum of squares) ^ beta`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each name stands in the formula")]
@@ -248,6 +261,19 @@ impl Operator {
         };
         let number = |number| self.scalar::<f32>(number, 0.0);
         Ok(LocalResponse { radius, bias: number(1)?, alpha: number(2)?, beta: number(3)? })
+    }
+
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn lstm(&self) -> Result<Lstm, TfliteError> {
+        Ok(Lstm {
+            is_tanh: self.scalar::<i8>(0, 0)? == 4,
+            cell_limit: self.scalar(1, 0.0)?,
+            projection_limit: self.scalar(2, 0.0)?,
+            is_time_first: self.flag(3)?,
+        })
     }
 
     /// Reads whether a reduction keeps its dimensions.

@@ -15,6 +15,7 @@ mod indices;
 mod layers;
 mod network;
 mod operators;
+mod recurrent;
 mod reductions;
 mod shapes;
 mod slices;

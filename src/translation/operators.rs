@@ -1,7 +1,7 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
-use super::{Order, Trouble, batches, elementwise, indices, layers, reductions, refused, shapes, slices};
+use super::{Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, shapes, slices};
 use crate::tflite::{Constant, Operator, TensorId};
 
 /// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
@@ -36,6 +36,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "LOCAL_RESPONSE_NORMALIZATION" => layers::local_response(network, operator),
         "SPACE_TO_BATCH_ND" => batches::space_to_batch(network, operator),
         "BATCH_TO_SPACE_ND" => batches::batch_to_space(network, operator),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm(network, operator),
         "L2_NORMALIZATION" => reductions::unit_length(network, operator),
         "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
         "SUM" => reductions::reduce(network, operator, "ReduceSum"),

@@ -1,7 +1,9 @@
 //! What is translated and what is not. Whether translations compute the right numbers is judged elsewhere, by others.
 
 use super::*;
-use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, WHERE, network, quantization};
+use crate::tflite::tests::builder::{
+    self, ADD, CUSTOM, FLOAT, Field, INT8, UNIDIRECTIONAL_SEQUENCE_LSTM, WHERE, network, quantization,
+};
 
 fn read(model: &builder::Model) -> tflite::Model {
     tflite::Model::parse(&model.bytes().into()).unwrap()
@@ -100,6 +102,52 @@ fn impossible_options_of_an_operator_of_mediapipe_are_named() {
         (model.inputs, model.outputs) = (vec![image], vec![out]);
         let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{content:?}: {error}");
+    }
+}
+
+/// A recurrent layer of one cell, with an activation by the schema's number.
+fn recurrent(steps: i32, limit: f32, activation: i8) -> builder::Model {
+    let mut model = builder::Model::new();
+    let given = model.tensor("img", FLOAT, &[1, steps, 1]);
+    let (weights, bias) = (model.floats("w", &[1, 1], &[0.5]), model.floats("b", &[1], &[0.0]));
+    let mut states = [0; 2];
+    for (place, state) in states.iter_mut().enumerate() {
+        *state = model.tensor(&format!("state{place}"), FLOAT, &[1, 1]);
+        model.with(5, Field::Byte(1));
+    }
+    let out = model.tensor("out", FLOAT, &[1, steps, 1]);
+    let mut operands = vec![-1; 20];
+    operands[0] = given;
+    operands[1..9].fill(weights);
+    operands[12..16].fill(bias);
+    operands[18..].copy_from_slice(&states);
+    let options = vec![(0, Field::Byte(activation)), (1, Field::Int(limit.to_bits() as i32))];
+    model.operator(UNIDIRECTIONAL_SEQUENCE_LSTM, &operands, &[out], options);
+    (model.inputs, model.outputs) = (vec![given], vec![out]);
+    model
+}
+
+#[test]
+fn limits_of_cells_are_written_out_only_where_cells_can_reach_them() {
+    const TANH: i8 = 4;
+    for (steps, limit, activation, expected) in [
+        (10_i32, 10.0, TANH, Ok(("LSTM", 1))),
+        (11, 10.0, TANH, Ok(("MatMul", 11))),
+        (200, 0.0, TANH, Ok(("LSTM", 1))),
+        (200, 10.0, TANH, Err("does more in its 200 steps than ONNX knows; up to 128 are written out")),
+        (10, 0.0, 1, Err("has another activation than the hyperbolic tangent")),
+    ] {
+        let mut wanted = wanted(Order::AsStored, &["out"]);
+        wanted.inputs[0].shape = vec![1, u64::from(steps.unsigned_abs()), 1];
+        let translation = translate(&read(&recurrent(steps, limit, activation)), &wanted);
+        match (translation, expected) {
+            (Ok(translation), Ok((operator, count))) => {
+                let found = operators(&translation.model).into_iter().filter(|found| *found == operator).count();
+                assert_eq!(found, count, "{steps} {limit}");
+            }
+            (Err(error), Err(expected)) => assert!(error.to_string().ends_with(expected), "{error}"),
+            (found, _) => panic!("{steps} {limit}: {found:?}"),
+        }
     }
 }
 

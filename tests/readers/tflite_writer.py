@@ -55,6 +55,12 @@ class Net:
         kind = kind or {"float64": "float32", "int64": "int32"}.get(str(data.dtype), str(data.dtype))
         return self.tensor(data.shape, kind, data.astype(kind), **quantization)
 
+    def variable(self, *shape):
+        """A state, which is zero at first."""
+        state = self.tensor(shape)
+        self.tensors[state].isVariable = True
+        return state
+
     def weights(self, *shape):
         return self.const(self.random.normal(0, 0.5, shape).astype("float32"))
 
@@ -629,6 +635,58 @@ def local_response(net, radius, bias, alpha, beta):
 def other_norms(net, *shape):
     given = net.input(shape)
     return [net.op("LOG_SOFTMAX", [given]), net.op("L2_NORMALIZATION", [given], family="L2NormOptions")]
+
+
+def lstm(net, shape, cells, weights, coupled=False, peepholes=False, projected=None, **options):
+    steps, batch, width = (shape[0], shape[1], shape[2]) if options.get("timeMajor") else (shape[1], shape[0], shape[2])
+    result = projected or cells
+    gates = range(1 if coupled else 0, 4)
+    operands = [-1] * 24
+    operands[0] = net.input(shape)
+    for gate in gates:
+        operands[1 + gate], operands[5 + gate] = weights(cells, width), weights(cells, result)
+        operands[12 + gate] = net.weights(cells)
+    for place, gate in ((9, 0), (10, 1), (11, 3)) if peepholes else ():
+        operands[place] = net.weights(cells) if gate in gates else -1
+    if projected:
+        operands[16], operands[17] = weights(projected, cells), net.weights(projected)
+    operands[18], operands[19] = net.variable(batch, result), net.variable(batch, cells)
+    # 4 is the hyperbolic tangent.
+    return net.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", operands, family="UnidirectionalSequenceLSTMOptions", fusedActivationFunction=4, **options
+    )
+
+
+@variants(
+    ((1, 6, 5), 4, {"cellClip": 10.0}), ((2, 6, 5), 4, {}), ((6, 2, 5), 4, {"timeMajor": True}), ((1, 1, 5), 3, {}),
+    ((1, 12, 5), 4, {"cellClip": 0.5}), ((2, 5, 3), 4, {"coupled": True}), ((3, 2, 5), 4, {"timeMajor": True, "peepholes": True}),
+    ((2, 4, 5), 6, {"projected": 3, "projClip": 0.2}), ((2, 4, 5), 6, {"projected": 3, "coupled": True, "peepholes": True, "cellClip": 0.4}),
+)
+def recurrent(net, shape, cells, options):
+    return lstm(net, shape, cells, net.weights, **options)
+
+
+@case
+def quantized_recurrent(net):
+    """Weights of 8 bits; the interpreter rounds what they are multiplied with too."""
+    return lstm(net, (1, 6, 5), 4, lambda *shape: quantized(net, net.random.normal(0, 0.3, shape), -128 / 127, 1)[0])
+
+
+@case
+def recurrent_in_both_directions(net):
+    """As Keras writes it."""
+    given = net.input((1, 6, 5))
+    axis = net.const(numpy.array([1], "int32"))
+
+    def direction(given):
+        operands = [given] + [net.weights(4, 5) for _ in range(4)] + [net.weights(4, 4) for _ in range(4)] + [-1] * 3
+        operands += [net.weights(4) for _ in range(4)] + [-1] * 2 + [net.variable(1, 4), net.variable(1, 4)] + [-1] * 4
+        family = "UnidirectionalSequenceLSTMOptions"
+        return net.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, family=family, fusedActivationFunction=4, cellClip=10.0)
+
+    forward = direction(given)
+    backward = net.op("REVERSE_V2", [direction(net.op("REVERSE_V2", [given, axis])), axis])
+    return net.op("CONCATENATION", [forward, backward], family="ConcatenationOptions", axis=2)
 
 
 @case

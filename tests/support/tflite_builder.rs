@@ -14,6 +14,7 @@ pub const CONV_2D: i32 = 3;
 pub const RESHAPE: i32 = 22;
 pub const CUSTOM: i32 = 32;
 pub const PAD: i32 = 34;
+pub const UNIDIRECTIONAL_SEQUENCE_LSTM: i32 = 44;
 pub const WHERE: i32 = 109;
 pub const DENSIFY: i32 = 124;
 
