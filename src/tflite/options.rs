@@ -64,8 +64,12 @@ pub struct StridedSlice {
     pub end: i32,
     /// Where one index is taken and the dimension goes away.
     pub shrink: i32,
-    /// Where the slice stands for several dimensions, or makes one.
-    pub other: i32,
+    /// Where the slice stands for all dimensions that no other one stands for.
+    pub ellipsis: i32,
+    /// Where a dimension of one element comes.
+    pub new_axis: i32,
+    /// Whether ends are counted from where the slice begins.
+    pub has_offsets: bool,
 }
 
 /// How sums go along a dimension.
@@ -322,8 +326,14 @@ impl Operator {
     /// # Errors
     /// The table is broken.
     pub fn strided_slice(&self) -> Result<StridedSlice, TfliteError> {
-        let other = self.scalar::<i32>(2, 0)? | self.scalar::<i32>(3, 0)? | i32::from(self.flag(5)?);
-        Ok(StridedSlice { begin: self.scalar(0, 0)?, end: self.scalar(1, 0)?, shrink: self.scalar(4, 0)?, other })
+        Ok(StridedSlice {
+            begin: self.scalar(0, 0)?,
+            end: self.scalar(1, 0)?,
+            ellipsis: self.scalar(2, 0)?,
+            new_axis: self.scalar(3, 0)?,
+            shrink: self.scalar(4, 0)?,
+            has_offsets: self.flag(5)?,
+        })
     }
 
     /// Reads whether `MIRROR_PAD` repeats the border itself.

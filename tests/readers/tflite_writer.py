@@ -494,6 +494,19 @@ def strided_slice(net, begin, end, strides, begin_mask, end_mask, shrink_mask):
     )
 
 
+# begin, end; masks of begin, end, ellipsis, new axes, shrink
+@variants(
+    ([0, 2], [0, 3], 0, 0, 1, 0, 2), ([0, 1, 0], [0, 4, 3], 0, 0, 1, 0, 0), ([0, 0, 0, 1, 1], [1, 0, 0, 5, 4], 4, 4, 0, 2, 0),
+    ([0, 0, 1], [0, 0, 4], 0, 0, 2, 1, 0), ([0, 0, 0, 2], [1, 0, 0, 3], 0, 0, 2, 4, 9),
+)
+def slice_with_other_dimensions(net, begin, end, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_mask):
+    lists = [net.const(numpy.array(values, "int32")) for values in (begin, end, [1] * len(begin))]
+    return net.op(
+        "STRIDED_SLICE", [net.input((2, 7, 6, 5)), *lists], family="StridedSliceOptions", beginMask=begin_mask, endMask=end_mask,
+        ellipsisMask=ellipsis_mask, newAxisMask=new_axis_mask, shrinkAxisMask=shrink_mask,
+    )
+
+
 @variants(2, -1)
 def split(net, axis):
     shape = (1, 7, 6, 6)
