@@ -3,6 +3,7 @@
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{input, integers, output};
 use super::{Order, Trouble, refused};
+use crate::onnx::element_count;
 use crate::tflite::{Activation, Operator, TensorId};
 
 /// Blocks of the dimensions after the first, and what stands around all of them.
@@ -22,9 +23,9 @@ impl Blocks {
         let (sizes, amounts) = (integers(network, operator, 1)?, integers(network, operator, 2)?);
         let rank = network.tensor(input(operator, 0)?)?.shape.len();
         let is_sane = amounts.len() == 2 * sizes.len() && sizes.len() < rank;
-        // No product of what a dimension can have leaves 64 bits.
-        let is_size = |size: &i64| (1..=i64::from(i32::MAX)).contains(size);
-        if !is_sane || !sizes.iter().all(is_size) || amounts.iter().any(|amount| *amount < 0) {
+        // Nothing that is computed from what a dimension can have leaves 64 bits.
+        let is_size = |size: &i64| (0..=i64::from(i32::MAX)).contains(size);
+        if !is_sane || !sizes.iter().chain(&amounts).all(is_size) || sizes.contains(&0) {
             return Err(refused("has odd blocks"));
         }
         let side = |side: usize| amounts.iter().skip(side).step_by(2).copied().collect();
@@ -100,6 +101,9 @@ pub(super) fn space_to_batch(network: &mut Network<'_>, operator: &Operator) -> 
             parts.push(movement.split.len() as i64);
             movement.split.push(*size);
         }
+    }
+    if element_count(&movement.split) != element_count(&movement.joined) {
+        return Err(refused("has a result of another size than its blocks"));
     }
     movement.order = [parts, rest].concat();
     let result = network.begin(to, order, Activation::None)?;

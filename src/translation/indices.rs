@@ -88,7 +88,9 @@ pub(super) fn gather_points(network: &mut Network<'_>, operator: &Operator) -> R
         let mut operand = network.take(from, Order::AsStored)?;
         if parts > 1 {
             let flat = network.fresh(&format!("{name}/flat"));
-            network.reshape(&operand, &[&[through.iter().product()], kept].concat(), &flat);
+            let all = through.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
+            let all = all.ok_or_else(|| refused("goes through more elements than can be counted"))?;
+            network.reshape(&operand, &[&[all], kept].concat(), &flat);
             operand = flat;
         }
         let places = Constant { shape: shape.to_vec(), values: Values::Integer(places, ElementType::Int64) };
@@ -113,7 +115,10 @@ pub(super) fn gather_points(network: &mut Network<'_>, operator: &Operator) -> R
 fn places(indices: &Constant, sizes: &[i64]) -> Option<Vec<i64>> {
     let place = |index: &[i64]| {
         let mut parts = index.iter().zip(sizes);
-        parts.try_fold(0, |place, (part, size)| (0..*size).contains(part).then(|| place * size + part))
+        parts.try_fold(0_i64, |place, (part, size)| {
+            let place = place.checked_mul(*size)?.checked_add(*part)?;
+            (0..*size).contains(part).then_some(place)
+        })
     };
     indices.integers()?.chunks(sizes.len()).map(place).collect()
 }

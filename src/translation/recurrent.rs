@@ -51,6 +51,10 @@ impl Sizes {
         let (&[first, second, width], &[_, _, result]) = (from, to) else {
             return Err(refused("takes sequences, which have three dimensions"));
         };
+        let is_projected = operator.input(PROJECTION[0]).is_some();
+        if !to.starts_with(&[first, second]) || (result != cells && !is_projected) {
+            return Err(refused("has a result of another size than its steps and cells"));
+        }
         let (steps, batch) = if options.is_time_first { (first, second) } else { (second, first) };
         if cells == 0 || steps == 0 {
             return Err(refused("has no cells or no steps"));
