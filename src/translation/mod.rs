@@ -19,6 +19,7 @@ mod recurrent;
 mod reductions;
 mod shapes;
 mod slices;
+mod spectra;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,9 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
-use super::{Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, shapes, slices};
+use super::{
+    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, shapes, slices, spectra,
+};
 use crate::tflite::{Constant, Operator, TensorId};
 
 /// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
@@ -37,6 +39,9 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "SPACE_TO_BATCH_ND" => batches::space_to_batch(network, operator),
         "BATCH_TO_SPACE_ND" => batches::batch_to_space(network, operator),
         "UNIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm(network, operator),
+        "RFFT2D" => spectra::transform(network, operator),
+        "COMPLEX_ABS" => spectra::magnitude(network, operator),
+        "REAL" | "IMAG" => spectra::part(network, operator),
         "L2_NORMALIZATION" => reductions::unit_length(network, operator),
         "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
         "SUM" => reductions::reduce(network, operator, "ReduceSum"),
@@ -51,6 +56,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT" | "DENSIFY" => {
             network.share(input(operator, 0)?, output(operator, 0)?)
         }
+        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" if is_complex(network, operator) => spectra::reshape(network, operator),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => shapes::reshape(network, operator),
         "TRANSPOSE" => shapes::transpose(network, operator),
         "CONCATENATION" => shapes::concatenate(network, operator),
@@ -76,6 +82,10 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "MIRROR_PAD" => slices::mirror_pad(network, operator),
         _ => elementwise::translate(network, operator),
     }
+}
+
+fn is_complex(network: &Network<'_>, operator: &Operator) -> bool {
+    operator.input(0).is_some_and(|id| network.complex(id).is_some())
 }
 
 /// Returns an operand.

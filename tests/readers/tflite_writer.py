@@ -16,7 +16,7 @@ import numpy
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -700,6 +700,17 @@ def recurrent_in_both_directions(net):
     forward = direction(given)
     backward = net.op("REVERSE_V2", [direction(net.op("REVERSE_V2", [given, axis])), axis])
     return net.op("CONCATENATION", [forward, backward], family="ConcatenationOptions", axis=2)
+
+
+# width of what is transformed, length of the transformation
+@variants((16, 16), (10, 16), (20, 8))
+def spectrum(net, width, length):
+    """As frameworks write the spectra of sounds."""
+    wide = net.op("EXPAND_DIMS", [net.input((3, width)), net.const(numpy.array(1, "int32"))])
+    complex = net.op("RFFT2D", [wide, net.const(numpy.array([1, length], "int32"))], "complex64", family="Rfft2dOptions")
+    flat = net.op("RESHAPE", [complex, net.const(numpy.array([3, length // 2 + 1], "int32"))], "complex64", family="ReshapeOptions")
+    parts = [net.op(name, [flat]) for name in ("REAL", "IMAG")]
+    return [net.op("COMPLEX_ABS", [flat]), *(net.op("NEG", [part]) for part in parts)]
 
 
 @case
