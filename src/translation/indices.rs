@@ -7,7 +7,7 @@ use crate::onnx::ElementType;
 use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
 
 /// The longest list of indices that is written into a network. A model can ask for any length in a few bytes.
-const LONGEST: i64 = 1 << 20;
+const LONGEST: i64 = 1 << 17;
 
 /// Which elements are taken along a dimension.
 pub(super) struct Picked {

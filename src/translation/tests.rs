@@ -1,9 +1,7 @@
 //! What is translated and what is not. Whether translations compute the right numbers is judged elsewhere, by others.
 
 use super::*;
-use crate::tflite::tests::builder::{
-    self, ADD, CUSTOM, FLOAT, Field, INT8, UNIDIRECTIONAL_SEQUENCE_LSTM, WHERE, network, quantization,
-};
+use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, WHERE, blocks, network, quantization, recurrent};
 
 fn read(model: &builder::Model) -> tflite::Model {
     tflite::Model::parse(&model.bytes().into()).unwrap()
@@ -105,26 +103,13 @@ fn impossible_options_of_an_operator_of_mediapipe_are_named() {
     }
 }
 
-/// A recurrent layer of one cell, with an activation by the schema's number.
-fn recurrent(steps: i32, limit: f32, activation: i8) -> builder::Model {
-    let mut model = builder::Model::new();
-    let given = model.tensor("img", FLOAT, &[1, steps, 1]);
-    let (weights, bias) = (model.floats("w", &[1, 1], &[0.5]), model.floats("b", &[1], &[0.0]));
-    let mut states = [0; 2];
-    for (place, state) in states.iter_mut().enumerate() {
-        *state = model.tensor(&format!("state{place}"), FLOAT, &[1, 1]);
-        model.with(5, Field::Byte(1));
-    }
-    let out = model.tensor("out", FLOAT, &[1, steps, 1]);
-    let mut operands = vec![-1; 20];
-    operands[0] = given;
-    operands[1..9].fill(weights);
-    operands[12..16].fill(bias);
-    operands[18..].copy_from_slice(&states);
-    let options = vec![(0, Field::Byte(activation)), (1, Field::Int(limit.to_bits() as i32))];
-    model.operator(UNIDIRECTIONAL_SEQUENCE_LSTM, &operands, &[out], options);
-    (model.inputs, model.outputs) = (vec![given], vec![out]);
-    model
+#[test]
+fn a_convolution_between_blocks_is_one_with_gaps() {
+    let model = read(&blocks());
+    let whole = translate(&model, &wanted(Order::ChannelsFirst, &["values", "places"])).unwrap();
+    assert_eq!(operators(&whole.model), ["Conv", "TopK", "Cast", "Reshape", "Reshape"]);
+    let inside = translate(&model, &wanted(Order::ChannelsFirst, &["convolved", "values"])).unwrap();
+    assert!(operators(&inside.model).contains(&"Pad"), "what is wanted is computed");
 }
 
 #[test]
