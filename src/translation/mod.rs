@@ -105,7 +105,7 @@ pub struct Refusal {
     pub is_custom: bool,
 }
 
-/// Prints ``operator 3, WHERE (`places`): has no translation``.
+/// Prints ``operator 3, SVDF (`scores`): keeps a state between runs``.
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "operator {}, {} (`{}`): {}", self.place, self.operator, self.tensor, self.reason)

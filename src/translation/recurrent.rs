@@ -1,7 +1,7 @@
 //! Layers that go through a sequence step by step.
 //!
-//! The format's runtime keeps their state from one run to the next until it is told to forget it. Networks of ONNX have no
-//! state: every run begins anew, as in the framework that the layer comes from.
+//! The format's runtime keeps their state from one run to the next until it is told to forget it. Networks of ONNX have
+//! no state: every run begins anew, as in the framework that the layer comes from.
 
 use super::network::{Attribute, Network};
 use super::operators::{constant, input, output};
@@ -12,7 +12,7 @@ use crate::tflite::{Activation, Constant, Lstm, Operator, TensorId, Values};
 /// layers of the network.
 const LONGEST: i64 = 128;
 
-/// Where the operands of a gate stand; a gate's peephole and normalization may be left out.
+/// Where the operands of a gate stand.
 struct Gate {
     weights: usize,
     recurrence: usize,

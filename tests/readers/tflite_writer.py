@@ -418,6 +418,12 @@ def comparison(net, name):
     return [net.op("SELECT_V2", [both, left, net.const(numpy.float32(9))]), net.op("LOGICAL_AND", [both, either], "bool")]
 
 
+@case
+def select_of_rows(net):
+    are_positive = net.op("GREATER", [net.input((6,)), net.const(numpy.zeros(6, "float32"))], "bool")
+    return net.op("SELECT", [are_positive, net.input((6, 4)), net.input((6, 4))])
+
+
 @variants("int32", "int64", "bool")
 def cast(net, kind):
     return net.op("CAST", [net.op("CAST", [net.input(PICTURE)], kind)])
