@@ -169,7 +169,13 @@ fn tflite_models() {
         vec![(0, tflite_builder::Field::Byte(1))],
     );
     (quantized.inputs, quantized.outputs) = (vec![kinds[0]], vec![kinds[1]]);
-    let corpus = [tflite_builder::network().bytes(), quantized.bytes()];
+    let corpus = [
+        tflite_builder::network().bytes(),
+        quantized.bytes(),
+        tflite_builder::blocks().bytes(),
+        // More steps than the limit of the cells, which is therefore written out.
+        tflite_builder::recurrent(3, 2.0, 4).bytes(),
+    ];
     // A sparse weight may stand for many that are zero.
     fuzz("tflite", &corpus, &["TFL3"], Allowance { base: 4 << 20, factor: 8_000 }, |bytes| {
         let Ok(model) = tflite::Model::parse(&bytes.to_vec().into()) else { return false };

@@ -18,7 +18,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::constant::{Constant, Values};
-pub use self::options::{Activation, Convolution, Padding, Pool, Resize, StridedSlice};
+pub use self::options::{
+    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Resize, StridedSlice,
+};
 
 use self::flat::{Table, Vector};
 use self::sparse::Sparsity;

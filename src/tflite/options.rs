@@ -64,8 +64,45 @@ pub struct StridedSlice {
     pub end: i32,
     /// Where one index is taken and the dimension goes away.
     pub shrink: i32,
-    /// Where the slice stands for several dimensions, or makes one.
-    pub other: i32,
+    /// Where the slice stands for all dimensions that no other one stands for.
+    pub ellipsis: i32,
+    /// Where a dimension of one element comes.
+    pub new_axis: i32,
+    /// Whether ends are counted from where the slice begins.
+    pub has_offsets: bool,
+}
+
+/// How sums go along a dimension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CumulativeSum {
+    /// Whether each element leaves itself out.
+    pub leaves_own_out: bool,
+    /// Whether the last element comes first.
+    pub is_from_end: bool,
+}
+
+/// A layer with long short-term memory; a limit of 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lstm {
+    /// Whether its activation is the hyperbolic tangent.
+    pub is_tanh: bool,
+    /// The largest absolute value of a cell.
+    pub cell_limit: f32,
+    /// The largest absolute value of a projected result.
+    pub projection_limit: f32,
+    /// Whether sequences have time, batch, features instead of batch, time, features.
+    pub is_time_first: bool,
+}
+
+/// A normalization by neighbouring channels: `x / (bias + alpha * sum of squares) ^ beta`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name stands in the formula")]
+pub struct LocalResponse {
+    /// How many channels before and after are summed.
+    pub radius: i64,
+    pub bias: f32,
+    pub alpha: f32,
+    pub beta: f32,
 }
 
 impl Operator {
@@ -171,7 +208,7 @@ impl Operator {
         Ok(Convolution { padding, strides, dilations: [1, 1], activation: Activation::None })
     }
 
-    /// Reads `AVERAGE_POOL_2D` or `MAX_POOL_2D`.
+    /// Reads `AVERAGE_POOL_2D`, `L2_POOL_2D` or `MAX_POOL_2D`.
     ///
     /// # Errors
     /// A value has no meaning.
@@ -192,7 +229,7 @@ impl Operator {
         self.activation(if self.name == "CONCATENATION" { 1 } else { 0 })
     }
 
-    /// Reads the axis of `CONCATENATION`, `GATHER`, `PACK` or `UNPACK`; negative ones count from the end.
+    /// Reads the axis of `CONCATENATION`, `GATHER`, `ONE_HOT`, `PACK` or `UNPACK`; negative ones count from the end.
     ///
     /// # Errors
     /// The table is broken.
@@ -207,6 +244,40 @@ impl Operator {
     /// The table is broken.
     pub fn batch_dimensions(&self) -> Result<i32, TfliteError> {
         self.scalar(1, 0)
+    }
+
+    /// Reads `CUMSUM`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn cumulative_sum(&self) -> Result<CumulativeSum, TfliteError> {
+        Ok(CumulativeSum { leaves_own_out: self.flag(0)?, is_from_end: self.flag(1)? })
+    }
+
+    /// Reads `LOCAL_RESPONSE_NORMALIZATION`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn local_response(&self) -> Result<LocalResponse, TfliteError> {
+        let radius = match self.scalar::<i32>(0, 0)? {
+            radius @ 0.. => i64::from(radius),
+            radius => return Err(self.odd("radius", radius.into())),
+        };
+        let number = |number| self.scalar::<f32>(number, 0.0);
+        Ok(LocalResponse { radius, bias: number(1)?, alpha: number(2)?, beta: number(3)? })
+    }
+
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn lstm(&self) -> Result<Lstm, TfliteError> {
+        Ok(Lstm {
+            is_tanh: self.scalar::<i8>(0, 0)? == 4,
+            cell_limit: self.scalar(1, 0.0)?,
+            projection_limit: self.scalar(2, 0.0)?,
+            is_time_first: self.flag(3)?,
+        })
     }
 
     /// Reads whether a reduction keeps its dimensions.
@@ -255,8 +326,14 @@ impl Operator {
     /// # Errors
     /// The table is broken.
     pub fn strided_slice(&self) -> Result<StridedSlice, TfliteError> {
-        let other = self.scalar::<i32>(2, 0)? | self.scalar::<i32>(3, 0)? | i32::from(self.flag(5)?);
-        Ok(StridedSlice { begin: self.scalar(0, 0)?, end: self.scalar(1, 0)?, shrink: self.scalar(4, 0)?, other })
+        Ok(StridedSlice {
+            begin: self.scalar(0, 0)?,
+            end: self.scalar(1, 0)?,
+            ellipsis: self.scalar(2, 0)?,
+            new_axis: self.scalar(3, 0)?,
+            shrink: self.scalar(4, 0)?,
+            has_offsets: self.flag(5)?,
+        })
     }
 
     /// Reads whether `MIRROR_PAD` repeats the border itself.

@@ -105,6 +105,15 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
                 network.node("Sub", &[dividend, &product], raw, &[]);
             }
         }),
+        // The remainder has the sign of the divisor, so what is left is a multiple of it.
+        "FLOOR_DIV" => composed(network, operator, |network, operands, raw| {
+            if let [dividend, divisor] = operands {
+                let rest = network.inner("Mod", operands, &format!("{raw}/rest"), &[]);
+                let multiple = network.inner("Sub", &[dividend, &rest], &format!("{raw}/multiple"), &[]);
+                network.node("Div", &[&multiple, divisor], raw, &[]);
+            }
+        }),
+        "FLOOR_MOD" => binary(network, operator, "Mod", Activation::None),
         // x * clip(x + 3, 0, 6) / 6
         "HARD_SWISH" => composed(network, operator, |network, operands, raw| {
             if let [operand] = operands {
@@ -118,6 +127,8 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
             }
         }),
         "GELU" => gelu(network, operator),
+        "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
+        "ASSIGN_VARIABLE" | "READ_VARIABLE" | "SVDF" | "VAR_HANDLE" => Err(refused("keeps a state between runs")),
         _ => Err(refused("has no translation")),
     }
 }
@@ -243,12 +254,20 @@ fn cast(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
 
 fn select(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let to = output(operator, 0)?;
-    let condition = network.tensor(input(operator, 0)?)?.shape.len();
-    // The older operator lets a list of conditions choose among rows.
-    if operator.name == "SELECT" && condition != 0 && condition != network.tensor(to)?.shape.len() {
-        return Err(refused("chooses whole rows"));
+    let conditions = &network.tensor(input(operator, 0)?)?.shape;
+    let (name, rank) = (&network.tensor(to)?.name, network.tensor(to)?.shape.len());
+    if operator.name == "SELECT_V2" || conditions.is_empty() || conditions.len() == rank {
+        return binary(network, operator, "Where", Activation::None);
     }
-    binary(network, operator, "Where", Activation::None)
+    // The older operator lets a list of conditions choose among rows.
+    let mut shape = conditions.clone();
+    shape.resize(rank, 1);
+    let conditions = network.take(input(operator, 0)?, Order::AsStored)?;
+    let wide = network.fresh(&format!("{name}/rows"));
+    network.reshape(&conditions, &shape, &wide);
+    let yes = network.take(input(operator, 1)?, Order::AsStored)?;
+    let no = network.take(input(operator, 2)?, Order::AsStored)?;
+    network.write(to, Order::AsStored, "Where", &[&wide, &yes, &no], &[])
 }
 
 fn sum(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

@@ -1,10 +1,11 @@
 //! Layers with weights or windows.
 
+use super::dilations::Dilated;
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{constant, input, output};
 use super::{Order, Trouble, refused};
 use crate::onnx::{ElementType, element_count};
-use crate::tflite::{Activation, Constant, Convolution, Operator, Padding, Resize, TensorId, Values};
+use crate::tflite::{Activation, Constant, Convolution, LocalResponse, Operator, Padding, Resize, TensorId, Values};
 
 /// The sizes of a picture: batch, height, width, channels.
 fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
@@ -50,16 +51,16 @@ pub(super) fn activation(network: &Network<'_>, id: TensorId, fused: Activation)
 }
 
 /// A window that slides over a picture; pairs are height, width.
-struct Window {
-    sizes: [i64; 2],
-    kernel: [i64; 2],
-    strides: [i64; 2],
-    dilations: [i64; 2],
+pub(super) struct Window {
+    pub(super) sizes: [i64; 2],
+    pub(super) kernel: [i64; 2],
+    pub(super) strides: [i64; 2],
+    pub(super) dilations: [i64; 2],
 }
 
 impl Window {
     /// Returns the padding as ONNX says it.
-    fn pads(&self, padding: Padding) -> Vec<i64> {
+    pub(super) fn pads(&self, padding: Padding) -> Vec<i64> {
         let Self { sizes, kernel, strides, dilations } = self;
         let missing = |axis: usize| {
             let steps = (sizes[axis] + strides[axis] - 1) / strides[axis] - 1;
@@ -77,47 +78,47 @@ fn halves([height, width]: [i64; 2]) -> Vec<i64> {
     vec![height / 2, width / 2, height - height / 2, width - width / 2]
 }
 
-pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
-    let options = operator.convolution()?;
-    // Output channels, height, width, input channels become output channels, input channels, height, width.
-    let weights = weights(network, operator, 1, [0, 3, 1, 2])?;
-    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
-    let group = match weights.shape.get(1) {
-        Some(&own @ 1..) if channels % own == 0 => channels / own,
-        _ => return Err(refused("has weights for another number of channels")),
-    };
-    convolve(network, operator, options, &weights, group)
-}
-
-pub(super) fn depthwise_convolution(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
-    let options = operator.depthwise_convolution()?;
-    // One, height, width, output channels become output channels, one, height, width.
-    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
-    let [_, _, _, channels] = picture(network, input(operator, 0)?)?;
-    convolve(network, operator, options, &weights, channels)
-}
-
-fn convolve(
+/// Writes a convolution, or what it and its surroundings do.
+pub(super) fn convolution(
     network: &mut Network<'_>,
     operator: &Operator,
-    options: Convolution,
-    weights: &Constant,
-    group: i64,
+    dilated: Option<&Dilated>,
 ) -> Result<(), Trouble> {
-    let [_, height, width, _] = picture(network, input(operator, 0)?)?;
+    let [_, height, width, channels] = picture(network, input(operator, 0)?)?;
+    let (options, weights, group) = if operator.name == "CONV_2D" {
+        // Output channels, height, width, input channels become output channels, input channels, height, width.
+        let weights = weights(network, operator, 1, [0, 3, 1, 2])?;
+        let group = match weights.shape.get(1) {
+            Some(&own @ 1..) if channels % own == 0 => channels / own,
+            _ => return Err(refused("has weights for another number of channels")),
+        };
+        (operator.convolution()?, weights, group)
+    } else {
+        // One, height, width, output channels become output channels, one, height, width.
+        (operator.depthwise_convolution()?, weights(network, operator, 1, [3, 0, 1, 2])?, channels)
+    };
     let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
     let kernel = [kernel_height, kernel_width];
-    let (sizes, strides, dilations) = ([height, width], options.strides, options.dilations);
-    let window = Window { sizes, kernel, strides, dilations };
+    let (dilations, pads) = match dilated {
+        Some(dilated) => (dilated.dilations, dilated.pads.clone()),
+        None => {
+            let Convolution { strides, dilations, padding, .. } = options;
+            let window = Window { sizes: [height, width], kernel, strides, dilations };
+            (dilations, window.pads(padding))
+        }
+    };
     let attributes = vec![
         Attribute::Integers("kernel_shape", kernel.to_vec()),
-        Attribute::Integers("strides", strides.to_vec()),
+        Attribute::Integers("strides", options.strides.to_vec()),
         Attribute::Integers("dilations", dilations.to_vec()),
-        Attribute::Integers("pads", window.pads(options.padding)),
+        Attribute::Integers("pads", pads),
         Attribute::Integer("group", group),
     ];
     let layer = Layer { name: "Conv", picture: 0, bias: 2, attributes, activation: options.activation };
-    layer.write(network, operator, weights)
+    match dilated {
+        Some(dilated) => layer.write_dilated(network, operator, &weights, dilated),
+        None => layer.write(network, operator, &weights),
+    }
 }
 
 /// A layer with weights.
@@ -136,14 +137,64 @@ impl Layer {
     fn write(&self, network: &mut Network<'_>, operator: &Operator, weights: &Constant) -> Result<(), Trouble> {
         let to = output(operator, 0)?;
         let picture = network.take(input(operator, self.picture)?, Order::ChannelsFirst)?;
-        let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
-        let bias = bias(network, operator, self.bias)?;
+        let operands = self.operands(network, operator, weights, picture)?;
         let result = network.begin(to, Order::ChannelsFirst, activation(network, to, self.activation)?)?;
-        let mut operands = vec![picture.as_str(), weights.as_str()];
-        operands.extend(bias.as_deref());
-        network.node(self.name, &operands, &result.raw, &self.attributes);
+        self.node(network, &operands, &result.raw);
         network.end(&result);
         Ok(())
+    }
+
+    /// Writes a convolution whose picture may be a sequence, in the shape of a picture here only.
+    fn write_dilated(
+        &self,
+        network: &mut Network<'_>,
+        operator: &Operator,
+        weights: &Constant,
+        dilated: &Dilated,
+    ) -> Result<(), Trouble> {
+        let Dilated { from, to, sizes, result: result_sizes, .. } = dilated;
+        let fused = activation(network, output(operator, 0)?, self.activation)?;
+        let tensor = network.tensor(*to)?;
+        if tensor.shape.len() == 4 {
+            let picture = network.take(*from, Order::ChannelsFirst)?;
+            let operands = self.operands(network, operator, weights, picture)?;
+            let result = network.begin(*to, Order::ChannelsFirst, fused)?;
+            self.node(network, &operands, &result.raw);
+            network.end(&result);
+            return Ok(());
+        }
+        let sequence = network.take(*from, Order::AsStored)?;
+        let (wide, picture) =
+            (network.fresh(&format!("{}/wide", tensor.name)), network.fresh(&format!("{}/picture", tensor.name)));
+        network.reshape(&sequence, sizes, &wide);
+        network.reorder(&wide, sizes, Order::ChannelsFirst, &picture)?;
+        let operands = self.operands(network, operator, weights, picture)?;
+        let result = network.begin(*to, Order::AsStored, fused)?;
+        let (raw, stored) =
+            (network.fresh(&format!("{}/convolved", result.raw)), network.fresh(&format!("{}/stored", result.raw)));
+        self.node(network, &operands, &raw);
+        network.reorder(&raw, result_sizes, Order::AsStored, &stored)?;
+        network.reshape(&stored, &tensor.shape, &result.raw);
+        network.end(&result);
+        Ok(())
+    }
+
+    fn operands(
+        &self,
+        network: &mut Network<'_>,
+        operator: &Operator,
+        weights: &Constant,
+        picture: String,
+    ) -> Result<Vec<String>, Trouble> {
+        let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, weights);
+        let mut operands = vec![picture, weights];
+        operands.extend(bias(network, operator, self.bias)?);
+        Ok(operands)
+    }
+
+    fn node(&self, network: &mut Network<'_>, operands: &[String], raw: &str) {
+        let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        network.node(self.name, &operands, raw, &self.attributes);
     }
 }
 
@@ -283,10 +334,33 @@ pub(super) fn pool(network: &mut Network<'_>, operator: &Operator) -> Result<(),
     ];
     let picture = network.take(from, Order::ChannelsFirst)?;
     let result = network.begin(to, Order::ChannelsFirst, options.activation)?;
-    let name = if operator.name == "MAX_POOL_2D" { "MaxPool" } else { "AveragePool" };
-    network.node(name, &[&picture], &result.raw, &attributes);
+    match operator.name.as_str() {
+        "MAX_POOL_2D" => network.node("MaxPool", &[&picture], &result.raw, &attributes),
+        "L2_POOL_2D" => {
+            let squares = network.inner("Mul", &[&picture, &picture], &format!("{}/squares", result.raw), &[]);
+            let mean = network.inner("AveragePool", &[&squares], &format!("{}/mean", result.raw), &attributes);
+            network.node("Sqrt", &[&mean], &result.raw, &[]);
+        }
+        _ => network.node("AveragePool", &[&picture], &result.raw, &attributes),
+    }
     network.end(&result);
     Ok(())
+}
+
+/// ONNX divides the factor by the number of channels in the window.
+pub(super) fn local_response(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let LocalResponse { radius, bias, alpha, beta } = operator.local_response()?;
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    picture(network, from)?;
+    let size = 2 * radius + 1;
+    let attributes = [
+        Attribute::Integer("size", size),
+        Attribute::Float("alpha", alpha * size as f32),
+        Attribute::Float("beta", beta),
+        Attribute::Float("bias", bias),
+    ];
+    let picture = network.take(from, Order::ChannelsFirst)?;
+    network.write(to, Order::ChannelsFirst, "LRN", &[&picture], &attributes)
 }
 
 pub(super) fn resize(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

@@ -8,13 +8,18 @@
 //! Quantized networks are computed with real numbers: constants become what they stand for, the rounding between layers
 //! goes away. An input of integers keeps its integers, an output of integers becomes the real numbers they stand for.
 
+mod batches;
+mod dilations;
 mod elementwise;
+mod indices;
 mod layers;
 mod network;
 mod operators;
+mod recurrent;
 mod reductions;
 mod shapes;
 mod slices;
+mod spectra;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +28,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use self::dilations::Dilations;
 use self::network::Network;
 use crate::hint::Hint;
 use crate::onnx::{ElementType, Model, OnnxError};
@@ -99,7 +105,7 @@ pub struct Refusal {
     pub is_custom: bool,
 }
 
-/// Prints ``operator 3, TOPK_V2 (`scores`): has no translation``.
+/// Prints ``operator 3, SVDF (`scores`): keeps a state between runs``.
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "operator {}, {} (`{}`): {}", self.place, self.operator, self.tensor, self.reason)
@@ -201,18 +207,26 @@ pub fn translate(model: &tflite::Model, wanted: &Wanted) -> Result<Translation, 
     }
     let is_quantized = |id: &TensorId| model.tensor(*id).is_some_and(|tensor| tensor.quantization.is_some());
     let needed = needed(model, &network, &outputs)?;
+    let dilations = Dilations::find(model, &network);
     let mut refusals = Vec::new();
     let mut unrounded = Vec::new();
-    for (place, operator) in model.operators().iter().enumerate().filter(|(place, _)| needed.contains(place)) {
+    let is_written = |(place, _): &(usize, &Operator)| needed.contains(place) && !dilations.absorb(*place);
+    for (place, operator) in model.operators().iter().enumerate().filter(is_written) {
         if operator.name == "FAKE_QUANT" || operator.outputs.iter().any(is_quantized) {
             unrounded.extend(label(model, operator).map(|tensor| format!("{} `{tensor}`", operator.name)));
         }
-        match operators::translate(&mut network, operator) {
+        let dilated = dilations.at(place);
+        let written = match dilated {
+            Some(_) => layers::convolution(&mut network, operator, dilated),
+            None => operators::translate(&mut network, operator),
+        };
+        match written {
             Ok(()) => {}
             Err(Trouble::Model(error)) => return Err(error.into()),
             Err(Trouble::Refused(reason)) => {
                 refusals.push(refusal(model, place, operator, reason));
-                operator.outputs.iter().for_each(|id| network.give_up(*id));
+                let lost = operator.outputs.iter().copied().chain(dilated.map(|dilated| dilated.to));
+                lost.for_each(|id| network.give_up(id));
             }
         }
     }

@@ -64,6 +64,8 @@ pub(super) struct Network<'model> {
     initializers: Vec<TensorProto>,
     inputs: Vec<ValueInfoProto>,
     held: HashMap<TensorId, Held>,
+    /// The real and the imaginary values that hold tensors of complex numbers.
+    complex: HashMap<TensorId, [String; 2]>,
     fed: HashSet<TensorId>,
     /// Constants that operators make of constants.
     folded: HashMap<TensorId, Constant>,
@@ -94,6 +96,7 @@ impl<'model> Network<'model> {
             initializers: Vec::new(),
             inputs: Vec::new(),
             held: HashMap::new(),
+            complex: HashMap::new(),
             fed: HashSet::new(),
             folded: HashMap::new(),
             names,
@@ -149,6 +152,11 @@ impl<'model> Network<'model> {
     /// Returns whether a tensor is an input of the network.
     pub(super) fn is_fed(&self, id: TensorId) -> bool {
         self.fed.contains(&id)
+    }
+
+    /// Returns whether a tensor is wanted of the network.
+    pub(super) fn is_output(&self, id: TensorId) -> bool {
+        self.outputs.contains(&id)
     }
 
     /// Returns the order in which a value of four dimensions is held.
@@ -240,6 +248,16 @@ impl<'model> Network<'model> {
     /// Lets a value hold a tensor.
     pub(super) fn hold(&mut self, id: TensorId, order: Order, name: String) {
         *self.held.entry(id).or_default().slot(order) = Some(name);
+    }
+
+    /// Returns the real and the imaginary values that hold a tensor of complex numbers.
+    pub(super) fn complex(&self, id: TensorId) -> Option<[String; 2]> {
+        self.complex.get(&id).cloned()
+    }
+
+    /// Lets real and imaginary values hold a tensor of complex numbers.
+    pub(super) fn hold_complex(&mut self, id: TensorId, parts: [String; 2]) {
+        self.complex.insert(id, parts);
     }
 
     /// Lets what reads a refused result go on, to find all refusals.

@@ -1,7 +1,9 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
-use super::{Order, Trouble, elementwise, layers, reductions, refused, shapes, slices};
+use super::{
+    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, shapes, slices, spectra,
+};
 use crate::tflite::{Constant, Operator, TensorId};
 
 /// Returns the operands that a translation looks at. The rest says what the shape of the result says too, and is often
@@ -26,20 +28,27 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         };
     }
     match operator.name.as_str() {
-        "CONV_2D" => layers::convolution(network, operator),
-        "DEPTHWISE_CONV_2D" => layers::depthwise_convolution(network, operator),
+        "CONV_2D" | "DEPTHWISE_CONV_2D" => layers::convolution(network, operator, None),
         "TRANSPOSE_CONV" => layers::transposed_convolution(network, operator),
         "FULLY_CONNECTED" => layers::fully_connected(network, operator),
         "BATCH_MATMUL" => layers::matrix_product(network, operator),
-        "AVERAGE_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
+        "AVERAGE_POOL_2D" | "L2_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
         "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => layers::resize(network, operator),
         "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => layers::blocks(network, operator),
+        "LOCAL_RESPONSE_NORMALIZATION" => layers::local_response(network, operator),
+        "SPACE_TO_BATCH_ND" => batches::space_to_batch(network, operator),
+        "BATCH_TO_SPACE_ND" => batches::batch_to_space(network, operator),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm(network, operator),
+        "RFFT2D" => spectra::transform(network, operator),
+        "COMPLEX_ABS" => spectra::magnitude(network, operator),
+        "REAL" | "IMAG" => spectra::part(network, operator),
         "L2_NORMALIZATION" => reductions::unit_length(network, operator),
         "MEAN" => reductions::reduce(network, operator, "ReduceMean"),
         "SUM" => reductions::reduce(network, operator, "ReduceSum"),
-        "REDUCE_MAX" => reductions::reduce(network, operator, "ReduceMax"),
-        "REDUCE_MIN" => reductions::reduce(network, operator, "ReduceMin"),
+        "REDUCE_ANY" | "REDUCE_MAX" => reductions::reduce(network, operator, "ReduceMax"),
+        "REDUCE_ALL" | "REDUCE_MIN" => reductions::reduce(network, operator, "ReduceMin"),
         "REDUCE_PROD" => reductions::reduce(network, operator, "ReduceProd"),
+        "CUMSUM" => reductions::cumulate(network, operator),
         "ARG_MAX" => reductions::position(network, operator, "ArgMax"),
         "ARG_MIN" => reductions::position(network, operator, "ArgMin"),
         "SOFTMAX" => reductions::softmax(network, operator, "Softmax"),
@@ -47,6 +56,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT" | "DENSIFY" => {
             network.share(input(operator, 0)?, output(operator, 0)?)
         }
+        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" if is_complex(network, operator) => spectra::reshape(network, operator),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => shapes::reshape(network, operator),
         "TRANSPOSE" => shapes::transpose(network, operator),
         "CONCATENATION" => shapes::concatenate(network, operator),
@@ -60,12 +70,22 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "ZEROS_LIKE" => shapes::zeros(network, operator),
         "TILE" => shapes::tile(network, operator),
         "GATHER" => shapes::gather(network, operator),
+        "EMBEDDING_LOOKUP" => shapes::look_up(network, operator),
+        "GATHER_ND" => indices::gather_points(network, operator),
+        "TOPK_V2" => indices::greatest(network, operator),
+        "ONE_HOT" => indices::one_hot(network, operator),
+        "REVERSE_V2" => indices::reverse(network, operator),
+        "RANGE" => indices::range(network, operator),
         "SLICE" => slices::slice(network, operator),
         "STRIDED_SLICE" => slices::strided_slice(network, operator),
         "PAD" | "PADV2" => slices::pad(network, operator),
         "MIRROR_PAD" => slices::mirror_pad(network, operator),
         _ => elementwise::translate(network, operator),
     }
+}
+
+fn is_complex(network: &Network<'_>, operator: &Operator) -> bool {
+    operator.input(0).is_some_and(|id| network.complex(id).is_some())
 }
 
 /// Returns an operand.

@@ -4,7 +4,7 @@ use super::network::{Attribute, CHANNELS_FIRST, Network};
 use super::operators::{axis, axis_in, input, integers, output};
 use super::{Order, Trouble};
 use crate::onnx::ElementType;
-use crate::tflite::{Operator, TensorId};
+use crate::tflite::{Constant, Operator, TensorId, Values};
 
 /// What the length of a vector is at least, before it divides: the constant of the format's runtime.
 const SHORTEST: f32 = 1e-6;
@@ -38,7 +38,32 @@ pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator, name: &str)
     let mut axes: Vec<i64> = axes.into_iter().map(|axis| axis_in(order, axis)).collect();
     axes.sort_unstable();
     let attributes = [Attribute::Integers("axes", axes), Attribute::Integer("keepdims", keeps.into())];
-    network.write(to, result, name, &[&operand], &attributes)
+    if network.element(from)? != ElementType::Boolean {
+        return network.write(to, result, name, &[&operand], &attributes);
+    }
+    // Any is the greatest of zeros and ones, all the least.
+    let stem = &network.tensor(to)?.name;
+    let cast = |element: ElementType| [Attribute::Integer("to", element.code().into())];
+    let number = network.inner("Cast", &[&operand], &format!("{stem}/numbers"), &cast(ElementType::Float32));
+    let number = network.inner(name, &[&number], &format!("{stem}/number"), &attributes);
+    network.write(to, result, "Cast", &[&number], &cast(ElementType::Boolean))
+}
+
+pub(super) fn cumulate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let given = integers(network, operator, 1)?.first().copied().unwrap_or(0);
+    let along = axis(given, network.tensor(from)?.shape.len())?;
+    let sums = operator.cumulative_sum()?;
+    let order = network.order(from);
+    let operand = network.take(from, order)?;
+    let values = Values::Integer(vec![axis_in(order, along)], ElementType::Int64);
+    let axis = Constant { shape: Vec::new(), values };
+    let axis = network.initializer(&format!("{}/axis", network.tensor(to)?.name), &axis);
+    let attributes = [
+        Attribute::Integer("exclusive", sums.leaves_own_out.into()),
+        Attribute::Integer("reverse", sums.is_from_end.into()),
+    ];
+    network.write(to, order, "CumSum", &[&operand, &axis], &attributes)
 }
 
 pub(super) fn position(network: &mut Network<'_>, operator: &Operator, name: &str) -> Result<(), Trouble> {

@@ -185,11 +185,29 @@ pub(super) fn tile(network: &mut Network<'_>, operator: &Operator) -> Result<(),
 
 pub(super) fn gather(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let (from, indices, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
-    if operator.batch_dimensions()? != 0 {
+    let (sizes, shape) = (&network.tensor(from)?.shape, &network.tensor(indices)?.shape);
+    let along = axis(operator.axis()?, sizes.len())?;
+    let batches = operator.batch_dimensions()?;
+    let batches = if batches < 0 { i64::from(batches) + shape.len() as i64 } else { batches.into() };
+    let own = usize::try_from(batches).ok().and_then(|batches| Some((sizes.get(..batches)?, shape.get(batches..)?)));
+    let own = own.filter(|(together, _)| together.iter().all(|size| *size == 1) && together.len() <= along);
+    let Some((together, own)) = own else {
         return Err(refused("takes other elements for each member of a batch"));
-    }
-    let along = axis(operator.axis()?, network.tensor(from)?.shape.len())?;
+    };
     let operand = network.take(from, Order::AsStored)?;
-    let indices = network.take(indices, Order::AsStored)?;
+    let mut indices = network.take(indices, Order::AsStored)?;
+    if !together.is_empty() {
+        // One member takes what it takes, so its dimension is that of the operand.
+        let flat = network.fresh(&format!("{}/indices", network.tensor(to)?.name));
+        network.reshape(&indices, own, &flat);
+        indices = flat;
+    }
     network.write(to, Order::AsStored, "Gather", &[&operand, &indices], &[Attribute::Integer("axis", along as i64)])
+}
+
+pub(super) fn look_up(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let indices = network.take(input(operator, 0)?, Order::AsStored)?;
+    let table = network.take(input(operator, 1)?, Order::AsStored)?;
+    let attributes = [Attribute::Integer("axis", 0)];
+    network.write(output(operator, 0)?, Order::AsStored, "Gather", &[&table, &indices], &attributes)
 }

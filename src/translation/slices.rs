@@ -1,5 +1,6 @@
 //! Parts of tensors, and borders around them.
 
+use super::indices::{Picked, listable, write_picked};
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{axis_in, constant, input, integers, output};
 use super::{Order, Trouble, refused};
@@ -74,22 +75,32 @@ pub(super) fn slice(network: &mut Network<'_>, operator: &Operator) -> Result<()
 
 pub(super) fn strided_slice(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let options = operator.strided_slice()?;
-    if options.other != 0 {
-        return Err(refused("uses an ellipsis, a new axis or an offset"));
+    if options.has_offsets {
+        return Err(refused("ends at offsets"));
     }
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
     let [begins, ends, strides] = [1, 2, 3].map(|place| integers(network, operator, place));
     let (begins, ends, strides) = (begins?, ends?, strides?);
+    let sizes = &network.tensor(from)?.shape;
+    let mut left = sizes.iter().copied();
+    let shifted = |mask: i32, place: usize| mask.checked_shr(u32::try_from(place).ok()?);
+    let bit = |mask: i32, place: usize| shifted(mask, place).is_some_and(|mask| mask & 1 == 1);
+    let is_own = |place: &usize| !bit(options.ellipsis | options.new_axis, *place);
+    let mut unnamed = sizes.len().saturating_sub((0..begins.len()).filter(is_own).count());
     let mut spans = Vec::new();
-    for (axis, &size) in network.tensor(from)?.shape.iter().enumerate() {
-        let bit = |mask: i32| mask >> axis & 1 == 1;
-        let (Some(&begin), Some(&end), Some(&stride)) = (begins.get(axis), ends.get(axis), strides.get(axis)) else {
-            spans.push(Span { from: 0, to: size, step: 1 });
+    for (place, ((&begin, &end), &stride)) in begins.iter().zip(&ends).zip(&strides).enumerate() {
+        if bit(options.ellipsis, place) {
+            let whole = left.by_ref().take(std::mem::take(&mut unnamed));
+            spans.extend(whole.map(|size| Span { from: 0, to: size, step: 1 }));
             continue;
-        };
-        let begin = (!bit(options.begin)).then_some(begin);
-        let end = (!bit(options.end)).then_some(end);
-        spans.push(if bit(options.shrink) {
+        }
+        if bit(options.new_axis, place) {
+            continue;
+        }
+        let size = left.next().ok_or_else(|| refused("slices more dimensions than there are"))?;
+        let begin = (!bit(options.begin, place)).then_some(begin);
+        let end = (!bit(options.end, place)).then_some(end);
+        spans.push(if bit(options.shrink, place) {
             let first = begin.unwrap_or(0);
             let first = if first < 0 { first.saturating_add(size) } else { first };
             Span { from: first, to: first.saturating_add(1), step: 1 }
@@ -97,11 +108,12 @@ pub(super) fn strided_slice(network: &mut Network<'_>, operator: &Operator) -> R
             span(begin, end, stride, size).ok_or_else(|| refused("has a stride of 0"))?
         });
     }
-    if options.shrink == 0 {
+    spans.extend(left.map(|size| Span { from: 0, to: size, step: 1 }));
+    if options.shrink == 0 && options.new_axis == 0 {
         return write_spans(network, from, to, &spans);
     }
     let tensor = network.tensor(to)?;
-    // The dimensions that go away have one element each by now.
+    // The dimensions that go away have one element each by now, and so have those that come.
     let part = network.fresh(&format!("{}/part", tensor.name));
     let part = take_spans(network, [from, to], Order::AsStored, &spans, &part)?;
     let result = network.begin(to, Order::AsStored, Activation::None)?;
@@ -159,11 +171,29 @@ pub(super) fn mirror_pad(network: &mut Network<'_>, operator: &Operator) -> Resu
         false => "reflect",
         // One element of a mirrored border is the border itself.
         true if borders.iter().all(|amount| *amount <= 1) => "edge",
-        true => return Err(refused("mirrors more than one element with the border itself")),
+        true => return write_mirrored(network, operator, [from, to]),
     };
     let operand = network.take(from, order)?;
     let borders = network.list(&format!("{}/borders", network.tensor(to)?.name), &borders);
     network.write(to, order, "Pad", &[&operand, &borders], &[Attribute::Text("mode", mode)])
+}
+
+/// Mirrors elements with the border itself, which ONNX has no name for.
+fn write_mirrored(network: &mut Network<'_>, operator: &Operator, [from, to]: [TensorId; 2]) -> Result<(), Trouble> {
+    let amounts = integers(network, operator, 1)?;
+    let mut picked = Vec::new();
+    for (axis, (amounts, &size)) in amounts.chunks(2).zip(&network.tensor(from)?.shape).enumerate() {
+        let &[before, after] = amounts else { return Err(refused("does not have two amounts for each dimension")) };
+        let size = listable(size)?;
+        if !(0..=size).contains(&before) || !(0..=size).contains(&after) {
+            return Err(refused("mirrors more elements than there are"));
+        }
+        if (before, after) != (0, 0) {
+            let indices = (0..before).rev().chain(0..size).chain((size - after..size).rev()).collect();
+            picked.push(Picked { axis, indices });
+        }
+    }
+    write_picked(network, [from, to], &picked)
 }
 
 #[cfg(test)]

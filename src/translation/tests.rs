@@ -1,7 +1,7 @@
 //! What is translated and what is not. Whether translations compute the right numbers is judged elsewhere, by others.
 
 use super::*;
-use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, TOPK_V2, network, quantization};
+use crate::tflite::tests::builder::{self, ADD, CUSTOM, FLOAT, INT8, WHERE, blocks, network, quantization, recurrent};
 
 fn read(model: &builder::Model) -> tflite::Model {
     tflite::Model::parse(&model.bytes().into()).unwrap()
@@ -42,7 +42,7 @@ fn with_strangers() -> builder::Model {
     let out = model.outputs[0];
     let (custom, best) = (model.tensor("custom", FLOAT, &[1, 36]), model.tensor("best", FLOAT, &[1, 36]));
     model.operator(CUSTOM, &[out], &[custom], Vec::new());
-    model.operator(TOPK_V2, &[custom], &[best], Vec::new());
+    model.operator(WHERE, &[custom], &[best], Vec::new());
     model.outputs = vec![best];
     model
 }
@@ -52,9 +52,10 @@ fn operators_without_a_translation_are_named_with_advice() {
     let model = read(&with_strangers());
     let error = translate(&model, &wanted(Order::AsStored, &["best"])).unwrap_err();
     let text = error.to_string();
-    for expected in
-        ["operator 6, Mine (`custom`): an operator of the model's own", "operator 7, TOPK_V2 (`best`): has no"]
-    {
+    for expected in [
+        "operator 6, Mine (`custom`): an operator of the model's own",
+        "operator 7, WHERE (`best`): has a result whose size",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
     assert_eq!(
@@ -100,6 +101,39 @@ fn impossible_options_of_an_operator_of_mediapipe_are_named() {
         (model.inputs, model.outputs) = (vec![image], vec![out]);
         let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{content:?}: {error}");
+    }
+}
+
+#[test]
+fn a_convolution_between_blocks_is_one_with_gaps() {
+    let model = read(&blocks());
+    let whole = translate(&model, &wanted(Order::ChannelsFirst, &["values", "places"])).unwrap();
+    assert_eq!(operators(&whole.model), ["Conv", "TopK", "Cast", "Reshape", "Reshape"]);
+    let inside = translate(&model, &wanted(Order::ChannelsFirst, &["convolved", "values"])).unwrap();
+    assert!(operators(&inside.model).contains(&"Pad"), "what is wanted is computed");
+}
+
+#[test]
+fn limits_of_cells_are_written_out_only_where_cells_can_reach_them() {
+    const TANH: i8 = 4;
+    for (steps, limit, activation, expected) in [
+        (10_i32, 10.0, TANH, Ok(("LSTM", 1))),
+        (11, 10.0, TANH, Ok(("MatMul", 11))),
+        (200, 0.0, TANH, Ok(("LSTM", 1))),
+        (200, 10.0, TANH, Err("does more in its 200 steps than ONNX knows; up to 128 are written out")),
+        (10, 0.0, 1, Err("has another activation than the hyperbolic tangent")),
+    ] {
+        let mut wanted = wanted(Order::AsStored, &["out"]);
+        wanted.inputs[0].shape = vec![1, u64::from(steps.unsigned_abs()), 1];
+        let translation = translate(&read(&recurrent(steps, limit, activation)), &wanted);
+        match (translation, expected) {
+            (Ok(translation), Ok((operator, count))) => {
+                let found = operators(&translation.model).into_iter().filter(|found| *found == operator).count();
+                assert_eq!(found, count, "{steps} {limit}");
+            }
+            (Err(error), Err(expected)) => assert!(error.to_string().ends_with(expected), "{error}"),
+            (found, _) => panic!("{steps} {limit}: {found:?}"),
+        }
     }
 }
 

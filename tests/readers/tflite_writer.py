@@ -16,7 +16,7 @@ import numpy
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -55,6 +55,12 @@ class Net:
         kind = kind or {"float64": "float32", "int64": "int32"}.get(str(data.dtype), str(data.dtype))
         return self.tensor(data.shape, kind, data.astype(kind), **quantization)
 
+    def variable(self, *shape):
+        """A state, which is zero at first."""
+        state = self.tensor(shape)
+        self.tensors[state].isVariable = True
+        return state
+
     def weights(self, *shape):
         return self.const(self.random.normal(0, 0.5, shape).astype("float32"))
 
@@ -75,7 +81,8 @@ class Net:
                 assert hasattr(operator.builtinOptions, key), (family, key)
                 setattr(operator.builtinOptions, key, value)
         operator.inputs = list(inputs)
-        results = [self.tensor(shape, kind, **(quantization or {})) for _ in range(count)]
+        kinds = kind if isinstance(kind, list) else [kind] * count
+        results = [self.tensor(shape, kind, **(quantization or {})) for kind in kinds]
         operator.outputs = results
         self.operators.append(operator)
         return results[0] if count == 1 else results
@@ -189,6 +196,81 @@ def depthwise(net, padding, stride, dilations, multiplier):
     )
 
 
+# shape, sizes of blocks, borders or what is cut off
+@variants(
+    ((1, 6, 8, 3), [2, 2], [[0, 0], [0, 0]]), ((2, 5, 7, 3), [3, 2], [[1, 3], [0, 1]]), ((1, 5, 3), [4], [[1, 2]]),
+    ((2, 6, 8, 3), [1, 4], [[2, 0], [0, 0]]),
+)
+def space_to_batch(net, shape, blocks, borders):
+    given = net.op("RELU", [net.input(shape)])
+    inputs = [given, net.const(numpy.array(blocks, "int32")), net.const(numpy.array(borders, "int32"))]
+    return net.op("SPACE_TO_BATCH_ND", inputs)
+
+
+@variants(
+    ((4, 6, 8, 3), [2, 2], [[0, 0], [0, 0]]), ((12, 5, 7, 3), [3, 2], [[1, 3], [0, 1]]), ((4, 5, 3), [4], [[1, 2]]),
+    ((8, 6, 8, 3), [1, 4], [[2, 0], [0, 0]]),
+)
+def batch_to_space(net, shape, blocks, cut):
+    given = net.op("RELU", [net.input(shape)])
+    inputs = [given, net.const(numpy.array(blocks, "int32")), net.const(numpy.array(cut, "int32"))]
+    return net.op("BATCH_TO_SPACE_ND", inputs)
+
+
+def in_batches(net, given, blocks, borders, cut, convolve):
+    """What old converters make of a dilated convolution."""
+    blocks = net.const(numpy.array(blocks, "int32"))
+    inner = net.op("SPACE_TO_BATCH_ND", [given, blocks, net.const(numpy.array(borders, "int32"))])
+    return net.op("BATCH_TO_SPACE_ND", [convolve(inner), blocks, net.const(numpy.array(cut, "int32"))])
+
+
+# operator, sizes of blocks, borders, what is cut off, padding and dilation of the convolution
+@variants(
+    ("CONV_2D", [2, 2], [[2, 3], [2, 2]], [[0, 1], [0, 0]], VALID, 1), ("DEPTHWISE_CONV_2D", [3, 2], [[3, 5], [2, 4]], [[0, 2], [0, 2]], VALID, 1),
+    ("CONV_2D", [2, 3], [[0, 1], [0, 0]], [[0, 1], [0, 0]], SAME, 1), ("DEPTHWISE_CONV_2D", [2, 1], [[2, 3], [4, 0]], [[1, 0], [2, 0]], SAME, 2),
+    # More is cut off than was put there.
+    ("CONV_2D", [2, 2], [[0, 1], [2, 2]], [[1, 0], [0, 3]], VALID, 1),
+)
+def dilated(net, name, blocks, borders, cut, padding, dilation):
+    family, options = ("Conv2DOptions", {}) if name == "CONV_2D" else ("DepthwiseConv2DOptions", {"depthMultiplier": 1})
+    weights = net.weights(4, 3, 3, 5) if name == "CONV_2D" else net.weights(1, 3, 3, 5)
+    bias = net.weights(4 if name == "CONV_2D" else 5)
+
+    def convolve(inner):
+        return net.op(
+            name, [inner, weights, bias], family=family, padding=padding, strideW=1, strideH=1,
+            dilationWFactor=dilation, dilationHFactor=dilation, fusedActivationFunction=3, **options,
+        )
+
+    return in_batches(net, net.input(PICTURE), blocks, borders, cut, convolve)
+
+
+@variants(1, 2)
+def dilated_sequence(net, axis):
+    """A convolution of one dimension, with the picture that it is made of wide or high."""
+    weights = net.weights(4, 1, 3, 5) if axis == 1 else net.weights(4, 3, 1, 5)
+
+    def convolve(inner):
+        wide = net.op("EXPAND_DIMS", [inner, net.const(numpy.array(axis, "int32"))])
+        convolved = net.op("CONV_2D", [wide, weights, net.weights(4)], family="Conv2DOptions", padding=VALID, strideW=1, strideH=1)
+        return net.op("SQUEEZE", [convolved], family="SqueezeOptions", squeezeDims=numpy.array([axis], "int32"))
+
+    return in_batches(net, net.input((2, 11, 5)), [4], [[8, 1]], [[0, 1]], convolve)
+
+
+@case
+def dilated_with_readers(net):
+    """What is between is read by others too."""
+    inner = []
+
+    def convolve(given):
+        convolved = net.op("CONV_2D", [given, net.weights(5, 1, 1, 5), net.weights(5)], family="Conv2DOptions", padding=VALID, strideW=1, strideH=1)
+        inner.append(net.op("ADD", [convolved, given], family="AddOptions"))
+        return inner[0]
+
+    return [in_batches(net, net.input((1, 6, 8, 5)), [2, 2], [[0, 0], [0, 0]], [[0, 0], [0, 0]], convolve), inner[0]]
+
+
 # size of the result, padding, stride, kernel, with bias
 @variants(
     ((14, 12), SAME, 2, (3, 3), True), ((15, 13), VALID, 2, (3, 3), False), ((14, 12), SAME, 2, (2, 2), True),
@@ -234,6 +316,7 @@ def matrix_product(net, adj_x, adj_y):
     ("AVERAGE_POOL_2D", SAME, (3, 3), (1, 1)), ("AVERAGE_POOL_2D", VALID, (2, 3), (2, 1)),
     ("AVERAGE_POOL_2D", VALID, (6, 7), (1, 1)), ("MAX_POOL_2D", SAME, (2, 2), (2, 2)),
     ("MAX_POOL_2D", SAME, (3, 2), (2, 2)), ("MAX_POOL_2D", VALID, (2, 2), (1, 2)),
+    ("L2_POOL_2D", SAME, (3, 2), (2, 1)),
 )
 def pool(net, name, padding, kernel, strides):
     return net.op(
@@ -315,6 +398,13 @@ def division(net, name):
     return net.op(name, inputs, version=2 if name == "FLOOR_DIV" else 1)
 
 
+@variants("FLOOR_DIV", "FLOOR_MOD")
+def division_of_integers(net, name):
+    given = net.input((4, 6), "int32")
+    divisors = net.const(numpy.array([3, -3, 7, -1, 50, -8], "int32"))
+    return net.op(name, [given, divisors], "int32", version=2 if name == "FLOOR_DIV" else 1)
+
+
 @case
 def sum_of_three(net):
     return net.op("ADD_N", [net.input(PICTURE), net.input(PICTURE), net.input(PICTURE)])
@@ -326,6 +416,12 @@ def comparison(net, name):
     both = net.op(name, [left, right], "bool")
     either = net.op("LOGICAL_OR", [both, net.op("LOGICAL_NOT", [both], "bool")], "bool")
     return [net.op("SELECT_V2", [both, left, net.const(numpy.float32(9))]), net.op("LOGICAL_AND", [both, either], "bool")]
+
+
+@case
+def select_of_rows(net):
+    are_positive = net.op("GREATER", [net.input((6,)), net.const(numpy.zeros(6, "float32"))], "bool")
+    return net.op("SELECT", [are_positive, net.input((6, 4)), net.input((6, 4))])
 
 
 @variants("int32", "int64", "bool")
@@ -348,7 +444,7 @@ def pad(net, borders):
     return [plain, net.op("PADV2", inputs + [net.const(numpy.float32(2.5))])]
 
 
-@variants((0, [[0, 0], [1, 2], [3, 0], [0, 0]]), (1, [[0, 0], [1, 1], [0, 1], [0, 0]]))
+@variants((0, [[0, 0], [1, 2], [3, 0], [0, 0]]), (1, [[0, 0], [1, 1], [0, 1], [0, 0]]), (1, [[0, 0], [3, 7], [2, 0], [0, 0]]))
 def mirror_pad(net, mode, borders):
     inputs = [net.input(PICTURE), net.const(numpy.array(borders, "int32"))]
     return net.op("MIRROR_PAD", inputs, family="MirrorPadOptions", mode=mode)
@@ -404,6 +500,19 @@ def strided_slice(net, begin, end, strides, begin_mask, end_mask, shrink_mask):
     )
 
 
+# begin, end; masks of begin, end, ellipsis, new axes, shrink
+@variants(
+    ([0, 2], [0, 3], 0, 0, 1, 0, 2), ([0, 1, 0], [0, 4, 3], 0, 0, 1, 0, 0), ([0, 0, 0, 1, 1], [1, 0, 0, 5, 4], 4, 4, 0, 2, 0),
+    ([0, 0, 1], [0, 0, 4], 0, 0, 2, 1, 0), ([0, 0, 0, 2], [1, 0, 0, 3], 0, 0, 2, 4, 9),
+)
+def slice_with_other_dimensions(net, begin, end, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_mask):
+    lists = [net.const(numpy.array(values, "int32")) for values in (begin, end, [1] * len(begin))]
+    return net.op(
+        "STRIDED_SLICE", [net.input((2, 7, 6, 5)), *lists], family="StridedSliceOptions", beginMask=begin_mask, endMask=end_mask,
+        ellipsisMask=ellipsis_mask, newAxisMask=new_axis_mask, shrinkAxisMask=shrink_mask,
+    )
+
+
 @variants(2, -1)
 def split(net, axis):
     shape = (1, 7, 6, 6)
@@ -433,6 +542,70 @@ def gather(net, axis, indices):
 
 
 @case
+def gather_of_one_member(net):
+    inputs = [net.input((1, 7, 3)), net.const(numpy.array([[4, 0]], "int32"))]
+    return net.op("GATHER", inputs, family="GatherOptions", axis=1, batchDims=1)
+
+
+@case
+def embedding(net):
+    return net.op("EMBEDDING_LOOKUP", [net.const(numpy.array([2, 0, 2], "int32")), net.input((4, 5))])
+
+
+@variants([[0, 3, 2, 1], [0, 6, 5, 4]], [[[0, 3]], [[0, 6]]], [[0], [0]], [[0, 1, 2]])
+def gather_points(net, indices):
+    return net.op("GATHER_ND", [net.input(PICTURE), net.const(numpy.array(indices, "int32"))])
+
+
+@variants((1, 0), (7, 0))
+def gather_points_of_computed_places(net, axis, other):
+    """The indices are what is greatest, as networks for poses have it."""
+    best = net.op("ARG_MAX", [net.input((7, 6)), net.const(numpy.array(0, "int32"))], "int32", family="ArgMaxOptions", outputType=TYPES["int32"])
+    if axis == 1:
+        parts = net.op("EXPAND_DIMS", [best, net.const(numpy.array(1, "int32"))], "int32")
+    else:
+        numbers = net.const(numpy.arange(6).astype("int32"))
+        parts = net.op("PACK", [best, numbers], "int32", family="PackOptions", valuesCount=2, axis=1)
+    return net.op("GATHER_ND", [net.input((7, 6, 4)), parts])
+
+
+@variants((PICTURE, 3), ((2, 9), 9), ((8,), 1))
+def greatest(net, shape, count):
+    inputs = [net.input(shape), net.const(numpy.array(count, "int32"))]
+    return list(net.op("TOPK_V2", inputs, ["float32", "int32"], count=2))
+
+
+@variants(-1, 0, 1)
+def one_hot(net, axis):
+    """Some of the indices are out of bounds, to both sides."""
+    indices = net.input((2, 60), "int32")
+    inputs = [indices, net.const(numpy.array(9, "int32")), net.const(numpy.float32(2)), net.const(numpy.float32(-0.5))]
+    return net.op("ONE_HOT", inputs, family="OneHotOptions", axis=axis)
+
+
+@variants((PICTURE, [1]), (PICTURE, [2]), ((3, 4, 5), [0, -1]))
+def reverse(net, shape, axes):
+    given = net.input(shape)
+    for axis in axes:
+        given = net.op("REVERSE_V2", [given, net.const(numpy.array([axis], "int32"))])
+    return given
+
+
+@variants((numpy.int32(2), numpy.int32(11), numpy.int32(3)), (numpy.int32(4), numpy.int32(-3), numpy.int32(-2)), (numpy.float32(-1), numpy.float32(1), numpy.float32(0.3)))
+def number_range(net, first, end, step):
+    kind = str(first.dtype)
+    numbers = net.op("RANGE", [net.const(first), net.const(end), net.const(step)], kind)
+    length = len(numpy.arange(first, end, step))
+    return net.op("ADD", [numbers, net.input((length,), kind)], kind, family="AddOptions")
+
+
+@variants((1, False, False), (-1, True, False), (2, False, True), (3, True, True))
+def cumulative_sum(net, axis, exclusive, reverse):
+    inputs = [net.input(PICTURE), net.const(numpy.array(axis, "int32"))]
+    return net.op("CUMSUM", inputs, family="CumsumOptions", exclusive=exclusive, reverse=reverse)
+
+
+@case
 def tile(net):
     return net.op("TILE", [net.input(PICTURE), net.const(numpy.array([1, 2, 1, 3], "int32"))])
 
@@ -453,6 +626,12 @@ def reduction(net, name, axes, keep):
     return net.op(name, [net.input(PICTURE), net.const(numpy.array(axes, "int32"))], family="ReducerOptions", keepDims=keep)
 
 
+@variants(("REDUCE_ANY", [1, 2], True), ("REDUCE_ALL", [3], False), ("REDUCE_ANY", [-1], False))
+def reduction_of_truth(net, name, axes, keep):
+    is_greater = net.op("GREATER", [net.input(PICTURE), net.const(numpy.float32(1.5 if name == "REDUCE_ANY" else -1.5))], "bool")
+    return net.op(name, [is_greater, net.const(numpy.array(axes, "int32"))], "bool", family="ReducerOptions", keepDims=keep)
+
+
 @variants(("ARG_MAX", 3, "int32"), ("ARG_MAX", 1, "int64"), ("ARG_MIN", -1, "int32"), ("ARG_MAX", 2, "int32"))
 def position(net, name, axis, kind):
     family = "ArgMaxOptions" if name == "ARG_MAX" else "ArgMinOptions"
@@ -464,10 +643,80 @@ def softmax(net, shape, beta):
     return net.op("SOFTMAX", [net.input(shape)], family="SoftmaxOptions", beta=beta)
 
 
+@variants((2, 1.0, 0.5, 0.75), (1, 2.0, 0.1, 0.5))
+def local_response(net, radius, bias, alpha, beta):
+    family = "LocalResponseNormalizationOptions"
+    given = net.op("RELU", [net.input(PICTURE)])
+    return net.op("LOCAL_RESPONSE_NORMALIZATION", [given], family=family, radius=radius, bias=bias, alpha=alpha, beta=beta)
+
+
 @variants(PICTURE, (2, 5))
 def other_norms(net, *shape):
     given = net.input(shape)
     return [net.op("LOG_SOFTMAX", [given]), net.op("L2_NORMALIZATION", [given], family="L2NormOptions")]
+
+
+def lstm(net, shape, cells, weights, coupled=False, peepholes=False, projected=None, **options):
+    steps, batch, width = (shape[0], shape[1], shape[2]) if options.get("timeMajor") else (shape[1], shape[0], shape[2])
+    result = projected or cells
+    gates = range(1 if coupled else 0, 4)
+    operands = [-1] * 24
+    operands[0] = net.input(shape)
+    for gate in gates:
+        operands[1 + gate], operands[5 + gate] = weights(cells, width), weights(cells, result)
+        operands[12 + gate] = net.weights(cells)
+    for place, gate in ((9, 0), (10, 1), (11, 3)) if peepholes else ():
+        operands[place] = net.weights(cells) if gate in gates else -1
+    if projected:
+        operands[16], operands[17] = weights(projected, cells), net.weights(projected)
+    operands[18], operands[19] = net.variable(batch, result), net.variable(batch, cells)
+    # 4 is the hyperbolic tangent.
+    return net.op(
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", operands, family="UnidirectionalSequenceLSTMOptions", fusedActivationFunction=4, **options
+    )
+
+
+@variants(
+    ((1, 6, 5), 4, {"cellClip": 10.0}), ((2, 6, 5), 4, {}), ((6, 2, 5), 4, {"timeMajor": True}), ((1, 1, 5), 3, {}),
+    ((1, 12, 5), 4, {"cellClip": 0.5}), ((2, 5, 3), 4, {"coupled": True}), ((3, 2, 5), 4, {"timeMajor": True, "peepholes": True}),
+    ((2, 4, 5), 6, {"projected": 3, "projClip": 0.2}), ((2, 4, 5), 6, {"projected": 3, "coupled": True, "peepholes": True, "cellClip": 0.4}),
+)
+def recurrent(net, shape, cells, options):
+    return lstm(net, shape, cells, net.weights, **options)
+
+
+@case
+def quantized_recurrent(net):
+    """Weights of 8 bits; the interpreter rounds what they are multiplied with too."""
+    return lstm(net, (1, 6, 5), 4, lambda *shape: quantized(net, net.random.normal(0, 0.3, shape), -128 / 127, 1)[0])
+
+
+@case
+def recurrent_in_both_directions(net):
+    """As Keras writes it."""
+    given = net.input((1, 6, 5))
+    axis = net.const(numpy.array([1], "int32"))
+
+    def direction(given):
+        operands = [given] + [net.weights(4, 5) for _ in range(4)] + [net.weights(4, 4) for _ in range(4)] + [-1] * 3
+        operands += [net.weights(4) for _ in range(4)] + [-1] * 2 + [net.variable(1, 4), net.variable(1, 4)] + [-1] * 4
+        family = "UnidirectionalSequenceLSTMOptions"
+        return net.op("UNIDIRECTIONAL_SEQUENCE_LSTM", operands, family=family, fusedActivationFunction=4, cellClip=10.0)
+
+    forward = direction(given)
+    backward = net.op("REVERSE_V2", [direction(net.op("REVERSE_V2", [given, axis])), axis])
+    return net.op("CONCATENATION", [forward, backward], family="ConcatenationOptions", axis=2)
+
+
+# width of what is transformed, length of the transformation
+@variants((16, 16), (10, 16), (20, 8))
+def spectrum(net, width, length):
+    """As frameworks write the spectra of sounds."""
+    wide = net.op("EXPAND_DIMS", [net.input((3, width)), net.const(numpy.array(1, "int32"))])
+    complex = net.op("RFFT2D", [wide, net.const(numpy.array([1, length], "int32"))], "complex64", family="Rfft2dOptions")
+    flat = net.op("RESHAPE", [complex, net.const(numpy.array([3, length // 2 + 1], "int32"))], "complex64", family="ReshapeOptions")
+    parts = [net.op(name, [flat]) for name in ("REAL", "IMAG")]
+    return [net.op("COMPLEX_ABS", [flat]), *(net.op("NEG", [part]) for part in parts)]
 
 
 @case

@@ -14,7 +14,11 @@ pub const CONV_2D: i32 = 3;
 pub const RESHAPE: i32 = 22;
 pub const CUSTOM: i32 = 32;
 pub const PAD: i32 = 34;
+pub const BATCH_TO_SPACE_ND: i32 = 37;
+pub const SPACE_TO_BATCH_ND: i32 = 38;
+pub const UNIDIRECTIONAL_SEQUENCE_LSTM: i32 = 44;
 pub const TOPK_V2: i32 = 48;
+pub const WHERE: i32 = 109;
 pub const DENSIFY: i32 = 124;
 
 /// A field of a table.
@@ -251,5 +255,47 @@ pub fn network() -> Model {
     model.operator(ADD, &rows, &[out], Vec::new());
     model.tensor("out", FLOAT, &[]);
     (model.inputs, model.outputs) = (vec![image], vec![out]);
+    model
+}
+
+/// `img` [1, 4, 4, 2] through a convolution of 3x3 that old converters write in batches, to its greatest channel:
+/// `values` and `places` [1, 4, 4, 1].
+pub fn blocks() -> Model {
+    let mut model = Model::new();
+    let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+    let (sizes, border) = (model.ints("sizes", &[2], &[2, 2]), model.ints("border", &[2, 2], &[2; 4]));
+    let (nothing, count) = (model.ints("nothing", &[2, 2], &[0; 4]), model.ints("count", &[], &[1]));
+    let weights = model.floats("w", &[2, 3, 3, 2], &[0.5; 36]);
+    let (batches, convolved) =
+        (model.tensor("batches", FLOAT, &[4, 4, 4, 2]), model.tensor("convolved", FLOAT, &[4, 2, 2, 2]));
+    let whole = model.tensor("whole", FLOAT, &[1, 4, 4, 2]);
+    let (values, places) = (model.tensor("values", FLOAT, &[1, 4, 4, 1]), model.tensor("places", INT32, &[1, 4, 4, 1]));
+    model.operator(SPACE_TO_BATCH_ND, &[image, sizes, border], &[batches], Vec::new());
+    model.operator(CONV_2D, &[batches, weights], &[convolved], vec![(0, Byte(1)), (1, Int(1)), (2, Int(1))]);
+    model.operator(BATCH_TO_SPACE_ND, &[convolved, sizes, nothing], &[whole], Vec::new());
+    model.operator(TOPK_V2, &[whole, count], &[values, places], Vec::new());
+    (model.inputs, model.outputs) = (vec![image], vec![values, places]);
+    model
+}
+
+/// A recurrent layer of one cell, with an activation by the schema's number.
+pub fn recurrent(steps: i32, limit: f32, activation: i8) -> Model {
+    let mut model = Model::new();
+    let given = model.tensor("img", FLOAT, &[1, steps, 1]);
+    let (weights, bias) = (model.floats("w", &[1, 1], &[0.5]), model.floats("b", &[1], &[0.0]));
+    let mut states = [0; 2];
+    for (place, state) in states.iter_mut().enumerate() {
+        *state = model.tensor(&format!("state{place}"), FLOAT, &[1, 1]);
+        model.with(5, Byte(1));
+    }
+    let out = model.tensor("out", FLOAT, &[1, steps, 1]);
+    let mut operands = vec![-1; 20];
+    operands[0] = given;
+    operands[1..9].fill(weights);
+    operands[12..16].fill(bias);
+    operands[18..].copy_from_slice(&states);
+    let options = vec![(0, Byte(activation)), (1, Int(limit.to_bits() as i32))];
+    model.operator(UNIDIRECTIONAL_SEQUENCE_LSTM, &operands, &[out], options);
+    (model.inputs, model.outputs) = (vec![given], vec![out]);
     model
 }
