@@ -111,6 +111,9 @@ impl Hint for DiskError {
                 "free some space on that disk; `modelconverter store gc` removes what no lock needs".to_owned(),
                 "or put the store elsewhere with `XDG_CACHE_HOME`".to_owned(),
             ],
+            Self::Denied { action: "read" | "open" | "list" | "look at" | "map", .. } => {
+                vec!["let this user read it".to_owned()]
+            }
             Self::ReadOnly { .. } | Self::Denied { .. } => {
                 vec!["choose a folder that you may write to; the store follows `XDG_CACHE_HOME`".to_owned()]
             }

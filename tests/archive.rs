@@ -130,6 +130,8 @@ fn an_archive_of_others_is_converted_and_its_heads_go_on_unchanged() {
     assert_eq!((&decoder["parser"], &decoder["classes"]), (&json!("YOLO"), &json!(["cat", "dog"])), "{facts}");
     assert_eq!(decoder["extra"]["zoo"], json!({ "b": [1, 2.5], "a": null }));
 
+    let record = fs::read_to_string(output.join("config.yaml")).unwrap();
+    assert!(record.starts_with("# Without the heads of the NN Archive"), "{record}");
     let read = read(&result);
     assert_eq!(members(&read), ["net.blob", "buildinfo.json", CONFIG]);
     let original = self::read(Path::new(&archive));
@@ -458,6 +460,19 @@ fn the_same_model_makes_the_same_archive_anywhere() {
             digests.insert(name, fs::read(&save).unwrap());
         }
         assert!(digests["plain"] == digests["other"], "{form}");
+    }
+}
+
+#[test]
+fn heads_that_take_what_the_network_has_not_are_told() {
+    let head = |output: &str| json!({ "parser": "YOLO", "name": "first", "outputs": [output], "metadata": {} });
+    for (output, is_told) in [("out", false), ("oyt", true)] {
+        let folder = bench(&json!({}), &json!([head(output)]));
+        let archive = made(folder.path(), "net", "gz", &["net.onnx"]);
+        let mut command = program(folder.path(), &shared_store());
+        let said = support::said(&command.args(["convert", "rvc2", "--dry-run", "--path", &archive]).output().unwrap());
+        let warning = "the head `YOLO` takes output `oyt`, which the network does not have, the nearest is `out`";
+        assert_eq!(said.contains(warning), is_told, "{said}");
     }
 }
 

@@ -180,6 +180,9 @@ fn conversions_that_nobody_names_keep_all_results() {
     let results: Vec<PathBuf> =
         fs::read_dir(folder.path().join("output")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(results.len() == 4 && results.iter().all(|path| path.join("color.blob").exists()), "{results:?}");
+    // `--version` is the tools', as it was with the earlier converter, and not this program's.
+    let version = ["--version", "2021.4.2", "--dry-run"];
+    assert!(succeed(program(folder.path(), &shared_store()).args(words).args(version)).contains("2021.4.2"));
     for nameless in ["", ".", "..", "/", "a/.."] {
         let named = ["--output-dir", nameless];
         let text = fail(program(folder.path(), &shared_store()).args(words).args(named), 2);

@@ -30,7 +30,9 @@ use crate::units::ByteSize;
 /// The model, or the configuration or NN Archive that names it, is given with --path or as `input_model PATH` among the
 /// overrides. Overrides are pairs of a key of the configuration and a value, for example
 /// `shape [1,3,224,224] rvc2.superblob False`.
+// `--version` was the tools' version once.
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 pub(super) struct ConvertArgs {
     /// What to convert for: rvc2, rvc3, rvc4 or hailo
     target: Target,
@@ -42,7 +44,7 @@ pub(super) struct ConvertArgs {
     #[arg(long)]
     path: Option<String>,
     /// The version of the vendor's tools; see `toolchain list`
-    #[arg(long, alias = "tool_version", value_name = "VERSION")]
+    #[arg(long, alias = "tool_version", alias = "version", value_name = "VERSION")]
     tool_version: Option<ToolchainVersion>,
     /// An image that exists in the container engine, instead of the locked one; without a tag, `<version>-latest`
     #[arg(long, alias = "docker-image", alias = "docker_image", value_name = "NAME[:TAG]")]

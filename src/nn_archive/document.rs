@@ -275,6 +275,16 @@ impl Document {
 }
 
 impl Head {
+    /// Returns the outputs that it takes, where it says so.
+    pub fn outputs(&self) -> Vec<String> {
+        self.0.read::<Option<Vec<String>>>("outputs").ok().flatten().unwrap_or_default()
+    }
+
+    /// Returns who reads its results.
+    pub fn parser(&self) -> String {
+        self.0.read("parser").unwrap_or_default()
+    }
+
     /// Returns the path in the archive of the model that this head feeds its results to.
     pub fn postprocessor(&self) -> Option<String> {
         self.metadata().text(POSTPROCESSOR)

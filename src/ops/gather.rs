@@ -24,7 +24,7 @@ use crate::config::{
 };
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
-use crate::hint::Hint;
+use crate::hint::{Hint, nearest};
 use crate::name::{Target, ToolchainName};
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content, LoadedModel};
@@ -224,8 +224,33 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     }
     notes.extend(reading.notes);
     check_encodings(&files)?;
-    let gathered = check(configuration, files, notes, reading.said)?;
+    let mut gathered = check(configuration, files, notes, reading.said)?;
+    if let Some(archive) = &archive {
+        gathered.notes.extend(heads_without_outputs(archive, &gathered.resolution));
+    }
     Ok(Gathered { archive, followed, ..gathered })
+}
+
+/// Tells of heads that take outputs which the network does not have, or no longer.
+fn heads_without_outputs(archive: &Opened, resolution: &Resolution) -> Vec<Note> {
+    let outputs: Vec<&str> = resolution
+        .config
+        .stages
+        .first()
+        .map(|stage| stage.outputs.iter().map(|output| output.name.as_str()).collect())
+        .unwrap_or_default();
+    let heads = archive.source.document.model.heads.iter().flatten();
+    let missing = heads.flat_map(|head| {
+        let missing = head.outputs().into_iter().filter(|output| !outputs.contains(&output.as_str()));
+        missing.map(move |output| (head.parser(), output)).collect::<Vec<_>>()
+    });
+    let told = |(parser, output): (String, String)| {
+        let near = nearest(&output, outputs.iter().copied()).map(|near| format!(", the nearest is `{near}`"));
+        let near = near.unwrap_or_default();
+        let text = format!("the head `{parser}` takes output `{output}`, which the network does not have{near}");
+        Note { origin: Origin::Made, text }
+    };
+    missing.map(told).collect()
 }
 
 /// Finds every file of a configuration, or tells of all that cannot be found, each with the place that names it.

@@ -159,7 +159,17 @@ fn convert(
         journal.step("archive", || results.pack())?;
     }
     let record = workshop.output.join(stages::CONFIGURATION);
-    disk::write(&record, repeatable(&config, &models, single, order).to_yaml().as_bytes())?;
+    let heads = order
+        .source_archive
+        .as_ref()
+        .is_some_and(|source| source.document.model.heads.iter().flatten().next().is_some());
+    let comment = if heads {
+        "# Without the heads of the NN Archive: convert that again for an archive with heads.\n"
+    } else {
+        ""
+    };
+    let yaml = repeatable(&config, &models, single, order).to_yaml();
+    disk::write(&record, format!("{comment}{yaml}").as_bytes())?;
     results.artifacts()
 }
 

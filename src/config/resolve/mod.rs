@@ -125,6 +125,8 @@ struct Resolver {
     decisions: Vec<StageDecisions>,
     /// What sizes with names are, as far as some input of the stage at hand tells, and all that do agree.
     named_sizes: BTreeMap<String, u64>,
+    /// Whether the model of the stage at hand has several inputs.
+    has_several: bool,
 }
 
 /// One input on its way, before means and colours.
@@ -194,6 +196,7 @@ impl Resolver {
         let cut = stage.inputs.iter().any(|entry| inner(&entry.name).is_some());
         let named = |tensor: &&TensorFacts| !cut || stage.inputs.iter().any(|entry| entry.name == tensor.name);
         self.named_sizes = named_sizes(stage, facts);
+        self.has_several = facts.inputs.len() > 1;
         for tensor in facts.inputs.iter().filter(named) {
             let entry = stage.inputs.iter().find(|entry| entry.name == tensor.name);
             drafts.extend(self.draft(stage, tensor, entry, &nothing));
@@ -344,8 +347,13 @@ impl Resolver {
             Setting::Absent | Setting::Null(_) => {}
         }
         let name = &tensor.name;
-        let advice = |shape: &str| {
-            format!("give it: `inputs: [{{name: {name}, shape: {shape}}}]`, or `shape {shape}` as an override")
+        // An override without a name is for all inputs.
+        let has_several = self.has_several;
+        let advice = move |shape: &str| match has_several {
+            true => format!("give it: `{{name: {name}, shape: {shape}}}` under `inputs`"),
+            false => {
+                format!("give it: `inputs: [{{name: {name}, shape: {shape}}}]`, or `shape {shape}` as an override")
+            }
         };
         let Some(dimensions) = known else {
             self.problems.push(Problem::advised(
