@@ -511,6 +511,16 @@ fn the_first_calibration_samples_are_fed_to_the_networks_too() {
 }
 
 #[test]
+fn a_folder_without_samples_is_told() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("notes.txt"), "no sample").unwrap();
+    let (_, report) = prove(ALIKE, &format!("calibration: {{path: {}}}", folder.path().display()));
+    let Outcome::Success { .. } = &report.outcome else { panic!("{report:?}") };
+    let warning = format!("input `x` is calibrated with nothing: {} has no samples", folder.path().display());
+    assert!(report.warnings.contains(&warning), "{:?}", report.warnings);
+}
+
+#[test]
 fn a_calibration_sample_that_does_not_fit_ends_the_conversion_before_the_compile() {
     let samples = samples();
     let with = |verification: &str| {

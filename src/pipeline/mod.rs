@@ -33,7 +33,8 @@ use self::proof::{Claim, ProofError};
 use self::stages::Produced;
 use self::subject::Subject;
 use crate::config::{
-    ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage, StageName,
+    Calibration, ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
+    StageName,
 };
 use crate::disk;
 use crate::exchange::{Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
@@ -232,6 +233,7 @@ fn one_stage(
     let wanted = operate::Wanted { stage, preprocessing, toolchain: &toolchain };
     let operated = journal.step("rewrite", || operate::operate(loaded, wanted, &intermediates))?;
     operated.warnings.iter().for_each(|warning| journal.warn(warning.clone()));
+    empty_folders(stage, order).into_iter().for_each(|warning| journal.warn(warning));
     tell_rewritings(&operated.rewritings, journal, told);
     let (mut rewritings, restatements) = (operated.rewritings.clone(), operated.restatements.clone());
     let (given, stage) = (stage, &operated.stage.clone());
@@ -287,6 +289,23 @@ fn one_stage(
     let CompiledModel { artifact, kind, .. } = compiled;
     let (stage, folder) = (stage.name.clone(), folder.to_owned());
     Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document })
+}
+
+/// Warns of folders for calibration that have no samples: perhaps another one was meant.
+fn empty_folders(stage: &ResolvedStage, order: &Order) -> Vec<String> {
+    let warning = |input: &ResolvedInput| {
+        let Calibration::Images { path, .. } = &input.calibration else { return None };
+        let folder = Path::new(path.as_str());
+        let is_folder = samples::is_folder(folder).unwrap_or(false);
+        let listing = samples::list(folder, folder).ok().filter(|_| is_folder)?;
+        let shown = order.host_paths.get(path.as_str()).map_or(path.as_str(), String::as_str);
+        let input = &input.name;
+        listing
+            .files()
+            .is_empty()
+            .then(|| format!("input `{input}` is calibrated with nothing: {shown} has no samples"))
+    };
+    stage.inputs.iter().filter_map(warning).collect()
 }
 
 fn tell_rewritings(rewritings: &[Rewriting], journal: &Journal<'_>, told: &mut Told) {
