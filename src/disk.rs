@@ -226,6 +226,17 @@ pub fn create_folder(path: &Path) -> Result<(), DiskError> {
     fs::create_dir_all(path).map_err(refused("create folder", path))
 }
 
+/// Creates a file in the place of an old one, for writing; neither the old nor the new one survives a crash for sure.
+pub fn create_anew(path: &Path) -> Result<File, DiskError> {
+    remove_file(path)?;
+    create_new(path, 0o666)
+}
+
+/// Writes a file that nobody relies on after a crash, without waiting for the disk.
+pub fn put(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    write_all(&mut create_anew(path)?, bytes, path)
+}
+
 /// Creates a file that must not exist yet, for writing, with this mode (less the umask).
 pub fn create_new(path: &Path, mode: u32) -> Result<File, DiskError> {
     let _making = making();

@@ -131,9 +131,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
     // With one stage and its image at hand the container says the same, as early.
-    let is_told_there =
-        gathered.configuration.stages.len() == 1 && !args.dry_run && context.has_image(&project, &toolchain)?;
-    if args.image.is_none() && !is_told_there {
+    if args.image.is_none() && (args.is_checked_first(&gathered) || !context.has_image(&project, &toolchain)?) {
         check_operators(&gathered, &toolchain, &args)?;
     }
     let place = place(&args, &gathered, &working)?;
@@ -200,7 +198,9 @@ fn in_image(
     uploads: &Uploads<'_>,
     context: &Context,
 ) -> Result<Status, Failure> {
-    check_operators(&gathered, &toolchain, args)?;
+    if args.is_checked_first(&gathered) {
+        check_operators(&gathered, &toolchain, args)?;
+    }
     let asked = ToolchainName {
         target: args.target,
         version: args.tool_version.clone().unwrap_or_else(|| toolchain.version.clone()),
@@ -272,6 +272,12 @@ fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> Result<Path
 }
 
 impl ConvertArgs {
+    /// Returns whether what tools lack is to be told before anything is converted: a plan must tell it, and what is
+    /// wrong with a later stage is wanted before the first one is compiled.
+    fn is_checked_first(&self, gathered: &Gathered) -> bool {
+        self.dry_run || gathered.configuration.stages.len() > 1
+    }
+
     /// Returns where mean, scale and colours are applied.
     fn preprocessing(&self) -> PreprocessingPlace {
         if self.archive_preprocess { PreprocessingPlace::Archive } else { PreprocessingPlace::Model }

@@ -10,11 +10,11 @@ use std::sync::mpsc::{self, Sender};
 use signal_hook::consts::SIGKILL;
 use thiserror::Error;
 
-use super::Workshop;
 use super::capacity;
 use super::ir;
 use super::journal::{Journal, ToolError};
 use super::superblob::{self, ResultError};
+use super::{Workshop, text};
 use crate::config::{BlobForm, FrontEnd, Rvc2Options};
 use crate::disk::{self, DiskError};
 use crate::exchange::{ArtifactKind, FrontEndReport};
@@ -560,9 +560,4 @@ fn user_options(file: Option<&str>) -> Result<BTreeMap<String, String>, CompileE
 
 fn numbered(pattern: &Path, shaves: ShaveCount) -> PathBuf {
     PathBuf::from(text(pattern).replace("{shaves}", &shaves.to_string()))
-}
-
-/// Paths inside the container are ours and always text.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

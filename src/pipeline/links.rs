@@ -17,7 +17,7 @@ use super::journal::{Journal, ToolError};
 use super::operate::{OperateError, OperatedModel};
 use super::samples::{self, SampleError};
 use super::subject::Subject;
-use super::{INTERMEDIATES, Workshop};
+use super::{INTERMEDIATES, Workshop, text};
 use crate::calibration::Listing;
 use crate::config::files::names_script;
 use crate::config::{Calibration, LinkSource, ResolvedConfig, ResolvedStage, StageName, sanitised};
@@ -406,11 +406,6 @@ fn ask(
         Some(line) => Err(LinkError::Language { line }),
         None => Ok(account),
     }
-}
-
-/// Paths inside the container are ours and always text.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

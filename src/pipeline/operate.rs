@@ -239,7 +239,7 @@ pub(super) fn save(model: &Model, path: &Path, limit: u64) -> Result<(), Operate
     let (model, pieces) = model.without_weights(&location);
     let data = path.with_file_name(&location);
     // Nobody relies on these files after a crash, so nobody waits for the disk.
-    let mut file = created_anew(&data)?;
+    let mut file = disk::create_anew(&data)?;
     for piece in pieces {
         file.write_all(&piece).map_err(|source| DiskError::new("write", &data, source))?;
     }
@@ -247,12 +247,7 @@ pub(super) fn save(model: &Model, path: &Path, limit: u64) -> Result<(), Operate
 }
 
 fn save_whole(model: &Model, path: &Path) -> Result<(), OperateError> {
-    Ok(model.write_to(&mut created_anew(path)?).map_err(Box::new)?)
-}
-
-fn created_anew(path: &Path) -> Result<disk::File, DiskError> {
-    disk::remove_file(path)?;
-    disk::create_new(path, 0o666)
+    Ok(model.write_to(&mut disk::create_anew(path)?).map_err(Box::new)?)
 }
 
 /// An ONNX model as the vendor's tools will see it.

@@ -12,12 +12,12 @@ use std::thread;
 
 use thiserror::Error;
 
-use super::Workshop;
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
 use super::operate::{OperateError, OperatedModel, Original};
 use super::samples::{self, SampleError};
 use super::subject::Subject;
+use super::{Workshop, text};
 use crate::calibration::Listing;
 use crate::config::{FrontEnd, Tolerance, WeightType};
 use crate::disk::{self, DiskError, TemporaryFolder};
@@ -477,9 +477,4 @@ pub fn doubts(proof: &Proof) -> Vec<String> {
         }
     }
     doubts
-}
-
-/// Paths inside the container are ours and always text.
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

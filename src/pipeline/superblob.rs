@@ -88,15 +88,6 @@ pub fn read_blob(path: &Path, shaves: ShaveCount) -> Result<(Vec<u8>, Blob), Res
     Ok((bytes, blob))
 }
 
-/// Writes a file that nobody relies on after a crash, without waiting for the disk.
-///
-/// # Errors
-/// The file system refuses.
-pub fn put(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    disk::remove_file(path)?;
-    disk::write_all(&mut disk::create_new(path, 0o666)?, bytes, path)
-}
-
 /// What a superblob is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -163,7 +154,7 @@ fn patch(
         return Err(ResultError::Ends { left: ShaveCount::EIGHT, right: shaves });
     }
     let patch = differ.patch(&bytes);
-    put(&path.with_extension("patch"), &patch)?;
+    disk::put(&path.with_extension("patch"), &patch)?;
     if superblob::patched(base, shaves, &patch)? != bytes {
         return Err(ResultError::Differs { shaves });
     }
