@@ -5,10 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be made has failed")]
 
 use std::fs::File;
-use std::num::NonZeroU32;
 use std::path::Path;
 
-use modelconverter::nn_archive::{ArchiveForm, Contents, Document, Member, write};
+use modelconverter::nn_archive::{ArchiveForm, Contents, Document, Haste, Member, write};
 use modelconverter::units::ByteSize;
 
 fn main() {
@@ -20,6 +19,5 @@ fn main() {
     let name = Path::new(model).file_name().unwrap().to_str().unwrap();
     let mut members = [Member { path: name.parse().unwrap(), size, content: &mut content }];
     let contents = Contents { document: &document, build_info: None, members: &mut members };
-    let threads = NonZeroU32::try_from(std::thread::available_parallelism().unwrap()).unwrap();
-    write(contents, ArchiveForm::Xz, threads, File::create(archive).unwrap()).unwrap();
+    write(contents, ArchiveForm::Xz, &Haste::on_all_cores(), File::create(archive).unwrap()).unwrap();
 }

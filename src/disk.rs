@@ -523,6 +523,15 @@ pub struct FileLock {
     file: File,
 }
 
+/// Waits for the lock on a folder, which lasts as long as the result is kept; some file systems have none.
+pub fn lock_folder(path: &Path) -> Result<File, DiskError> {
+    let folder = open(path)?;
+    match folder.lock() {
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(DiskError::new("lock", path, error)),
+        _ => Ok(folder),
+    }
+}
+
 /// Whether others may hold the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {

@@ -19,7 +19,7 @@ use crate::ops::convert::{ConvertError, Output};
 use crate::ops::dispatch::{DispatchError, Session, SessionImage};
 use crate::ops::gather::{Folders, GatherError, Gathered, Words};
 use crate::ops::upload::{UploadError, Uploads};
-use crate::plan::convert::{self, ConversionRequest, EngineChoice, ImageChoice};
+use crate::plan::convert::{self, ConversionPlan, ConversionRequest, EngineChoice, ImageChoice};
 use crate::project::Project;
 use crate::remote::Remote;
 use crate::ui::{Failure, Kind};
@@ -162,7 +162,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
         tool_time,
     };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
-    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, context);
     Ok(Status::Success)
 }
 
@@ -219,7 +219,7 @@ fn in_image(
     uploads.check().map_err(upload_failure)?;
     let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
         .map_err(failure)?;
-    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, context);
     Ok(Status::Success)
 }
 
@@ -288,7 +288,7 @@ fn upload_failure(error: UploadError) -> Failure {
     Failure::of(if error.is_about_the_machine() { Kind::Environment } else { Kind::Project }, &error)
 }
 
-fn finish(output: Output, context: &Context) {
+fn finish(output: Output, plan: &ConversionPlan, context: &Context) {
     let proofs = &output.report.proofs;
     for proof in proofs {
         let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
@@ -296,6 +296,10 @@ fn finish(output: Output, context: &Context) {
     }
     for warning in &output.report.warnings {
         context.printer.warn(warning);
+    }
+    if !plan.is_output_free && output.folder != plan.output {
+        let (taken, folder) = (plan.output.display(), output.folder.display());
+        context.printer.warn(format!("{taken} was changed by somebody else meanwhile; the result is in {folder}"));
     }
     context.printer.result(&output, || {
         let mut text = String::new();

@@ -7,6 +7,7 @@
 
 mod blob;
 pub mod difference;
+mod blocks;
 pub mod patch;
 pub mod superblob;
 

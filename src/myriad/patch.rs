@@ -11,6 +11,7 @@ use bzip2::read::BzDecoder;
 use bzip2::write::BzEncoder;
 use thiserror::Error;
 
+use super::blocks;
 use crate::hint::Hint;
 use crate::units::ByteSize;
 
@@ -58,28 +59,23 @@ impl Hint for PatchError {}
 /// Writes the patch that `controls` describe, which must cover `new` exactly and stay inside `old`.
 pub(super) fn write(old: &[u8], new: &[u8], controls: &[Control]) -> Vec<u8> {
     let mut control = Stream::new();
-    let mut differences = Stream::new();
     let mut extra = Stream::new();
-    let (mut old_at, mut new_at) = (0_i64, 0);
-    let mut line = [0; 4096];
+    let mut new_at = 0;
     for step in controls {
         control.put(&encode(step.add as i64));
         control.put(&encode(step.copy as i64));
         control.put(&encode(step.seek));
-        let from = usize::try_from(old_at).unwrap_or(usize::MAX);
-        let olds = old.get(from..).unwrap_or_default();
-        let news = new.get(new_at..new_at + step.add).unwrap_or_default();
-        for (olds, news) in olds.chunks(line.len()).zip(news.chunks(line.len())) {
-            for ((difference, old), new) in line.iter_mut().zip(olds).zip(news) {
-                *difference = new.wrapping_sub(*old);
-            }
-            differences.put(line.get(..news.len()).unwrap_or_default());
-        }
         extra.put(new.get(new_at + step.add..new_at + step.add + step.copy).unwrap_or_default());
         new_at += step.add + step.copy;
-        old_at += step.add as i64 + step.seek;
     }
-    let (control, differences, extra) = (control.finish(), differences.finish(), extra.finish());
+    let mut writer = blocks::Writer::new();
+    each_difference(old, new, controls, &mut |bytes| writer.put(bytes));
+    let differences = writer.finish().unwrap_or_else(|| {
+        let mut plain = Stream::new();
+        each_difference(old, new, controls, &mut |bytes| plain.put(bytes));
+        plain.finish()
+    });
+    let (control, extra) = (control.finish(), extra.finish());
     let mut patch = MAGIC.to_vec();
     for length in [control.len(), differences.len(), new.len()] {
         patch.extend(encode(length as i64));
@@ -88,6 +84,25 @@ pub(super) fn write(old: &[u8], new: &[u8], controls: &[Control]) -> Vec<u8> {
     patch.extend(differences);
     patch.extend(extra);
     patch
+}
+
+/// Hands over the differences that are added to old bytes, piece by piece.
+fn each_difference(old: &[u8], new: &[u8], controls: &[Control], take: &mut dyn FnMut(&[u8])) {
+    let (mut old_at, mut new_at) = (0_i64, 0);
+    let mut line = [0; 4096];
+    for step in controls {
+        let from = usize::try_from(old_at).unwrap_or(usize::MAX);
+        let olds = old.get(from..).unwrap_or_default();
+        let news = new.get(new_at..new_at + step.add).unwrap_or_default();
+        for (olds, news) in olds.chunks(line.len()).zip(news.chunks(line.len())) {
+            for ((difference, old), new) in line.iter_mut().zip(olds).zip(news) {
+                *difference = new.wrapping_sub(*old);
+            }
+            take(line.get(..news.len()).unwrap_or_default());
+        }
+        new_at += step.add + step.copy;
+        old_at += step.add as i64 + step.seek;
+    }
 }
 
 /// Returns what `patch` makes of `old`, which may be at most `limit` long.
@@ -151,12 +166,9 @@ pub fn apply(old: &[u8], patch: &[u8], limit: ByteSize) -> Result<Vec<u8>, Patch
     Ok(new)
 }
 
-/// Unpacks a stream to its end, which checks its sum, unless it is longer than `most`. Memory grows with what arrives, so
-/// that a short stream cannot make a large allocation.
+/// Unpacks a stream that gives at most `most` bytes.
 fn unpacked(stream: &[u8], most: u64) -> Result<Vec<u8>, PatchError> {
-    let mut bytes = Vec::new();
-    let mut stream = BzDecoder::new(stream);
-    stream.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(PatchError::Stream)?;
+    let bytes = blocks::unpacked(stream, most).map_err(PatchError::Stream)?;
     if bytes.len() as u64 > most {
         return Err(PatchError::Malformed { what: "a stream has more than the result" });
     }

@@ -15,6 +15,9 @@ use crate::units::{ByteSize, ShaveCount};
 const NUMBERS: usize = 17;
 const HEADER: usize = NUMBERS * 8;
 
+/// Where the blob for 8 shaves begins.
+pub const BASE: usize = HEADER;
+
 /// A superblob read from bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblob<'bytes> {

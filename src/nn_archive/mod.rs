@@ -14,4 +14,5 @@ pub use carried::Carried;
 pub use document::{DataType, Document, DocumentError, Head, Input, InputType, Metadata, Model, Output, Preprocessing};
 pub use frame::{ChannelPlace, ColorOrder, DaiType, Frames};
 pub use layout::{Layout, LayoutError};
-pub use pack::{ArchiveError, ArchiveForm, Contents, LIMITS, Member, looks_like_archive, read, write};
+pub use pack::{ArchiveError, ArchiveForm, Contents, Haste, LIMITS, Member, looks_like_archive, read, write};
+pub use xz::EarlyBlocks;

@@ -6,14 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::thread;
 
 use bzip2::write::BzEncoder;
 use flate2::write::GzEncoder;
 use thiserror::Error;
 
 use super::document::{Document, DocumentError};
-use super::xz::XzWriter;
+use super::xz::{EarlyBlocks, XzWriter};
 use crate::entry::{Entry, EntryKind};
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
@@ -99,6 +101,26 @@ pub struct Contents<'a, 'member> {
     pub members: &'a mut [Member<'member>],
 }
 
+/// What is done to be fast. It changes no byte.
+#[derive(Clone)]
+pub struct Haste {
+    /// How many threads compress.
+    pub threads: NonZeroU32,
+    /// What of the archive was compressed before.
+    pub early: Arc<EarlyBlocks>,
+}
+
+impl Haste {
+    /// Compresses on all cores, once all is there.
+    pub fn on_all_cores() -> Self {
+        let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { threads: NonZeroU32::try_from(threads).unwrap_or(NonZeroU32::MIN), early: Arc::default() }
+    }
+}
+
+/// Where the content of the first member begins in an archive, if its header is the usual one.
+pub const FIRST_CONTENT: usize = 512;
+
 /// An archive that cannot be written or read.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
@@ -154,17 +176,10 @@ impl Hint for ArchiveError {
 
 /// Writes an archive: the members in order, then the record of the making, then `config.json`.
 ///
-/// The bytes do not depend on `threads`.
-///
 /// # Errors
 /// A reader or the writer fails, a member is shorter or longer than announced, two members share a name, or the
 /// document names a model that is no member.
-pub fn write<W: Write>(
-    contents: Contents<'_, '_>,
-    form: ArchiveForm,
-    threads: NonZeroU32,
-    to: W,
-) -> Result<W, ArchiveError> {
+pub fn write<W: Write>(contents: Contents<'_, '_>, form: ArchiveForm, haste: &Haste, to: W) -> Result<W, ArchiveError> {
     let failed = |source| ArchiveError::Transfer { action: "write", source };
     let Contents { document, build_info, members } = contents;
     let mut paths = BTreeSet::from([CONFIG_NAME, BUILD_INFO_NAME]);
@@ -178,7 +193,7 @@ pub fn write<W: Write>(
             return Err(ArchiveError::NoModel { path });
         }
     }
-    let mut tar = TarWriter::new(Compressor::new(form, threads, to).map_err(failed)?);
+    let mut tar = TarWriter::new(Compressor::new(form, haste, to).map_err(failed)?);
     for member in members {
         put(&mut tar, member.path.as_str(), member.size, member.content)?;
     }
@@ -219,9 +234,9 @@ enum Compressor<W: Write> {
 }
 
 impl<W: Write> Compressor<W> {
-    fn new(form: ArchiveForm, threads: NonZeroU32, to: W) -> io::Result<Self> {
+    fn new(form: ArchiveForm, haste: &Haste, to: W) -> io::Result<Self> {
         Ok(match form {
-            ArchiveForm::Xz => Self::Xz(XzWriter::new(to, threads)?),
+            ArchiveForm::Xz => Self::Xz(XzWriter::new(to, haste.threads, &haste.early)?),
             ArchiveForm::Gzip => Self::Gzip(GzEncoder::new(to, flate2::Compression::new(GZIP_LEVEL))),
             ArchiveForm::Bzip2 => Self::Bzip2(BzEncoder::new(to, bzip2::Compression::best())),
             ArchiveForm::Zstandard => Self::Zstandard(zstd::stream::write::Encoder::new(to, ZSTANDARD_LEVEL)?),
@@ -351,7 +366,8 @@ mod tests {
         let size = ByteSize::new(model.len() as u64);
         let mut members = [Member { path: "net.blob".parse().unwrap(), size, content: &mut content }];
         let contents = Contents { document, build_info: Some(b"{}\n"), members: &mut members };
-        write(contents, form, NonZeroU32::new(threads).unwrap(), Vec::new())
+        let haste = Haste { threads: NonZeroU32::new(threads).unwrap(), early: Arc::default() };
+        write(contents, form, &haste, Vec::new())
     }
 
     fn unpacked(bytes: &[u8]) -> Result<(Document, Vec<(String, u64)>), ArchiveError> {

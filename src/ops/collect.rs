@@ -70,41 +70,53 @@ impl Hint for CollectError {
     }
 }
 
-/// Checks, before any work is done, that the result may be put at `place`.
+/// What a result may replace, as it stood when the work began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was there.
+    Nothing,
+    /// An earlier result, or an empty folder.
+    Folder {
+        /// Its file system.
+        device: u64,
+        /// Its number there.
+        inode: u64,
+    },
+}
+
+/// Checks, before any work is done, that the result may be put at `place`, and returns what it then replaces.
 ///
 /// # Errors
 /// Something that is no result of ours is there.
-pub fn check_place(place: &Path) -> Result<(), CollectError> {
+pub fn check_place(place: &Path) -> Result<Standing, CollectError> {
     let taken = |reason| Err(CollectError::Taken { path: place.to_owned(), reason });
-    match disk::metadata(place)? {
-        None => Ok(()),
-        Some(metadata) if !metadata.is_dir() => taken("it is not a directory"),
-        Some(_) if disk::metadata(&place.join(MARKER))?.is_some() => Ok(()),
-        Some(_) if disk::list(place)?.is_empty() => Ok(()),
-        Some(_) => taken("it is not empty, and no result of an earlier conversion"),
+    let Some(metadata) = disk::metadata(place)? else { return Ok(Standing::Nothing) };
+    if !metadata.is_dir() {
+        return taken("it is not a directory");
     }
+    if disk::metadata(&place.join(MARKER))?.is_none() && !disk::list(place)?.is_empty() {
+        return taken("it is not empty, and no result of an earlier conversion");
+    }
+    Ok(Standing::Folder { device: metadata.dev(), inode: metadata.ino() })
 }
 
-/// Checks the files of a report below `made`, and puts that folder at `place`; if nobody named that place, at the first
-/// of `place`, `place_2` and so on where nothing is. Returns where it is.
+/// Checks the files of a report below `made`, and puts that folder at `place`, where it replaces what stood there when
+/// the work began and nothing else: if something came there meanwhile, the result goes to the first of `place_2`,
+/// `place_3` and so on where nothing is. Returns where it is.
 ///
 /// # Errors
-/// A file differs from the report, or `place` is taken or cannot be written.
-pub fn collect(
-    made: &Path,
-    artifacts: &[Artifact],
-    place: &Path,
-    is_place_free: bool,
-) -> Result<PathBuf, CollectError> {
+/// A file differs from the report, or the folder of `place` cannot be written.
+pub fn collect(made: &Path, artifacts: &[Artifact], place: &Path, standing: Standing) -> Result<PathBuf, CollectError> {
     check_folder(made)?;
-    for artifact in artifacts {
-        check(made, artifact)?;
-    }
-    if !is_place_free {
-        put(made, place)?;
+    // All at once: the large ones take their time.
+    std::thread::scope(|scope| {
+        let checks: Vec<_> = artifacts.iter().map(|artifact| scope.spawn(|| check(made, artifact))).collect();
+        checks.into_iter().try_for_each(|check| check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    disk::write(&made.join(MARKER), b"")?;
+    if standing != Standing::Nothing && replace(made, place, standing)? {
         return Ok(place.to_owned());
     }
-    disk::write(&made.join(MARKER), b"")?;
     let mut free = place.to_owned();
     for number in 2.. {
         match disk::rename(made, &free) {
@@ -154,20 +166,18 @@ fn is_folder(path: &Path) -> Result<bool, DiskError> {
     Ok(disk::metadata(path)?.is_some_and(|metadata| metadata.is_dir()))
 }
 
-/// Puts a folder at `place`, replacing an earlier result.
-fn put(made: &Path, place: &Path) -> Result<(), CollectError> {
-    disk::write(&made.join(MARKER), b"")?;
-    loop {
-        check_place(place)?;
-        let is_there = disk::metadata(place)?.is_some();
-        match if is_there { disk::swap(made, place) } else { disk::rename(made, place) } {
-            // `made` is the earlier result now.
-            Ok(()) if is_there => return Ok(disk::remove_all(made)?),
-            Ok(()) => return Ok(()),
-            // Another conversion put its result there meanwhile, or took one away.
-            Err(error) if was_overtaken(&error) && disk::metadata(made)?.is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Puts a folder in the place of the one that stood there, if it still does.
+fn replace(made: &Path, place: &Path, standing: Standing) -> Result<bool, CollectError> {
+    // Between the look and the exchange no other conversion puts anything there.
+    let _alone = disk::lock_folder(place.parent().unwrap_or(Path::new(".")))?;
+    if !check_place(place).is_ok_and(|found| found == standing) {
+        return Ok(false);
+    }
+    match disk::swap(made, place) {
+        // `made` is the earlier result now.
+        Ok(()) => Ok(disk::remove_all(made).map(|()| true)?),
+        Err(error) if was_overtaken(&error) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -229,7 +239,7 @@ mod tests {
         let place = folder.path().join("net_to_rvc2");
         let names = ["net_to_rvc2", "net_to_rvc2_2", "net_to_rvc2_3"].map(|name| folder.path().join(name));
         for name in &names {
-            let put = collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, true).unwrap();
+            let put = collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, Standing::Nothing).unwrap();
             assert_eq!(&put, name);
         }
         assert!(names.iter().all(|name| name.join("m.blob").exists()));
@@ -240,36 +250,55 @@ mod tests {
         Artifact { path: path.to_owned(), size, sha256: Digest::of(bytes), kind: ArtifactKind::Blob }
     }
 
-    #[test]
-    fn a_result_replaces_an_earlier_one_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("result");
-        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, false).unwrap();
-        fs::write(place.join("old"), b"").unwrap();
-        collect(&made(folder.path()), &[artifact("m.blob", b"blob")], &place, false).unwrap();
-        assert!(!place.join("old").exists());
-        assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
-
-        fs::remove_file(place.join(MARKER)).unwrap();
-        let error = collect(&made(folder.path()), &[], &place, false).unwrap_err();
-        assert!(matches!(error, CollectError::Taken { .. }), "{error}");
-        assert!(place.join("m.blob").exists());
+    /// Converts for `place`, and lets `meanwhile` happen.
+    fn converted(folder: &Path, place: &Path, meanwhile: impl FnOnce()) -> PathBuf {
+        let standing = check_place(place).unwrap();
+        meanwhile();
+        collect(&made(folder), &[artifact("m.blob", b"blob")], place, standing).unwrap()
     }
 
     #[test]
-    fn results_that_come_at_once_all_find_their_place() {
+    fn a_result_replaces_an_earlier_one_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("result");
-        for round in 0..20 {
-            std::thread::scope(|scope| {
-                for one in 0..4 {
+        let (folder, place) = (folder.path(), folder.path().join("result"));
+        let beside = |number: u32| folder.join(format!("result_{number}"));
+        fs::create_dir(&place).unwrap();
+        assert_eq!(converted(folder, &place, || ()), place);
+        fs::write(place.join("old"), b"").unwrap();
+        assert_eq!(converted(folder, &place, || ()), place);
+        assert!(!place.join("old").exists());
+        assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
+
+        // Another result came, the folder went, and somebody took it for himself.
+        let another = || fs::write(converted(folder, &place, || ()).join("other"), b"").unwrap();
+        assert_eq!(converted(folder, &place, another), beside(2));
+        assert!(place.join("other").exists());
+        assert_eq!(converted(folder, &place, || fs::remove_dir_all(&place).unwrap()), place);
+        assert_eq!(converted(folder, &place, || fs::remove_file(place.join(MARKER)).unwrap()), beside(3));
+        assert!(matches!(check_place(&place), Err(CollectError::Taken { .. })));
+    }
+
+    #[test]
+    fn results_that_come_at_once_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for (round, is_standing) in std::iter::zip(0..20, [false, true].into_iter().cycle()) {
+            let place = folder.path().join(format!("result {round}"));
+            if is_standing {
+                converted(folder.path(), &place, || ());
+            }
+            let standing = check_place(&place).unwrap();
+            let places = std::thread::scope(|scope| {
+                let collecting = (0..4).map(|one| {
                     let (own, place) = (folder.path().join(format!("{round}-{one}")), &place);
                     fs::create_dir(&own).unwrap();
-                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place, false).unwrap());
-                }
+                    scope.spawn(move || collect(&made(&own), &[artifact("m.blob", b"blob")], place, standing).unwrap())
+                });
+                let collecting: Vec<_> = collecting.collect();
+                collecting.into_iter().map(|one| one.join().unwrap()).collect::<std::collections::BTreeSet<_>>()
             });
-            assert_eq!(fs::read(place.join("m.blob")).unwrap(), b"blob");
-            fs::remove_dir_all(&place).unwrap();
+            assert_eq!(places.len(), 4, "{round}");
+            assert!(places.contains(&place));
+            assert!(places.iter().all(|place| fs::read(place.join("m.blob")).unwrap() == b"blob"));
         }
     }
 
@@ -288,7 +317,7 @@ mod tests {
             fs::create_dir(made.join("deep")).unwrap();
             make(&made.join("deep").join(name));
             let place = folder.path().join("result");
-            let error = collect(&made, &[artifact("m.blob", b"blob")], &place, false).unwrap_err();
+            let error = collect(&made, &[artifact("m.blob", b"blob")], &place, Standing::Nothing).unwrap_err();
             assert!(matches!(error, CollectError::Foreign { .. }), "{name}: {error}");
             assert!(!place.exists(), "{name}");
         }
@@ -303,7 +332,7 @@ mod tests {
         let made = folder.path().join("output");
         symlink(&victim, &made).unwrap();
         let place = folder.path().join("result");
-        assert!(matches!(collect(&made, &[], &place, false), Err(CollectError::Foreign { .. })));
+        assert!(matches!(collect(&made, &[], &place, Standing::Nothing), Err(CollectError::Foreign { .. })));
         assert_eq!(keep_log(&made, &place), None);
         assert_eq!(fs::read(victim.join(LOG)).unwrap(), b"mine");
         assert!(!victim.join(MARKER).exists() && !place.exists());
@@ -320,7 +349,7 @@ mod tests {
         let made = made(folder.path());
         let place = folder.path().join("result");
         for artifact in [artifact("m.blob", b"bolb"), artifact("m.blob", b"blo"), artifact("../etc/passwd", b"")] {
-            assert!(collect(&made, &[artifact], &place, false).is_err());
+            assert!(collect(&made, &[artifact], &place, Standing::Nothing).is_err());
             assert!(!place.exists());
         }
     }

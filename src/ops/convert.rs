@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::collect::{self, CollectError};
+use super::collect::{self, CollectError, Standing};
 use super::dispatch::{self, DispatchError, Listener, Session};
 use super::inside::InsideError;
 use super::workplace::Workplace;
@@ -85,11 +85,11 @@ impl Hint for ConvertError {
 /// # Errors
 /// The plan cannot be carried out, or the container reports a failure.
 pub fn convert(plan: &ConversionPlan, session: &Session<'_>, listener: &dyn Listener) -> Result<Output, ConvertError> {
-    collect::check_place(&plan.output)?;
+    let standing = standing(plan)?;
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     let had_parent = disk::metadata(parent)?.is_some();
     disk::create_folder(parent)?;
-    let result = in_folder(plan, session, listener, parent);
+    let result = in_folder(plan, session, listener, (parent, standing));
     if result.is_err() && !had_parent {
         // Only an empty folder goes.
         let _ = disk::remove_empty_folder(parent);
@@ -101,7 +101,7 @@ fn in_folder(
     plan: &ConversionPlan,
     session: &Session<'_>,
     listener: &dyn Listener,
-    parent: &Path,
+    (parent, standing): (&Path, Standing),
 ) -> Result<Output, ConvertError> {
     let exchange = Workplace::in_folder(parent)?;
     let mut mounts = Vec::with_capacity(plan.mounts.len());
@@ -111,7 +111,7 @@ fn in_folder(
     let report = dispatch::convert(session, &plan.order, mounts, exchange.path(), listener);
     let made = exchange.path().join(exchange::OUTPUT);
     match report {
-        Ok(report) => settle(plan, &made, report),
+        Ok(report) => settle(plan, standing, &made, report),
         Err(error) => {
             collect::keep_log(&made, &plan.output);
             Err(error.into())
@@ -119,15 +119,26 @@ fn in_folder(
     }
 }
 
+/// Returns what the result of a plan may replace: nothing, where nobody named its place.
+pub(super) fn standing(plan: &ConversionPlan) -> Result<Standing, CollectError> {
+    let standing = collect::check_place(&plan.output)?;
+    Ok(if plan.is_output_free { Standing::Nothing } else { standing })
+}
+
 /// Puts what an order left in the folder `made` where it belongs: the whole result, or the log of a failure.
-pub(super) fn settle(plan: &ConversionPlan, made: &Path, report: Report) -> Result<Output, ConvertError> {
+pub(super) fn settle(
+    plan: &ConversionPlan,
+    standing: Standing,
+    made: &Path,
+    report: Report,
+) -> Result<Output, ConvertError> {
     match &report.outcome {
         Outcome::Failure(failure) => {
             let log = failure.log.as_ref().and_then(|_| collect::keep_log(made, &plan.output));
             Err(ConvertError::Reported { failure: Box::new(failure.clone()), log })
         }
         Outcome::Success { artifacts } => {
-            let folder = collect::collect(made, artifacts, &plan.output, plan.is_output_free)?;
+            let folder = collect::collect(made, artifacts, &plan.output, standing)?;
             Ok(Output { folder, artifacts: artifacts.clone(), report, uploads: Vec::new() })
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::collect;
 use super::convert::{self, ConvertError, Output};
 use super::dispatch::{DispatchError, Listener};
 use super::workplace::Workplace;
@@ -100,7 +99,7 @@ pub fn convert(
     time: Duration,
     listener: &dyn Listener,
 ) -> Result<Output, ConvertError> {
-    collect::check_place(&plan.output)?;
+    let standing = convert::standing(plan)?;
     let parent = plan.output.parent().unwrap_or(Path::new("."));
     disk::create_folder(parent)?;
     let folder = Workplace::in_folder(parent)?;
@@ -112,7 +111,7 @@ pub fn convert(
     if let (Outcome::Failure(_), Some(signal)) = (&report.outcome, interruption.signal()) {
         return Err(DispatchError::Interrupted(signal).into());
     }
-    convert::settle(plan, &made, report)
+    convert::settle(plan, standing, &made, report)
 }
 
 fn run(

@@ -10,12 +10,12 @@ use thiserror::Error;
 
 use crate::config::archive::{BareError, BareModel, BareTensor, describe_bare};
 use crate::config::{FileReference, TensorFacts};
-use crate::digest::{Digest, HashingWriter};
+use crate::digest::{Digest, VerifyingReader};
 use crate::disk::{self, DiskError};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
 use crate::myriad::{Blob, BlobError, Superblob, SuperblobError};
-use crate::nn_archive::{ArchiveForm, DataType, Document};
+use crate::nn_archive::{ArchiveForm, DataType, Document, Haste};
 use crate::onnx::{self, ElementType, Model, OnnxError, Whereabouts};
 use crate::pipeline::ir::{self, IrError};
 use crate::pipeline::pack::{self, PackError, Packed};
@@ -212,17 +212,12 @@ pub fn wrap(path: &Path, place: &Place) -> Result<Wrapped, WrapError> {
         .map(|tensor| format!("the model leaves sizes of input `{}` open: they are 0 in the NN Archive", tensor.name));
     let packed: Vec<Packed<'_>> =
         files.iter().map(|(path, file)| Packed { path: path.clone(), file: file.as_path() }).collect();
-    pack::archive(&place.file, place.form, &packed, None, &config)?;
-    let (size, sha256) = digest(&place.file)?;
+    let pack::Written { size, sha256 } =
+        pack::archive(&place.file, place.form, &packed, (&config, None), &Haste::on_all_cores())?;
+    let mut written = VerifyingReader::new(disk::open(&place.file)?, size, sha256);
+    std::io::copy(&mut written, &mut std::io::sink())
+        .map_err(|source| DiskError::new("read back", &place.file, source))?;
     Ok(Wrapped { archive: place.file.clone(), size, sha256, config, notes: notes.collect() })
-}
-
-fn digest(path: &Path) -> Result<(ByteSize, Digest), WrapError> {
-    let mut to = HashingWriter::new(std::io::sink());
-    let copied = std::io::copy(&mut disk::open(path)?, &mut to);
-    copied.map_err(|source| DiskError::new("read", path, source))?;
-    let (_, size, digest) = to.finish();
-    Ok((size, digest))
 }
 
 fn find(path: &Path) -> Result<Found, WrapError> {

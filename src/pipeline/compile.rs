@@ -57,6 +57,8 @@ pub struct Job<'run> {
     pub intermediates: &'run Path,
     /// Whether the IR is written for looking at.
     pub ir: Ir,
+    /// Who is told, while the compile goes on, what the result will have from a place on.
+    pub foretell: &'run (dyn Fn(usize, &[u8]) + Sync),
 }
 
 /// A network that a tool can read.
@@ -341,7 +343,7 @@ impl Way<'_> {
                 let (sender, finished) = mpsc::channel();
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
                 let parts = std::thread::scope(|scope| {
-                    let assembly = scope.spawn(move || superblob::assemble(finished, cores));
+                    let assembly = scope.spawn(move || superblob::assemble(finished, cores, job.foretell));
                     let compiled = self.compile_all(network, &order, &pattern, &sender);
                     drop(sender);
                     let assemble =

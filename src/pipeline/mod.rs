@@ -40,7 +40,8 @@ use crate::disk;
 use crate::exchange::{Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
-use crate::nn_archive::pack::BUILD_INFO_NAME;
+use crate::nn_archive::Haste;
+use crate::nn_archive::pack::{BUILD_INFO_NAME, FIRST_CONTENT};
 use crate::process::Bounds;
 use crate::progress::Progress;
 
@@ -253,7 +254,15 @@ fn one_stage(
     let runnable = links.runnable(&subject, &operated).map_err(unlinked)?;
     let linked = links.made_for(&stage.name);
     let claim = Claim::new(subject, &operated, &linked, &workshop.tools).map_err(unproven)?;
-    let job = job(compiled_stage, loaded, operated, folder, &intermediates);
+    let haste = Haste::on_all_cores();
+    let is_packed_first = stages::is_packed_first(order, &stage.name);
+    let foretell = |place, bytes: &[u8]| {
+        // What cannot be made early fails when its turn comes.
+        if is_packed_first {
+            let _ = haste.early.make(FIRST_CONTENT + place, bytes);
+        }
+    };
+    let job = Job { foretell: &foretell, ..job(compiled_stage, loaded, operated, folder, &intermediates) };
     let ((compiled, transcript), digests) = std::thread::scope(|scope| {
         let digests = scope.spawn(|| loaded.digests());
         let compiled = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
@@ -288,7 +297,7 @@ fn one_stage(
     }
     let CompiledModel { artifact, kind, .. } = compiled;
     let (stage, folder) = (stage.name.clone(), folder.to_owned());
-    Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document })
+    Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document, haste })
 }
 
 /// Warns of folders for calibration that have no samples: perhaps another one was meant.
@@ -340,6 +349,7 @@ fn job<'run>(
         output,
         intermediates,
         ir: if stage.settings.keep_intermediate_outputs { Ir::Written } else { Ir::Unwritten },
+        foretell: &|_, _| {},
     }
 }
 

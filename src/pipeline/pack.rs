@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::num::{NonZero, NonZeroU32};
 use std::path::Path;
 
 use serde::Serialize;
@@ -12,14 +11,14 @@ use super::compile::CompiledModel;
 use super::journal::Record;
 use crate::config::archive::{self, CompiledFacts, CompiledTensor, DescribeError};
 use crate::config::{DataType, FileReference, ResolvedStage, WeightType};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher, HashingWriter};
 use crate::disk::{self, DiskError};
 use crate::exchange::{FrontEndReport, Order, Rewriting};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
 use crate::myriad::{Element, Tensor};
 use crate::nn_archive::pack::BUILD_INFO_NAME;
-use crate::nn_archive::{self, ArchiveError, ArchiveForm, Contents, Document, Member};
+use crate::nn_archive::{self, ArchiveError, ArchiveForm, Contents, Document, Haste, Member};
 use crate::units::ByteSize;
 
 /// Results that cannot be packed.
@@ -192,7 +191,16 @@ pub struct Packed<'a> {
     pub file: &'a Path,
 }
 
-/// Writes an NN Archive and reads it back.
+/// An archive as it was written.
+pub struct Written {
+    /// Its length.
+    pub size: ByteSize,
+    /// What it is.
+    pub sha256: Digest,
+}
+
+/// Writes an NN Archive and sees that what is in it comes out again: xz compares as it writes, others are read back.
+/// Whoever takes the file over compares it with the digest.
 ///
 /// # Errors
 /// The archive cannot be written, or is not read back as it was written.
@@ -200,39 +208,40 @@ pub fn archive(
     path: &Path,
     form: ArchiveForm,
     files: &[Packed<'_>],
-    build_info: Option<&str>,
-    document: &Document,
-) -> Result<(), PackError> {
+    (document, build_info): (&Document, Option<&str>),
+    haste: &Haste,
+) -> Result<Written, PackError> {
+    let is_read_back = form != ArchiveForm::Xz;
     let mut contents = Vec::with_capacity(files.len());
     for packed in files {
         let file = disk::open(packed.file)?;
         let size = file.metadata().map_err(|source| DiskError::new("read", packed.file, source))?.len();
-        contents.push((ByteSize::new(size), Hashed { inner: file, hasher: Hasher::default() }));
+        contents.push((ByteSize::new(size), Hashed { inner: file, hasher: is_read_back.then(Hasher::default) }));
     }
     let members = std::iter::zip(files, &mut contents);
     let mut members: Vec<Member<'_>> =
         members.map(|(packed, (size, content))| Member { path: packed.path.clone(), size: *size, content }).collect();
-    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let threads = NonZeroU32::try_from(threads).unwrap_or(NonZeroU32::MIN);
-    let to = disk::NewFile::create(path)?;
+    let to = HashingWriter::new(disk::NewFile::create(path)?);
     let written = Contents { document, build_info: build_info.map(str::as_bytes), members: &mut members };
-    let written = nn_archive::write(written, form, threads, to)?;
-
-    let digests = contents.into_iter().map(|(_, content)| content.hasher.finish().1);
-    let mut expected: BTreeMap<String, Digest> =
-        std::iter::zip(files.iter().map(|packed| packed.path.to_string()), digests).collect();
-    expected.extend(build_info.map(|text| (BUILD_INFO_NAME.to_owned(), Digest::of(text.as_bytes()))));
-    written.commit()?;
-    check(path, expected, document)
+    let (file, size, sha256) = nn_archive::write(written, form, haste, to)?.finish();
+    file.commit()?;
+    if is_read_back {
+        let digests = contents.into_iter().filter_map(|(_, content)| content.finish());
+        let mut expected: BTreeMap<String, Digest> =
+            std::iter::zip(files.iter().map(|packed| packed.path.to_string()), digests).collect();
+        expected.extend(build_info.map(|text| (BUILD_INFO_NAME.to_owned(), Digest::of(text.as_bytes()))));
+        check(path, expected, document)?;
+    }
+    Ok(Written { size, sha256 })
 }
 
 /// Reads an archive back and compares it with what was put in.
 fn check(path: &Path, mut missing: BTreeMap<String, Digest>, document: &Document) -> Result<(), PackError> {
     let mut other = None;
     let found = nn_archive::read(disk::open(path)?, nn_archive::LIMITS, &mut |name, _, content| {
-        let mut hashed = Hashed { inner: content, hasher: Hasher::default() };
+        let mut hashed = Hashed { inner: content, hasher: Some(Hasher::default()) };
         io::copy(&mut hashed, &mut io::sink())?;
-        if missing.remove(name.as_str()) != Some(hashed.hasher.finish().1) {
+        if missing.remove(name.as_str()) != hashed.finish() {
             other = Some(name.to_string());
         }
         Ok(())
@@ -246,16 +255,24 @@ fn check(path: &Path, mut missing: BTreeMap<String, Digest>, document: &Document
     }
 }
 
-/// A reader whose bytes are hashed as they pass.
+/// A reader whose bytes are hashed as they pass, if anybody wants that.
 struct Hashed<R> {
     inner: R,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
+}
+
+impl<R> Hashed<R> {
+    fn finish(self) -> Option<Digest> {
+        self.hasher.map(|hasher| hasher.finish().1)
+    }
 }
 
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(buffer.get(..count).unwrap_or_default());
+        }
         Ok(count)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::load::LoadedModel;
-use super::pack::{self, PackError, Packed};
+use super::pack::{self, PackError, Packed, Written};
 use super::{PipelineError, repeatable};
 use crate::config::archive::main_stage_of;
 use crate::config::{ResolvedConfig, Setting, StageName, sanitised};
@@ -17,7 +17,7 @@ use crate::disk;
 use crate::exchange::{Artifact, ArtifactKind, Order, Packing};
 use crate::image_path::ImagePath;
 use crate::nn_archive::pack::BUILD_INFO_NAME;
-use crate::nn_archive::{ArchiveForm, Document};
+use crate::nn_archive::{ArchiveForm, Document, Haste};
 use crate::units::ByteSize;
 
 /// The name of the configuration among the results.
@@ -42,6 +42,8 @@ pub(super) struct Produced {
     pub(super) archived_info: String,
     /// How it is described, if an NN Archive describes it.
     pub(super) document: Option<Document>,
+    /// How the archive is written.
+    pub(super) haste: Haste,
 }
 
 /// Returns where the compiled model of a stage stands in the archive that describes it, if one does.
@@ -58,6 +60,15 @@ pub(super) fn path_in_archive(
         Packing::Together { second, .. } if second == *stage => Ok(None),
         Packing::Together { .. } => Ok(Some(path_of_stage(stage, artifact)?)),
         Packing::Each => Ok(Some(file_name(artifact).parse()?)),
+    }
+}
+
+/// Returns whether the compiled model of a stage is the first in its archive.
+pub(super) fn is_packed_first(order: &Order, stage: &StageName) -> bool {
+    match order.packing() {
+        Packing::Nothing => false,
+        Packing::Each => true,
+        Packing::Together { main, .. } => main == *stage,
     }
 }
 
@@ -79,7 +90,7 @@ pub(super) struct Results<'run> {
     stages: Vec<Produced>,
     /// Files beside those of the stages, in the order in which they are told.
     beside: Vec<(PathBuf, ArtifactKind)>,
-    archives: Vec<PathBuf>,
+    archives: Vec<(PathBuf, Written)>,
 }
 
 impl<'run> Results<'run> {
@@ -160,8 +171,9 @@ impl<'run> Results<'run> {
                 Packed { path: path_of_stage(&main.stage, &main.artifact)?, file: &main.artifact },
                 Packed { path: fed, file: &second.artifact },
             ];
-            pack::archive(&path, ArchiveForm::Xz, &files, Some(&self.joined(|made| &made.archived_info)), &document)?;
-            self.archives.push(path);
+            let record = self.joined(|made| &made.archived_info);
+            let written = pack::archive(&path, ArchiveForm::Xz, &files, (&document, Some(&record)), &main.haste)?;
+            self.archives.push((path, written));
             return Ok(());
         }
         for made in &self.stages {
@@ -169,18 +181,23 @@ impl<'run> Results<'run> {
             let name = if self.stages.len() == 1 { name.clone() } else { sanitised(made.stage.as_str()) };
             let path = made.folder.join(format!("{name}.{target}.tar.xz"));
             let files = [Packed { path: file_name(&made.artifact).parse()?, file: &made.artifact }];
-            pack::archive(&path, ArchiveForm::Xz, &files, Some(&made.archived_info), document)?;
-            self.archives.push(path);
+            let contents = (document, Some(made.archived_info.as_str()));
+            let written = pack::archive(&path, ArchiveForm::Xz, &files, contents, &made.haste)?;
+            self.archives.push((path, written));
         }
         Ok(())
     }
 
-    /// Lists the results with their digests, as they are on the disk; the log is still being written and left out.
+    /// Lists the results with their digests, archives first; the log is still being written and left out.
     ///
     /// # Errors
     /// A result cannot be read.
     pub(super) fn artifacts(self) -> Result<Vec<Artifact>, PipelineError> {
-        let mut found: Vec<_> = self.archives.into_iter().map(|path| (path, ArtifactKind::NnArchive)).collect();
+        let below = |path: &Path| path.strip_prefix(self.output).unwrap_or(path).to_string_lossy().into_owned();
+        let archives = self.archives.into_iter().map(|(path, Written { size, sha256 })| {
+            Ok(Artifact { path: below(&path), size, sha256, kind: ArtifactKind::NnArchive })
+        });
+        let mut found = Vec::new();
         for made in self.stages {
             found.push((made.artifact, made.kind));
             found.push((made.folder.join(BUILD_INFO_NAME), ArtifactKind::BuildInfo));
@@ -189,9 +206,9 @@ impl<'run> Results<'run> {
         found.push((self.output.join(CONFIGURATION), ArtifactKind::Configuration));
         let described = found.into_iter().map(|(path, kind)| {
             let bytes = disk::read(&path, RESULT_LIMIT)?;
-            let below = path.strip_prefix(self.output).unwrap_or(&path).to_string_lossy().into_owned();
-            Ok(Artifact { path: below, size: ByteSize::new(bytes.len() as u64), sha256: Digest::of(&bytes), kind })
+            let size = ByteSize::new(bytes.len() as u64);
+            Ok(Artifact { path: below(&path), size, sha256: Digest::of(&bytes), kind })
         });
-        described.collect()
+        archives.chain(described).collect()
     }
 }

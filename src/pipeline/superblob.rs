@@ -109,11 +109,16 @@ impl Parts {
 }
 
 /// Makes patches of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches. Each
-/// patch is applied at once, so that what comes out is what was compiled, and also written beside its blob.
+/// patch is applied at once, so that what comes out is what was compiled, and also written beside its blob. Once the base
+/// is there, `foretell` is told it with its place in the superblob.
 ///
 /// # Errors
 /// A blob that is missing, damaged or of another network.
-pub fn assemble(finished: Receiver<(ShaveCount, PathBuf)>, workers: usize) -> Result<Parts, ResultError> {
+pub fn assemble(
+    finished: Receiver<(ShaveCount, PathBuf)>,
+    workers: usize,
+    foretell: &(dyn Fn(usize, &[u8]) + Sync),
+) -> Result<Parts, ResultError> {
     let mut early = Vec::new();
     let base_path = loop {
         match finished.recv() {
@@ -128,6 +133,7 @@ pub fn assemble(finished: Receiver<(ShaveCount, PathBuf)>, workers: usize) -> Re
     let made = Mutex::new(BTreeMap::new());
     let next = || blobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
+        scope.spawn(|| foretell(superblob::BASE, &base));
         for _ in 0..workers.clamp(1, ShaveCount::all().count()) {
             scope.spawn(|| {
                 while let Some((shaves, path)) = next() {

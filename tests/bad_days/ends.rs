@@ -1,6 +1,7 @@
 //! Interrupted, killed, at once: what a process leaves when it does not come to its own end, and what the next one makes
 //! of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -235,7 +236,8 @@ fn killed_while_compiling() {
 fn conversions_at_once_do_not_meet() {
     let folder = folder();
     let made_up = made_up();
-    // Six results for two places; each place has one of them as a whole, whoever comes last.
+    // Six results for two places. Who finds the result of another there, that came meanwhile, goes beside it; who began
+    // later replaces it.
     let children: Vec<Child> = (0..6)
         .map(|index| {
             let (name, place) = (format!("good_{index}.onnx"), format!("place_{}", index % 2));
@@ -243,17 +245,27 @@ fn conversions_at_once_do_not_meet() {
             start(&mut convert_to(&place, folder.path(), &made_up.store, &made_up.project, &name))
         })
         .collect();
-    for child in children {
+    let mut places = BTreeMap::new();
+    for (index, child) in children.into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", said(&output));
+        let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+        let main = Path::new(stdout.lines().next().unwrap().split(" (").next().unwrap());
+        let place = main.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let named = format!("place_{}", index % 2);
+        assert!(place.starts_with(&named), "{place}");
+        assert_eq!(said(&output).contains("was changed by somebody else"), place != named, "{}", said(&output));
+        places.entry(place).or_insert_with(Vec::new).push(format!("good_{index}"));
     }
-    assert_eq!(names(&folder.path().join("output")), ["place_0", "place_1"]);
-    for place in [0, 1] {
-        let result = names(&folder.path().join(format!("output/place_{place}")));
+    assert!(places.contains_key("place_0") && places.contains_key("place_1"));
+    assert_eq!(names(&folder.path().join("output")), places.keys().cloned().collect::<Vec<_>>());
+    for (place, stems) in places {
+        let result = names(&folder.path().join("output").join(place));
         let superblobs: Vec<&String> = result.iter().filter(|name| name.ends_with(".superblob")).collect();
         assert_eq!(superblobs.len(), 1, "{result:?}");
         let stem = superblobs[0].trim_end_matches(".superblob");
         assert!(result.contains(&format!("{stem}.onnx")), "{result:?} is one result");
+        assert!(stems.iter().any(|told| told == stem), "{stems:?} were put there, not {stem}");
     }
 }
 

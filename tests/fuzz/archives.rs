@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::num::NonZeroU32;
 
 use modelconverter::config::archive::from_archive;
 use modelconverter::config::read::read as read_config;
 use modelconverter::myriad::difference::Differ;
 use modelconverter::myriad::{Blob, Superblob, patch, superblob};
-use modelconverter::nn_archive::{ArchiveForm, Contents, Document, LIMITS, Member, read, write};
+use modelconverter::nn_archive::{ArchiveForm, Contents, Document, Haste, LIMITS, Member, read, write};
 use modelconverter::units::{ByteSize, ShaveCount};
 
 use crate::harness::{Allowance, fuzz};
@@ -36,7 +35,7 @@ fn archive(form: ArchiveForm) -> Vec<u8> {
         Member { path: long.parse().unwrap(), size: ByteSize::new(0), content: &mut nothing },
     ];
     let contents = Contents { document: &document, build_info: Some(b"{}"), members: &mut members };
-    write(contents, form, NonZeroU32::MIN, Vec::new()).unwrap()
+    write(contents, form, &Haste::on_all_cores(), Vec::new()).unwrap()
 }
 
 const WORDS: [&str; 9] = ["ustar", "../", "/", "path=", "config.json", "\"heads\"", "null", "1e999", "\0\0\0\0"];

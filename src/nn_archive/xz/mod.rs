@@ -1,25 +1,33 @@
 //! The .xz format, written in blocks on several cores.
 //!
 //! Owns the frame of the format (The .xz File Format 1.2.1): stream header, blocks, index, stream footer. Each block holds
-//! [`BLOCK`] bytes and is either what liblzma makes of them, or, where that would hardly be shorter, the bytes themselves
-//! in uncompressed LZMA2 chunks: half of a superblob is compressed already, and many weights are as good as random. The
-//! bytes do not depend on the number of threads.
+//! [`BLOCK`] bytes, and what is in them alone decides how: bytes that are as good as random are stored, as half of a
+//! superblob is, which is compressed already; weights, which do not repeat, are coded byte by byte; everything else is
+//! left to liblzma. Each block is unpacked again as soon as it is made. Neither threads nor what was made early change a
+//! byte.
+
+mod literals;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 use std::panic;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use liblzma::read::XzDecoder;
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use liblzma::write::XzEncoder;
 
-/// The xz preset. Weights hardly compress: on half floats preset 6 takes three times as long and saves 1 %.
+use crate::digest::Digest;
+
+/// The xz preset of what is left to liblzma.
 const PRESET: u32 = 0;
 /// The length of what is in one block, four times the dictionary of the preset.
 const BLOCK: usize = 1 << 20;
+/// The first block is short: it has the headers, which are known last.
+const FIRST_BLOCK: usize = CHUNK;
 /// Numbers of two and four bytes have few high bytes and random low ones, so bytes are coded by their place in four, and
 /// not by the byte before: 2 % less of half floats and 5 % less of single ones.
 const PLACE_BITS: u32 = 2;
@@ -35,9 +43,9 @@ const FOOTER_MAGIC: [u8; 2] = *b"YZ";
 const FLAGS: [u8; 2] = [0, 1];
 /// The length of stream header and stream footer, each.
 const FRAME: usize = 12;
-/// The header of a stored block (section 3.1): its length, one filter and no lengths, LZMA2 (section 5.3.1) with a
-/// dictionary of 64 KiB, padding.
-const STORED_HEADER: [u8; 8] = [2, 0, 0x21, 1, 8, 0, 0, 0];
+/// The header of a block (section 3.1): its length, one filter and no lengths, LZMA2 (section 5.3.1) with a dictionary of
+/// 64 KiB, padding.
+const BLOCK_HEADER: [u8; 8] = [2, 0, 0x21, 1, 8, 0, 0, 0];
 /// The longest chunk that LZMA2 stores.
 const CHUNK: usize = 1 << 16;
 /// An uncompressed chunk that resets the dictionary, one that does not, and the end of all chunks.
@@ -46,6 +54,7 @@ const NEXT_CHUNK: u8 = 2;
 const NO_CHUNK: u8 = 0;
 
 /// A block as it stands in the stream, with padding and check.
+#[derive(Clone)]
 struct Block {
     bytes: Vec<u8>,
     record: Record,
@@ -58,6 +67,31 @@ struct Record {
     unpadded: u64,
     /// The length of what is in it.
     uncompressed: u64,
+}
+
+/// Blocks that were made before their turn, by the digest of what is in them.
+#[derive(Default)]
+pub struct EarlyBlocks(Mutex<BTreeMap<Digest, Block>>);
+
+impl EarlyBlocks {
+    /// Makes the blocks of a stream in which `bytes` stand from `offset` on, as far as they lie within these bytes.
+    ///
+    /// # Errors
+    /// A block cannot be made.
+    pub fn make(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let start = FIRST_BLOCK + offset.saturating_sub(FIRST_BLOCK).next_multiple_of(BLOCK);
+        let from = start - offset;
+        for bytes in bytes.get(from..).unwrap_or_default().chunks_exact(BLOCK) {
+            let made = block(bytes)?;
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Digest::of(bytes), made);
+        }
+        Ok(())
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<Block> {
+        let blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if blocks.is_empty() { None } else { blocks.get(&Digest::of(bytes)).cloned() }
+    }
 }
 
 /// Bytes on their way to a thread, or a block on its way back, with the number of the block.
@@ -81,8 +115,8 @@ pub(super) struct XzWriter<W: Write> {
 }
 
 impl<W: Write> XzWriter<W> {
-    /// Begins a stream whose blocks are made by so many threads.
-    pub(super) fn new(mut to: W, threads: NonZeroU32) -> io::Result<Self> {
+    /// Begins a stream whose blocks are made by so many threads, unless they were made early.
+    pub(super) fn new(mut to: W, threads: NonZeroU32, early: &Arc<EarlyBlocks>) -> io::Result<Self> {
         to.write_all(&HEADER_MAGIC)?;
         to.write_all(&with_crc(&FLAGS))?;
         let count = threads.get().min(64) as usize;
@@ -90,12 +124,13 @@ impl<W: Write> XzWriter<W> {
         let waiting = Arc::new(Mutex::new(waiting));
         let (results, made) = sync_channel(2 * count);
         let threads = (0..count).map(|_| {
-            let (waiting, results) = (Arc::clone(&waiting), results.clone());
+            let (waiting, results, early) = (Arc::clone(&waiting), results.clone(), Arc::clone(early));
             let next = move || waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let make = move || {
                 while let Ok((number, bytes)) = next() {
                     // A block that never came would be waited for.
-                    let made = panic::catch_unwind(|| block(&bytes)).unwrap_or_else(|_| Err(lost()));
+                    let make = || early.find(&bytes).map_or_else(|| block(&bytes), Ok);
+                    let made = panic::catch_unwind(panic::AssertUnwindSafe(make)).unwrap_or_else(|_| Err(lost()));
                     if results.send((number, made)).is_err() {
                         return;
                     }
@@ -152,9 +187,10 @@ impl<W: Write> XzWriter<W> {
 
 impl<W: Write> Write for XzWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(BLOCK - self.waiting.len());
+        let length = if self.begun == 0 { FIRST_BLOCK } else { BLOCK };
+        let taken = bytes.len().min(length - self.waiting.len());
         self.waiting.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-        if self.waiting.len() == BLOCK {
+        if self.waiting.len() == length {
             self.send()?;
         }
         Ok(taken)
@@ -171,7 +207,58 @@ fn lost() -> io::Error {
 }
 
 fn block(bytes: &[u8]) -> io::Result<Block> {
-    if entropy(bytes) > STORED_FROM { Ok(stored(bytes)) } else { compressed(bytes) }
+    let made = if entropy(bytes) > STORED_FROM {
+        framed(bytes, &stored(bytes))
+    } else if bytes.len() < CHUNK || repeats(bytes) {
+        compressed(bytes)?
+    } else {
+        framed(bytes, &literals::chunks(bytes))
+    };
+    if made.holds(bytes)? {
+        Ok(made)
+    } else {
+        Err(io::Error::other("a block that was compressed does not come out as it went in"))
+    }
+}
+
+impl Block {
+    /// Unpacks the block, as the only one of a stream, and compares.
+    fn holds(&self, bytes: &[u8]) -> io::Result<bool> {
+        let index = index(&[self.record]);
+        let frame = (with_crc(&FLAGS), footer(index.len()));
+        let stream = HEADER_MAGIC.chain(frame.0.as_slice()).chain(self.bytes.as_slice()).chain(index.as_slice());
+        let mut found = XzDecoder::new(stream.chain(frame.1.as_slice()));
+        let mut rest = bytes;
+        let mut piece = vec![0; CHUNK];
+        loop {
+            let count = found.read(&mut piece)?;
+            let piece = piece.get(..count).unwrap_or_default();
+            match rest.strip_prefix(piece) {
+                Some(after) if count > 0 => rest = after,
+                after => return Ok(after.is_some_and(<[u8]>::is_empty)),
+            }
+        }
+    }
+}
+
+/// Returns whether parts of `bytes` repeat, so that looking for them pays.
+fn repeats(bytes: &[u8]) -> bool {
+    /// What is compared: too long to be alike by chance, and aligned as weights are.
+    const PART: usize = 8;
+    const SLOTS: usize = 1 << 16;
+    /// One part in so many may be alike.
+    const FEW: usize = 32;
+    let (parts, _) = bytes.as_chunks::<PART>();
+    let mut last = vec![None; SLOTS];
+    let mut alike = 0;
+    for part in parts {
+        let part = u64::from_le_bytes(*part);
+        let slot = last.get_mut((part.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize);
+        if slot.is_some_and(|slot| slot.replace(part) == Some(part)) {
+            alike += 1;
+        }
+    }
+    alike > parts.len() / FEW
 }
 
 /// Returns the entropy of bytes by their place in four, in bits for each.
@@ -233,18 +320,25 @@ fn only_record(index: &[u8]) -> Option<Record> {
     Some(Record { unpadded: number()?, uncompressed: number()? })
 }
 
-/// Makes a block of bytes as they are.
-fn stored(bytes: &[u8]) -> Block {
-    let mut block = with_crc(&STORED_HEADER);
+/// Returns LZMA2 chunks with the bytes as they are, and their end.
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let mut chunks = Vec::with_capacity(bytes.len() + bytes.len() / 1024 + 16);
     let mut control = FIRST_CHUNK;
     for chunk in bytes.chunks(CHUNK) {
-        block.push(control);
+        chunks.push(control);
         // A chunk has 1 to 65536 bytes; its length is told less one.
-        block.extend(((chunk.len() - 1) as u16).to_be_bytes());
-        block.extend_from_slice(chunk);
+        chunks.extend(((chunk.len() - 1) as u16).to_be_bytes());
+        chunks.extend_from_slice(chunk);
         control = NEXT_CHUNK;
     }
-    block.push(NO_CHUNK);
+    chunks.push(NO_CHUNK);
+    chunks
+}
+
+/// Makes a block of LZMA2 chunks that hold `bytes`.
+fn framed(bytes: &[u8], chunks: &[u8]) -> Block {
+    let mut block = with_crc(&BLOCK_HEADER);
+    block.extend_from_slice(chunks);
     let data = block.len();
     pad(&mut block);
     let check = crc32fast::hash(bytes).to_le_bytes();
@@ -292,14 +386,10 @@ fn with_crc(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use liblzma::read::XzDecoder;
-
     use super::*;
 
     fn packed(bytes: &[u8], threads: u32) -> Vec<u8> {
-        let mut writer = XzWriter::new(Vec::new(), NonZeroU32::new(threads).unwrap()).unwrap();
+        let mut writer = XzWriter::new(Vec::new(), NonZeroU32::new(threads).unwrap(), &Arc::default()).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }
@@ -338,11 +428,88 @@ mod tests {
         }
     }
 
+    /// Bytes of numbers of four bytes whose places know so many values each.
+    fn skewed(length: usize, values: [u8; 4]) -> Vec<u8> {
+        // The larger the noise, the rarer the value, so that bytes differ in how frequent they are.
+        let value =
+            |(at, noise): (usize, u8)| ((u32::from(noise) * u32::from(noise) * u32::from(values[at % 4])) >> 16) as u8;
+        noise(length).into_iter().enumerate().map(value).collect()
+    }
+
+    #[test]
+    fn what_does_not_repeat_is_coded_byte_by_byte() {
+        for values in [[255, 90, 255, 9], [1, 2, 3, 4], [255, 255, 255, 60], [0, 0, 255, 255]] {
+            for length in [CHUNK, CHUNK + 1, CHUNK * 3 + 5, BLOCK] {
+                let bytes = skewed(length, values);
+                let made = framed(&bytes, &literals::chunks(&bytes));
+                assert!(made.holds(&bytes).unwrap(), "{values:?}, {length}");
+                let mut other = bytes.clone();
+                other[length / 2] ^= 1;
+                assert!(!made.holds(&other).unwrap());
+                assert!(!made.holds(&bytes[1..]).unwrap());
+            }
+        }
+        // Little longer than the entropy of the bytes wants, and no longer than what liblzma makes of them.
+        let bytes = skewed(BLOCK, [255, 90, 255, 9]);
+        let made = literals::chunks(&bytes).len() as f64;
+        let ideal = entropy(&bytes) * BLOCK as f64 / 8.0;
+        assert!((ideal..ideal * 1.03).contains(&made), "{made} of {ideal}");
+        assert!(made < compressed(&bytes).unwrap().bytes.len() as f64);
+        assert!(!repeats(&bytes));
+        assert!(repeats(&bytes[..BLOCK / 8].repeat(8)));
+    }
+
+    #[test]
+    fn a_chunk_that_would_grow_is_stored_wherever_it_is() {
+        let (dense, random) = (skewed(CHUNK, [255, 90, 255, 9]), noise(CHUNK));
+        for parts in [
+            [&random, &dense, &dense],
+            [&dense, &random, &dense],
+            [&random, &random, &dense],
+            [&dense, &random, &random],
+        ] {
+            let bytes = parts.map(Vec::as_slice).concat();
+            let chunks = literals::chunks(&bytes);
+            let stored = parts.iter().filter(|part| **part == &random).count();
+            let coded = 3 - stored;
+            let expected = stored * CHUNK + coded * CHUNK / 2..stored * CHUNK + coded * CHUNK * 4 / 5;
+            assert!(expected.contains(&chunks.len()), "{} of {expected:?}", chunks.len());
+            assert!(framed(&bytes, &chunks).holds(&bytes).unwrap());
+        }
+    }
+
+    #[test]
+    fn carries_reach_bytes_that_were_held() {
+        // Long stretches of one value drive the interval's end towards 0xff bytes.
+        for seed in 0..40 {
+            let bytes: Vec<u8> =
+                noise(CHUNK + seed).into_iter().map(|byte| if byte < 3 + seed as u8 { byte } else { 255 }).collect();
+            assert!(framed(&bytes, &literals::chunks(&bytes)).holds(&bytes).unwrap(), "{seed}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_were_made_early_are_the_same() {
+        let bytes = skewed(BLOCK * 4, [255, 90, 255, 9]);
+        let early = Arc::new(EarlyBlocks::default());
+        early.make(700, &bytes[700..FIRST_BLOCK + BLOCK * 3 - 9]).unwrap();
+        assert_eq!(early.0.lock().unwrap().len(), 2, "the first is not whole, and the fourth neither");
+        early.make(FIRST_BLOCK + 1, &bytes[FIRST_BLOCK + 1..]).unwrap();
+        assert_eq!(early.0.lock().unwrap().len(), 3);
+        early.make(BLOCK * 9, &bytes[..5]).unwrap();
+        early.make(1, &[]).unwrap();
+        let mut writer = XzWriter::new(Vec::new(), NonZeroU32::new(2).unwrap(), &early).unwrap();
+        writer.write_all(&bytes).unwrap();
+        assert!(writer.finish().unwrap() == packed(&bytes, 2));
+    }
+
     #[test]
     fn only_what_cannot_become_shorter_is_stored() {
         let random = noise(BLOCK);
         assert!(entropy(&random) > 7.99);
-        assert_eq!(packed(&random, 1).len(), FRAME * 2 + 12 + BLOCK + 3 * (BLOCK / CHUNK) + 4 + 4 + 12);
+        // Frames and index beside the chunks.
+        let chunks = BLOCK + 3 * (BLOCK / CHUNK);
+        assert!((chunks..chunks + 100).contains(&packed(&random, 1).len()));
         // The high bytes of half floats are few: 8 and 5 bits.
         let weights: Vec<u8> = noise(BLOCK).chunks(2).flat_map(|pair| [pair[0], pair[1] & 0x8f | 0x30]).collect();
         assert!((entropy(&weights) - 6.5).abs() < 0.01);
@@ -364,9 +531,9 @@ mod tests {
             }
         }
         let two = NonZeroU32::new(2).unwrap();
-        assert!(XzWriter::new(Full(5), two).is_err());
+        assert!(XzWriter::new(Full(5), two, &Arc::default()).is_err());
         for room in [30, BLOCK, BLOCK * 5 + 200] {
-            let mut writer = XzWriter::new(Full(room), two).unwrap();
+            let mut writer = XzWriter::new(Full(room), two, &Arc::default()).unwrap();
             let written = writer.write_all(&noise(BLOCK * 5)).and_then(|()| writer.finish().map(drop));
             assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull, "{room}");
         }
