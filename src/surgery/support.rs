@@ -1,7 +1,7 @@
 //! Which operators the tools for MyriadX cannot take.
 //!
-//! Owns tables of measured facts about OpenVINO 2021.4.2: what the ONNX importer of the Inference Engine does not know,
-//! what the Model Optimizer does not know, and what the MYRIAD compiler has no layer for. Only what surely fails is
+//! Owns tables of measured facts about OpenVINO 2021.4.2: what the ONNX importer of the Inference Engine knows, what
+//! the Model Optimizer knows, and what the MYRIAD compiler has no layer for. Only what surely fails is
 //! refused; the tools have the last word on everything else. How the facts were measured: every operator of ONNX's
 //! domains in a model of its own, and the node tests of the onnx package, through both front ends and the compiler, and
 //! what was compiled was computed on OpenVINO's CPU device beside ONNX Runtime: what is read wrongly is refused too.
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::lower::opset::{self, OldForms};
 use crate::onnx::proto::{GraphProto, NodeProto};
-use crate::onnx::{Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
+use crate::onnx::{self, Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
 
 /// What reads the ONNX model on the way to the MYRIAD compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,9 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         }
         if let Some(reason) = reason {
             let mut advice = advice(node, front_end, compiled);
+            if matches!(node.op_type(), "If" | "Loop") {
+                advice.extend(decide(model, &reads, node));
+            }
             // A network that ends before this node would still have the one before it.
             if !is_behind {
                 advice.extend(end_before(model, node, &variable));
@@ -121,27 +124,19 @@ fn depends(node: &NodeProto, variable: &HashSet<&str>) -> bool {
 /// Why a front end cannot read a node, if so.
 fn unreadable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
     let tool = front_end.as_str();
-    let (operator, domain) = (node.op_type(), node.domain());
+    let domain = node.domain();
+    let knows = |names: &str| names.split(' ').any(|name| name.eq_ignore_ascii_case(node.op_type()));
     match front_end {
         FrontEnd::Importer if domain == "ai.onnx" => {
             Some(format!("{tool} does not know the domain `ai.onnx` by this spelling"))
         }
-        FrontEnd::Importer if !domain.is_empty() && domain != OPENVINO_DOMAIN => {
+        FrontEnd::Importer if domain == OPENVINO_DOMAIN => None,
+        FrontEnd::Importer if !domain.is_empty() => {
             Some(format!("{tool} does not know operators of the domain `{domain}`"))
         }
-        FrontEnd::Importer if domain.is_empty() && IMPORTER_LACKS.contains(&operator) => {
-            Some(format!("{tool} does not know this operator"))
-        }
-        FrontEnd::ModelOptimizer if OPTIMIZER_LACKS_DOMAINS.contains(&domain) => {
-            Some(format!("{tool} does not know operators of the domain `{domain}`"))
-        }
-        FrontEnd::ModelOptimizer
-            if (is_onnx_domain(domain) && OPTIMIZER_LACKS.contains(&operator))
-                || (domain == "com.microsoft" && OPTIMIZER_LACKS_OF_MICROSOFT.contains(&operator)) =>
-        {
-            Some(format!("{tool} does not know this operator"))
-        }
-        _ => None,
+        FrontEnd::Importer if !knows(IMPORTER_KNOWS) => Some(format!("{tool} does not know this operator")),
+        FrontEnd::ModelOptimizer if !knows(OPTIMIZER_KNOWS) => Some(format!("{tool} does not know this operator")),
+        FrontEnd::Importer | FrontEnd::ModelOptimizer => None,
     }
 }
 
@@ -201,6 +196,29 @@ fn advice(node: &NodeProto, front_end: FrontEnd, compiled: bool) -> Vec<String> 
     advice
 }
 
+/// Returns advice to fix the inputs that decide a branch or a number of rounds, if they are no pictures or the like.
+fn decide(model: &Model, reads: &Reads<'_>, node: &NodeProto) -> Option<String> {
+    let nodes = &model.graph().node;
+    // A loop is decided by its number of rounds and its first condition, a branch by its condition.
+    let count = if node.op_type() == "Loop" { 2 } else { 1 };
+    let mut waiting: Vec<&str> = node.input.iter().take(count).map(String::as_str).collect();
+    let mut found: HashSet<&str> = HashSet::new();
+    while let Some(name) = waiting.pop() {
+        if found.insert(name) {
+            let producer = reads.producer(name).and_then(|place| nodes.get(place));
+            waiting.extend(producer.iter().flat_map(|node| &node.input).map(String::as_str));
+        }
+    }
+    let inputs = model.inputs();
+    let deciding: Vec<_> = inputs.iter().filter(|input| found.contains(input.name.as_str())).collect();
+    let is_switch = |input: &&onnx::Value| input.element().is_some_and(|element| !element.is_float());
+    if deciding.is_empty() || !deciding.iter().all(is_switch) {
+        return None;
+    }
+    let names: Vec<String> = deciding.iter().map(|input| format!("`{}`", input.name)).collect();
+    Some(format!("fix what decides it: give a `frozen_value` to {}", names.join(" and ")))
+}
+
 /// Returns advice to end the network before a node, if anything is computed before it.
 fn end_before(model: &Model, node: &NodeProto, variable: &HashSet<&str>) -> Option<String> {
     let inputs = graph_inputs(model);
@@ -243,204 +261,58 @@ fn own_advice(node: &NodeProto) -> Option<String> {
 /// The domain of the vendor's own operators, which the importer knows.
 const OPENVINO_DOMAIN: &str = "org.openvinotoolkit";
 
-/// What the importer reports as unsupported, whatever the node looks like.
-const IMPORTER_LACKS: &[&str] = &[
-    "AffineGrid",
-    "Attention",
-    "Bernoulli",
-    "BitCast",
-    "BitwiseAnd",
-    "BitwiseNot",
-    "BitwiseOr",
-    "BitwiseXor",
-    "BlackmanWindow",
-    "CastLike",
-    "CausalConvWithState",
-    "CenterCropPad",
-    "Col2Im",
-    "ConcatFromSequence",
-    "ConvInteger",
-    "CumProd",
-    "DFT",
-    "DeformConv",
-    "Det",
-    "Einsum",
-    "Gelu",
-    "GridSample",
-    "GroupNormalization",
-    "HammingWindow",
-    "HannWindow",
-    "HardSwish",
-    "If",
-    "ImageDecoder",
-    "IsInf",
-    "IsNaN",
-    "LayerNormalization",
-    "LinearAttention",
-    "LpPool",
-    "MatMulInteger",
-    "MaxRoiPool",
-    "MaxUnpool",
-    "MelWeightMatrix",
-    "Mish",
-    "Multinomial",
-    "Optional",
-    "OptionalGetElement",
-    "OptionalHasElement",
-    "QLinearConv",
-    "QLinearMatMul",
-    "RMSNormalization",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "RegexFullMatch",
-    "RotaryEmbedding",
-    "STFT",
-    "Scan",
-    "SequenceAt",
-    "SequenceConstruct",
-    "SequenceEmpty",
-    "SequenceErase",
-    "SequenceInsert",
-    "SequenceLength",
-    "SequenceMap",
-    "SplitToSequence",
-    "StringConcat",
-    "StringNormalizer",
-    "StringSplit",
-    "SwiGLU",
-    "TensorScatter",
-    "TfIdfVectorizer",
-    "Trilu",
-    "Unique",
-];
+/// The operators that the importer knows in ONNX's own domain, apart by spaces; some older ones, and some of the vendor's, are
+/// found there too.
+const IMPORTER_KNOWS: &str = "\
+    ATen Abs Acos Acosh Add Affine And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization \
+    BitShift Cast Ceil Celu Clip Compress Concat Constant ConstantFill ConstantOfShape Conv ConvTranspose Cos \
+    Cosh Crop CumSum DeformableConv2D DepthToSpace DequantizeLinear DetectionOutput Div Dropout \
+    DynamicQuantizeLinear Elu Equal Erf Exp Expand ExperimentalDetectronDetectionOutput \
+    ExperimentalDetectronGenerateProposalsSingleImage ExperimentalDetectronGroupNorm \
+    ExperimentalDetectronPriorGridGenerator ExperimentalDetectronROIFeatureExtractor \
+    ExperimentalDetectronTopKROIs EyeLike FakeQuantize Flatten Floor GRU Gather GatherElements GatherND Gemm \
+    GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GroupNorm HardSigmoid Hardmax Identity \
+    ImageScaler InstanceNormalization LRN LSTM LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization \
+    MatMul Max MaxPool Mean MeanVarianceNormalization Min Mod Mul Neg NegativeLogLikelihoodLoss \
+    NonMaxSuppression NonZero Normalize Not OneHot Or PRelu Pad Pow PriorBox PriorBoxClustered QuantizeLinear \
+    RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin \
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round Scatter \
+    ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax SoftmaxCrossEntropyLoss \
+    Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile TopK Transpose \
+    Unsqueeze Upsample Where Xor";
 
-/// What the Model Optimizer cannot infer, whatever the node looks like.
-const OPTIMIZER_LACKS: &[&str] = &[
-    "AffineGrid",
-    "Attention",
-    "Bernoulli",
-    "BitCast",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseNot",
-    "BitwiseOr",
-    "BitwiseXor",
-    "BlackmanWindow",
-    "CastLike",
-    "CausalConvWithState",
-    "Celu",
-    "CenterCropPad",
-    "Col2Im",
-    "Compress",
-    "ConcatFromSequence",
-    "ConvInteger",
-    "CumProd",
-    "DFT",
-    "DeformConv",
-    "Det",
-    "DynamicQuantizeLinear",
-    "EyeLike",
-    "GlobalLpPool",
-    "GridSample",
-    "GroupNormalization",
-    "HammingWindow",
-    "HannWindow",
-    "HardSwish",
-    "Hardmax",
-    "If",
-    "ImageDecoder",
-    "IsInf",
-    "IsNaN",
-    "LayerNormalization",
-    "LinearAttention",
-    "LpPool",
-    "MatMulInteger",
-    "MaxRoiPool",
-    "MaxUnpool",
-    "Mean",
-    "MelWeightMatrix",
-    "Mish",
-    "Mod",
-    "Multinomial",
-    "NegativeLogLikelihoodLoss",
-    "Optional",
-    "OptionalGetElement",
-    "OptionalHasElement",
-    "QLinearConv",
-    "QLinearMatMul",
-    "RMSNormalization",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceSumSquare",
-    "RegexFullMatch",
-    "RotaryEmbedding",
-    "STFT",
-    "Scan",
-    "Selu",
-    "SequenceAt",
-    "SequenceConstruct",
-    "SequenceEmpty",
-    "SequenceErase",
-    "SequenceInsert",
-    "SequenceLength",
-    "SequenceMap",
-    "Shrink",
-    "SoftmaxCrossEntropyLoss",
-    "SplitToSequence",
-    "StringConcat",
-    "StringNormalizer",
-    "StringSplit",
-    "SwiGLU",
-    "TensorScatter",
-    "TfIdfVectorizer",
-    "Trilu",
-];
-
-/// Domains of which the Model Optimizer knows no operator.
-const OPTIMIZER_LACKS_DOMAINS: &[&str] = &["ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"];
-
-/// Operators of ONNX Runtime that the Model Optimizer cannot infer.
-const OPTIMIZER_LACKS_OF_MICROSOFT: &[&str] = &[
-    "Attention",
-    "BiasGelu",
-    "ConvTransposeWithDynamicPads",
-    "DynamicQuantizeLSTM",
-    "DynamicQuantizeMatMul",
-    "EmbedLayerNormalization",
-    "FastGelu",
-    "FusedConv",
-    "FusedGemm",
-    "FusedMatMul",
-    "GridSample",
-    "GroupQueryAttention",
-    "Inverse",
-    "Irfft",
-    "MatMulIntegerToFloat",
-    "MatMulNBits",
-    "MultiHeadAttention",
-    "NhwcConv",
-    "NhwcMaxPool",
-    "QGemm",
-    "QLinearAdd",
-    "QLinearAveragePool",
-    "QLinearConcat",
-    "QLinearGlobalAveragePool",
-    "QLinearLeakyRelu",
-    "QLinearMul",
-    "QLinearSigmoid",
-    "QLinearSoftmax",
-    "QuickGelu",
-    "Rfft",
-    "RotaryEmbedding",
-    "SimplifiedLayerNormalization",
-    "SkipLayerNormalization",
-];
+/// The operators that the Model Optimizer knows, whatever their domain: those that it extracts, those that it replaces before
+/// it has to, and those of its own that it infers.
+const OPTIMIZER_KNOWS: &str = "\
+    ATen Abs Accum Acos Acosh Activation AdaptiveAvgPooling Add Affine And ArgMax ArgMin Asin Asinh Assert \
+    Assign Atan Atanh AttributedClamp AttributedGather AttributedLRN AttributedPad AttributedPower \
+    AttributedRoll AttributedSlice AttributedTile AveragePool Axpy BN BatchNormalization BatchToSpace \
+    Binarization BlockLSTM Broadcast Bucketize CTCGreedyDecoder CTCGreedyDecoderSeqLen CTCLoss CaffeSlice Cast \
+    Ceil Clamp Clip Concat Const Constant ConstantFill ConstantOfShape Conv ConvTranspose ConvertLike \
+    Convolution Correlation Cos Cosh Crop CumSum DataAugmentation Deconvolution DeformableConv2D \
+    DeformableConvolution DepthToSpace DequantizeLinear DetectionOutput Div Dropout Einsum Eltwise EltwiseN \
+    EltwiseNin1 Elu Enter Equal Erf Exit Exp Expand ExpandDims ExperimentalDetectronDetectionOutput \
+    ExperimentalDetectronGenerateProposalsSingleImage ExperimentalDetectronGroupNorm \
+    ExperimentalDetectronPriorGridGenerator ExperimentalDetectronROIFeatureExtractor \
+    ExperimentalDetectronTopKROIs ExtractImagePatches FakeOutput FakeQuantize Fill Flatten FlattenONNX Floor \
+    FullyConnected GRN GRU GRUCell Gather GatherElements GatherND GatherTree Gelu Gemm GlobalAveragePool \
+    GlobalMaxPool Greater GreaterOrEqual GroupNorm HardSigmoid Identity IdentityN ImageScaler \
+    InstanceNormalization Interp Interpolate LRN LSTM LSTMCell LSTMSequence LeakyReLU LeakyRelu Less LessOrEqual \
+    Log LogSoftmax LogSoftmaxONNX LookupTableInsert Loop LpNormalization LstmNonLinearity MVN MVNCaffe MVNOnnx \
+    MXFFT MXNetCumSum MXRepeat MXReshape MXSlice MatMul Max MaxPool MeanVarianceNormalization Memory \
+    MemoryOffset Merge Min Mul Neg NextIteration NonMaxSuppression NonZero Normalize NormalizeL2 Not ONNXPad \
+    ONNXResize10 ONNXResize11 OneHot Or PReLU PRelu PSROIPooling Pack Pad Parameter Permute Pooling PoolingV2 \
+    Pow PowerFile PredictionHeatmap PriorBox PriorBoxClustered Proposal QuantizeLinear RNN RNNCell ROIAlign \
+    ROIPooling Range Rank ReadValue Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd \
+    ReduceSum RegionYolo Relu ReorgYolo Reshape Resize Result Reverse ReverseSequence RoiAlign Roll Round Scale \
+    ScaleShift Scatter ScatterElements ScatterND Select Shape ShapeOf ShuffleChannels Sigmoid Sign SimplerNMS \
+    Sin Sinh Size Slice SoftMax SoftMaxONNX Softmax Softplus Softsign SpaceToBatch SpaceToDepth \
+    SparseFillEmptyRows SparseReshape SparseSegmentMean SparseSegmentSqrtN SparseSegmentSum SpatialTransformer \
+    Splice Split Sqrt Squeeze StopGradient StridedSlice Sub Sum SwapAxis Swish Switch TFFFT TFPad TFResize \
+    TFSlice Tan Tanh TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 \
+    TensorArrayWriteV3 TensorIterator TensorIteratorBackEdge TensorIteratorCondition TensorIteratorInput \
+    TensorIteratorOutput ThresholdedRelu Tile TopK Transpose Unique Unsqueeze Upsample Where Xor \
+    _contrib_box_nms batchNormInference copy pnorm slice_like tdnncomponent timeheightconvolutioncomponent";
 
 /// What the compiler has no layer for, through either front end: the operator, and the layer it asks for.
 const COMPILER_LACKS: &[(&str, &str)] = &[
@@ -514,11 +386,13 @@ mod tests {
     fn tables_are_sorted_and_agree() {
         let names: Vec<&str> = COMPILER_LACKS.iter().map(|(name, _)| *name).collect();
         let young: Vec<&str> = YOUNG.iter().map(|(name, _)| *name).collect();
-        for table in [IMPORTER_LACKS, OPTIMIZER_LACKS, OPTIMIZER_LACKS_OF_MICROSOFT, QUANTIZED, &names, &young] {
+        let known = |names: &'static str| names.split(' ').collect::<Vec<_>>();
+        let (importer, optimizer) = (known(IMPORTER_KNOWS), known(OPTIMIZER_KNOWS));
+        for table in [&importer, &optimizer, QUANTIZED, &names, &young] {
             assert!(table.is_sorted_by(|left, right| left < right), "{table:?}");
         }
         for name in young {
-            assert!(IMPORTER_LACKS.contains(&name), "{name}");
+            assert!(!importer.contains(&name), "{name}");
         }
     }
 
@@ -537,8 +411,11 @@ mod tests {
             (node("GRU"), Some("has no layer GRUSequence"), None),
             (node("Relu").domain("ai.onnx"), Some("by this spelling"), None),
             (node("FusedConv").domain("com.microsoft"), Some("domain `com.microsoft`"), Some("this operator")),
-            (node("Whatever").domain("odd"), Some("domain `odd`"), None),
-            (node("ZipMap").domain("ai.onnx.ml"), Some("domain `ai.onnx.ml`"), Some("domain `ai.onnx.ml`")),
+            (node("Relu").domain("odd"), Some("domain `odd`"), None),
+            (node("EfficientNMS_TRT").domain("TRT"), Some("domain `TRT`"), Some("does not know this operator")),
+            (node("Whatever"), Some("does not know this operator"), Some("does not know this operator")),
+            (node("FakeQuantize"), None, None),
+            (node("ZipMap").domain("ai.onnx.ml"), Some("domain `ai.onnx.ml`"), Some("does not know this operator")),
             (node("Swish").domain(OPENVINO_DOMAIN), None, None),
         ];
         for (node, importer, optimizer) in cases {
@@ -611,6 +488,35 @@ mod tests {
             ["let the Model Optimizer read the model instead"]
         );
         assert!(advice(Node::new("QuantizeLinear", &["a"], &["y"]), FrontEnd::Importer)[0].contains("quantization"));
+    }
+
+    #[test]
+    fn what_decides_a_branch_can_be_fixed() {
+        let advice = |condition: &str| {
+            let branch = |name: &str| Graph::new().node(Node::new("Neg", &["x"], &[name])).output(name, FLOAT, &[]);
+            let graph = Graph::new()
+                .input("x", FLOAT, &sizes(&[2]))
+                .input("rate", builder::INT64, &[])
+                .input("late", builder::BOOL, &[])
+                .node(Node::new("Not", &["late"], &["early"]))
+                .node(Node::new("Cast", &["rate"], &["known"]).int("to", i64::from(builder::BOOL)))
+                .node(Node::new("And", &["early", "known"], &["both"]))
+                .node(Node::new("Cast", &["x"], &["bright"]).int("to", i64::from(builder::BOOL)))
+                .node(
+                    Node::new("If", &[condition], &["y"])
+                        .graph("then_branch", &branch("t"))
+                        .graph("else_branch", &branch("e")),
+                )
+                .output("y", FLOAT, &sizes(&[2]));
+            let model = Model::parse(builder::Model::new(graph).bytes().into()).unwrap();
+            let refusals = unsupported(&model, FrontEnd::Importer);
+            let advice = refusals.into_iter().next_back().unwrap().advice;
+            advice.into_iter().find(|advice| advice.starts_with("fix what decides it"))
+        };
+        let both = "fix what decides it: give a `frozen_value` to `rate` and `late`";
+        assert_eq!(advice("both").as_deref(), Some(both));
+        assert!(advice("late").unwrap().ends_with("to `late`"));
+        assert_eq!(advice("bright"), None, "nobody fixes a picture");
     }
 
     #[test]
