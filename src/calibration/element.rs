@@ -142,6 +142,16 @@ impl Element {
         }
     }
 
+    /// Returns the place of the first value of `bytes` that is not a number, if there is one.
+    pub fn first_nan(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Float16 => words(bytes).position(|word| f16::from_le_bytes(word).is_nan()),
+            Self::Float32 => words(bytes).position(|word| f32::from_le_bytes(word).is_nan()),
+            Self::Float64 => words(bytes).position(|word| f64::from_le_bytes(word).is_nan()),
+            _ => None,
+        }
+    }
+
     /// Returns the least, the largest and the mean of the values of `bytes`, which must have some.
     pub fn statistics(self, bytes: &[u8]) -> Statistics {
         match self {

@@ -106,6 +106,12 @@ pub enum FeedError {
         /// The input's.
         to: Element,
     },
+    /// There is a value that no number is, of which a network makes nothing.
+    #[error("value {place} is not a number (NaN)")]
+    NotANumber {
+        /// Its place among all values, from 0.
+        place: usize,
+    },
     /// There are more or fewer raw bytes than the input takes.
     #[error("there are {found} bytes: an input of shape {shape:?} and type {element} takes {expected}")]
     Length {
@@ -140,6 +146,9 @@ impl Hint for FeedError {
             Self::Shape { found, expected } => reformed(found, expected).into_iter().collect(),
             Self::Value { to, .. } => vec![format!("save `array.astype(\"{to}\")` if that is meant")],
             Self::Fit(error) => error.hints(),
+            Self::NotANumber { .. } => {
+                vec!["look for a division by zero, or an overflow, in what made the samples".to_owned()]
+            }
             Self::Volume { .. } | Self::Type { .. } | Self::Length { .. } => Vec::new(),
         }
     }
@@ -248,7 +257,7 @@ impl Feed {
     /// values which the input's type lacks.
     ///
     /// # Errors
-    /// Another shape, or values that the input's type lacks.
+    /// Another shape, or values that the input's type lacks or that are no numbers.
     pub fn array(&self, array: Tensor) -> Result<Tensor, FeedError> {
         fn core(shape: &[u64]) -> &[u64] {
             let ones = shape.iter().take_while(|size| **size == 1).count();
@@ -260,19 +269,27 @@ impl Feed {
         }
         let (from, to) = (array.element, self.element);
         let bytes = from.convert(array.bytes, to).map_err(|value| FeedError::Value { value, from, to })?;
-        Ok(self.tensor(bytes))
+        self.checked(bytes)
     }
 
     /// Makes a sample of raw bytes, which are taken as they are.
     ///
     /// # Errors
-    /// There are more or fewer than the input takes.
+    /// There are more or fewer than the input takes, or values that are no numbers.
     pub fn raw(&self, bytes: Vec<u8>) -> Result<Tensor, FeedError> {
         let (found, expected) = (bytes.len(), self.count() * self.element.size());
         if found != expected {
             return Err(FeedError::Length { found, expected, shape: self.shape(), element: self.element });
         }
-        Ok(self.tensor(bytes))
+        self.checked(bytes)
+    }
+
+    /// Returns the tensor of bytes that somebody else made.
+    fn checked(&self, bytes: Vec<u8>) -> Result<Tensor, FeedError> {
+        match self.element.first_nan(&bytes) {
+            Some(place) => Err(FeedError::NotANumber { place }),
+            None => Ok(self.tensor(bytes)),
+        }
     }
 
     /// Makes a sample of random numbers.
@@ -472,5 +489,21 @@ mod tests {
         assert!(matches!(feed.array(array(&[2, 2], &[0.5; 4])), Err(FeedError::Value { .. })));
         assert_eq!(feed.raw(vec![1, 2, 3, 4]).unwrap().bytes, [1, 2, 3, 4]);
         assert!(matches!(feed.raw(vec![0; 5]), Err(FeedError::Length { found: 5, expected: 4, .. })));
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_are_refused() {
+        for data_type in [DataType::Float16, DataType::Float32, DataType::Float64] {
+            let feed = feed(&[1, 3], "NC", Color::None, data_type);
+            let values = |second: f64| {
+                let mut bytes = Vec::new();
+                [1.0, f64::INFINITY, second].iter().for_each(|value| feed.element.push(*value, &mut bytes));
+                bytes
+            };
+            let array = |second: f64| Tensor { shape: vec![1, 3], element: feed.element, bytes: values(second) };
+            assert!(feed.array(array(f64::NEG_INFINITY)).is_ok(), "masks have infinities");
+            assert_eq!(feed.array(array(f64::NAN)), Err(FeedError::NotANumber { place: 2 }));
+            assert_eq!(feed.raw(values(f64::NAN)), Err(FeedError::NotANumber { place: 2 }));
+        }
     }
 }

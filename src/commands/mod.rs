@@ -52,7 +52,7 @@ struct Global {
     /// Write the result as one JSON document on standard output
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// Say nothing but errors
+    /// Say nothing but errors and the result
     #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     quiet: bool,
     /// Also say what the vendor tools say
