@@ -665,6 +665,22 @@ fn quantized_networks() {
         .node(Node::new("Cast", &["i"], &["f"]).int("to", FLOAT.into()))
         .apply("Mul", &["s", "ms"], &["t"])
         .apply("Mul", &["f", "t"], &["y"]);
+    // A bias as older releases of ONNX Runtime wrote it.
+    let biased = weights(Network::new(11, &IMAGE), &[6, 4, 3, 3])
+        .floats("ms", &[], &[0.01])
+        .constant(Tensor::raw("mz", INT8, &[], &[1]))
+        .floats("b", &[6], &numbers(6))
+        .integers("column", &[1, -1, 1, 1])
+        .apply("DynamicQuantizeLinear", &["x"], &["q", "s", "z"])
+        .node(Node::new("ConvInteger", &["q", "w", "z", "mz"], &["i"]).ints("pads", &pads))
+        .apply("Mul", &["s", "ms"], &["t"])
+        .apply("Div", &["b", "t"], &["steps"])
+        .apply("Floor", &["steps"], &["rounded"])
+        .node(Node::new("Cast", &["rounded"], &["whole"]).int("to", INT32.into()))
+        .apply("Reshape", &["whole", "column"], &["bias"])
+        .apply("Add", &["i", "bias"], &["sum"])
+        .node(Node::new("Cast", &["sum"], &["f"]).int("to", FLOAT.into()))
+        .apply("Mul", &["f", "t"], &["y"]);
     // Rounding to integers is what stays undone, so the difference is that of a step.
     let of = |name, pass, gone, bytes| Case { tolerance: 0.06, ..case(name, pass, gone, bytes) };
     let gone: &[&str] = &["QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"];
@@ -677,6 +693,12 @@ fn quantized_networks() {
             "dynamic-quantization-to-numbers",
             &["DynamicQuantizeLinear", "MatMulInteger"],
             dynamic.bytes(&[1, 4, 6, 5]),
+        ),
+        of(
+            "biased",
+            "dynamic-quantization-to-numbers",
+            &["DynamicQuantizeLinear", "ConvInteger", "Floor"],
+            biased.bytes(&[1, 6, 6, 8]),
         ),
     ]);
 }

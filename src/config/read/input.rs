@@ -90,7 +90,8 @@ impl Reader {
             },
             None => {
                 // What is said outside of `inputs` goes to an input that nobody names.
-                let otherwise = if what == "input" { "; for the only input, write its keys without `inputs`" } else { "" };
+                let otherwise =
+                    if what == "input" { "; for the only input, write its keys without `inputs`" } else { "" };
                 let message = format!("unable to determine name for {what} `{place}`: `name` is missing{otherwise}");
                 self.rule(fields.origin(), message);
                 None

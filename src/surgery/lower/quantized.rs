@@ -4,7 +4,7 @@
 //! quantized and dequantized again is only limited to the range that the integers could express. The limits stay because
 //! exporters leave out activations (`Relu`) that they imply; the rounding to integers does not stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::build::integer;
 use super::super::draft::{Draft, Site, rewrite_nodes};
@@ -309,6 +309,7 @@ impl Pass for UnquantizeDynamically {
             let node = nodes.get(reads.producer(value)?)?;
             Some(node).filter(|node| is_quantizer(node) && node.output.first().is_some_and(|output| output == value))
         };
+        let rounding = Rounding { nodes, reads: &reads };
         // The scale becomes 1 for all readers, so all products of a quantized value are rewritten, or none.
         let fits = |place: &usize| {
             nodes.get(*place).is_some_and(|node| {
@@ -317,9 +318,7 @@ impl Pass for UnquantizeDynamically {
                     && node.input.first().and_then(|name| dynamic(name)).is_some_and(|quantizer| {
                         node.input.get(2).is_none_or(|zero| zero.is_empty() || Some(zero) == quantizer.output.get(2))
                     })
-                    && node.output.first().is_some_and(|output| {
-                        !reads.is_output(output) && reads.readers(output).iter().all(|place| is_cast(nodes.get(*place)))
-                    })
+                    && node.output.first().is_some_and(|output| rounding.after(output).is_some())
             })
         };
         let is_free = |quantizer: &NodeProto| {
@@ -329,7 +328,7 @@ impl Pass for UnquantizeDynamically {
                 .flatten()
                 .all(|output| !reads.is_output(output) && reads.readers(output).iter().all(&fits))
         };
-        let mut casts = Vec::new();
+        let mut idle = BTreeSet::new();
         let patch = rewrite_nodes(
             model,
             |node| is_product(node) || node.op_type() == "DynamicQuantizeLinear",
@@ -354,19 +353,70 @@ impl Pass for UnquantizeDynamically {
                 let inputs = [quantizer.input.first()?, weights.as_str()];
                 let result = draft.apply_with(operator, &inputs, site.node.attribute.clone());
                 draft.yields(&result, site.output(0)?);
-                casts.extend_from_slice(reads.readers(site.output(0)?));
+                idle.extend(rounding.after(site.output(0)?)?);
                 Some(())
             },
         )?;
         let Some(mut patch) = patch else { return Ok(None) };
-        for place in casts {
-            let Some(cast) = nodes.get(place) else { continue };
-            let mut node = cast.clone();
+        for place in idle {
+            let Some(node) = nodes.get(place) else { continue };
+            let mut node = node.clone();
             node.op_type = Some("Identity".to_owned());
             node.attribute.clear();
             patch.replace(place, vec![node]);
         }
         Ok(Some(patch))
+    }
+}
+
+/// Finds the nodes that make whole numbers around a product, and numbers of its result.
+struct Rounding<'graph> {
+    nodes: &'graph [NodeProto],
+    reads: &'graph Reads<'graph>,
+}
+
+impl Rounding<'_> {
+    /// Returns the places of nodes that do nothing once the product `value` is of numbers, if that is all that happens to
+    /// it: it becomes numbers, perhaps after a bias was added that had been rounded for that.
+    fn after(&self, value: &str) -> Option<Vec<usize>> {
+        let mut idle = Vec::new();
+        for place in self.readers(value)? {
+            let node = self.nodes.get(*place)?;
+            if is_cast(Some(node)) {
+                idle.push(*place);
+                continue;
+            }
+            if node.op_type() != "Add" || !is_onnx_domain(node.domain()) {
+                return None;
+            }
+            idle.extend(self.bias(node.input.iter().find(|input| *input != value)?)?);
+            let readers = self.readers(node.output.first()?)?;
+            if !readers.iter().all(|place| is_cast(self.nodes.get(*place))) {
+                return None;
+            }
+            idle.extend_from_slice(readers);
+        }
+        Some(idle)
+    }
+
+    /// Returns who reads a value, unless it is a result of the network.
+    fn readers(&self, value: &str) -> Option<&[usize]> {
+        (!self.reads.is_output(value)).then(|| self.reads.readers(value))
+    }
+
+    /// Returns the nodes that round a bias, and make it a whole number.
+    fn bias(&self, value: &str) -> Option<[usize; 2]> {
+        let producer = |value: &str| {
+            let place = self.reads.producer(value).filter(|_| self.readers(value).is_some_and(|all| all.len() == 1))?;
+            Some((place, self.nodes.get(place).filter(|node| is_onnx_domain(node.domain()))?))
+        };
+        let before = |node: &NodeProto| producer(node.input.first()?);
+        let mut cast = producer(value)?;
+        if matches!(cast.1.op_type(), "Reshape" | "Unsqueeze") {
+            cast = before(cast.1)?;
+        }
+        let round = before(cast.1).filter(|_| cast.1.op_type() == "Cast")?;
+        matches!(round.1.op_type(), "Floor" | "Round").then_some([cast.0, round.0])
     }
 }
 
