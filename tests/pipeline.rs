@@ -123,7 +123,7 @@ impl Bench {
             output: &output,
             intermediates: &intermediates,
             ir: Ir::Written,
-            foretell: &|_, _| {},
+            foretell: &|_| {},
         };
         let result = compile(&job, &workshop, &journal);
         (result, journal.record())

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::capacity;
 use super::ir;
 use super::journal::{Journal, ToolError};
-use super::superblob::{self, ResultError};
+use super::superblob::{self, Foretold, ResultError};
 use super::{Workshop, text};
 use crate::config::{BlobForm, FrontEnd, Rvc2Options};
 use crate::disk::{self, DiskError};
@@ -57,8 +57,8 @@ pub struct Job<'run> {
     pub intermediates: &'run Path,
     /// Whether the IR is written for looking at.
     pub ir: Ir,
-    /// Who is told, while the compile goes on, what the result will have from a place on.
-    pub foretell: &'run (dyn Fn(usize, &[u8]) + Sync),
+    /// Who is told what is known of the result while the compile goes on.
+    pub foretell: &'run (dyn Fn(Foretold<'_>) + Sync),
 }
 
 /// A network that a tool can read.

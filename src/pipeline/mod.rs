@@ -32,6 +32,7 @@ use self::operate::OperatedModel;
 use self::proof::{Claim, ProofError};
 use self::stages::Produced;
 use self::subject::Subject;
+use self::superblob::Foretold;
 use crate::config::{
     Calibration, ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
     StageName,
@@ -256,10 +257,10 @@ fn one_stage(
     let claim = Claim::new(subject, &operated, &linked, &workshop.tools).map_err(unproven)?;
     let haste = Haste::on_all_cores();
     let is_packed_first = stages::is_packed_first(order, &stage.name);
-    let foretell = |place, bytes: &[u8]| {
+    let foretell = |Foretold { place, bytes, is_over }: Foretold<'_>| {
         // What cannot be made early fails when its turn comes.
         if is_packed_first {
-            let _ = haste.early.make(FIRST_CONTENT + place, bytes);
+            let _ = haste.early.make(FIRST_CONTENT + place, bytes, is_over);
         }
     };
     let job = Job { foretell: &foretell, ..job(compiled_stage, loaded, operated, folder, &intermediates) };
@@ -349,7 +350,7 @@ fn job<'run>(
         output,
         intermediates,
         ir: if stage.settings.keep_intermediate_outputs { Ir::Written } else { Ir::Unwritten },
-        foretell: &|_, _| {},
+        foretell: &|_| {},
     }
 }
 

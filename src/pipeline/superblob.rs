@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
@@ -108,16 +109,26 @@ impl Parts {
     }
 }
 
+/// What is known of a superblob while its blobs are still being compiled.
+pub struct Foretold<'run> {
+    /// Where in the superblob these bytes begin.
+    pub place: usize,
+    /// The bytes.
+    pub bytes: &'run [u8],
+    /// Whether all else is known by now too, so that nothing is gained any more.
+    pub is_over: &'run AtomicBool,
+}
+
 /// Makes patches of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches. Each
 /// patch is applied at once, so that what comes out is what was compiled, and also written beside its blob. Once the base
-/// is there, `foretell` is told it with its place in the superblob.
+/// is there, `foretell` is told it.
 ///
 /// # Errors
 /// A blob that is missing, damaged or of another network.
 pub fn assemble(
     finished: Receiver<(ShaveCount, PathBuf)>,
     workers: usize,
-    foretell: &(dyn Fn(usize, &[u8]) + Sync),
+    foretell: &(dyn Fn(Foretold<'_>) + Sync),
 ) -> Result<Parts, ResultError> {
     let mut early = Vec::new();
     let base_path = loop {
@@ -132,16 +143,20 @@ pub fn assemble(
     let blobs = Mutex::new(early.into_iter().chain(finished));
     let made = Mutex::new(BTreeMap::new());
     let next = || blobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| foretell(superblob::BASE, &base));
-        for _ in 0..workers.clamp(1, ShaveCount::all().count()) {
-            scope.spawn(|| {
-                while let Some((shaves, path)) = next() {
-                    let patch = patch(&differ, (&base, &blob), shaves, &path);
-                    made.lock().unwrap_or_else(PoisonError::into_inner).insert(shaves, patch);
-                }
-            });
-        }
+        scope.spawn(|| foretell(Foretold { place: superblob::BASE, bytes: &base, is_over: &is_over }));
+        std::thread::scope(|scope| {
+            for _ in 0..workers.clamp(1, ShaveCount::all().count()) {
+                scope.spawn(|| {
+                    while let Some((shaves, path)) = next() {
+                        let patch = patch(&differ, (&base, &blob), shaves, &path);
+                        made.lock().unwrap_or_else(PoisonError::into_inner).insert(shaves, patch);
+                    }
+                });
+            }
+        });
+        is_over.store(true, Ordering::Relaxed);
     });
     let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
     let patches = made.into_iter().map(|(shaves, patch)| Ok((shaves, patch?))).collect::<Result<_, ResultError>>()?;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -74,14 +75,18 @@ struct Record {
 pub struct EarlyBlocks(Mutex<BTreeMap<Digest, Block>>);
 
 impl EarlyBlocks {
-    /// Makes the blocks of a stream in which `bytes` stand from `offset` on, as far as they lie within these bytes.
+    /// Makes the blocks of a stream in which `bytes` stand from `offset` on, as far as they lie within these bytes, until
+    /// `is_over` says that nothing is gained any more.
     ///
     /// # Errors
     /// A block cannot be made.
-    pub fn make(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+    pub fn make(&self, offset: usize, bytes: &[u8], is_over: &AtomicBool) -> io::Result<()> {
         let start = FIRST_BLOCK + offset.saturating_sub(FIRST_BLOCK).next_multiple_of(BLOCK);
         let from = start - offset;
         for bytes in bytes.get(from..).unwrap_or_default().chunks_exact(BLOCK) {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
             let made = block(bytes)?;
             self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Digest::of(bytes), made);
         }
@@ -492,12 +497,15 @@ mod tests {
     fn blocks_that_were_made_early_are_the_same() {
         let bytes = skewed(BLOCK * 4, [255, 90, 255, 9]);
         let early = Arc::new(EarlyBlocks::default());
-        early.make(700, &bytes[700..FIRST_BLOCK + BLOCK * 3 - 9]).unwrap();
+        let make = |offset, bytes: &[u8], is_over| early.make(offset, bytes, &AtomicBool::new(is_over)).unwrap();
+        make(700, &bytes[700..], true);
+        assert!(early.0.lock().unwrap().is_empty());
+        make(700, &bytes[700..FIRST_BLOCK + BLOCK * 3 - 9], false);
         assert_eq!(early.0.lock().unwrap().len(), 2, "the first is not whole, and the fourth neither");
-        early.make(FIRST_BLOCK + 1, &bytes[FIRST_BLOCK + 1..]).unwrap();
+        make(FIRST_BLOCK + 1, &bytes[FIRST_BLOCK + 1..], false);
         assert_eq!(early.0.lock().unwrap().len(), 3);
-        early.make(BLOCK * 9, &bytes[..5]).unwrap();
-        early.make(1, &[]).unwrap();
+        make(BLOCK * 9, &bytes[..5], false);
+        make(1, &[], false);
         let mut writer = XzWriter::new(Vec::new(), NonZeroU32::new(2).unwrap(), &early).unwrap();
         writer.write_all(&bytes).unwrap();
         assert!(writer.finish().unwrap() == packed(&bytes, 2));
