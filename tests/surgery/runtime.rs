@@ -115,6 +115,82 @@ fn normalizations_from_before_onnx_had_them() {
     ]);
 }
 
+#[test]
+fn attention() {
+    let text = [2, 5, 8];
+    let fused = |node: Node, mask: Option<Tensor>| {
+        let network = network(13, &text).weights("w", &[8, 24]).weights("b", &[24]).weights("more", &[1, 2, 5, 5]);
+        let network = mask.into_iter().fold(network, Network::constant);
+        network.node(node.int("num_heads", 2)).bytes(&text)
+    };
+    let whole = |name: &str, dims: &[i64], values: &[i32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Some(Tensor::raw(name, INT32, dims, &bytes))
+    };
+    let places = whole("m", &[2, 5], &[1, 1, 1, 0, 0, 1, 1, 1, 1, 1]);
+    let counts = whole("m", &[2], &[3, 5]);
+    let attention = |inputs: &[&str]| own("Attention", inputs, &["y"]);
+    let heads = |inputs: &[&str], causal: i64| {
+        let node = own("MultiHeadAttention", inputs, &["y"]).int("num_heads", 2).int("unidirectional", causal);
+        let network = network(13, &text).weights("k", &[2, 7, 8]).weights("v", &[2, 7, 6]).weights("b", &[22]);
+        let mask = whole("m", &[2, 7], &[1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]);
+        mask.into_iter().fold(network, Network::constant).node(node)
+    };
+    let embedding = |inputs: &[&str], read: &str| {
+        let network = Network::fed(13, INT32, &[2, 5])
+            .domain("com.microsoft")
+            .weights("words", &[50, 8])
+            .weights("places", &[9, 8])
+            .weights("kinds", &[2, 8])
+            .weights("scale", &[8])
+            .weights("shift", &[8]);
+        let kinds = whole("k", &[2, 5], &[0, 0, 1, 1, 1, 1, 0, 0, 1, 0]);
+        let mask = whole("m", &[2, 5], &[1, 1, 1, 1, 0, 1, 1, 0, 0, 0]);
+        let network = kinds.into_iter().chain(mask).fold(network, Network::constant);
+        let node = own("EmbedLayerNormalization", inputs, &["e", "count", "sum"]).float("epsilon", 1e-5);
+        network.node(node).apply("Identity", &[read], &["y"])
+    };
+    let tables = ["words", "places", "kinds", "scale", "shift", "m"];
+    let with = |first: &[&'static str]| [first, &tables[..]].concat();
+    let pass = "runtime-attention-to-products";
+    let gone = &["Attention", "MultiHeadAttention", "EmbedLayerNormalization", "LayerNormalization"];
+    check(&[
+        case("plain", pass, gone, fused(attention(&["x", "w", "b"]), None)),
+        case("places", pass, gone, fused(attention(&["x", "w", "b", "m"]), places)),
+        case("counts", pass, gone, fused(attention(&["x", "w", "b", "m"]), counts)),
+        case("causal", pass, gone, fused(attention(&["x", "w", "b"]).int("unidirectional", 1), None)),
+        case("scaled", pass, gone, fused(attention(&["x", "w", "b", "", "", "more"]).float("scale", 0.3), None)),
+        case("heads", pass, gone, heads(&["x", "k", "v", "b"], 0).bytes(&[2, 5, 6])),
+        case("heads_with_mask", pass, gone, heads(&["x", "k", "v", "", "m"], 0).bytes(&[2, 5, 6])),
+        case("embedding", pass, gone, embedding(&with(&["x", "k"]), "e").bytes(&text)),
+        case("sum", pass, gone, embedding(&with(&["x", "k"]), "sum").bytes(&text)),
+    ]);
+}
+
+#[test]
+fn attention_as_onnx_has_it() {
+    let text = [2, 5, 8];
+    let mask = Tensor::raw("m", builder::BOOL, &[5, 7], &(0..35).map(|at| u8::from(at % 3 != 1)).collect::<Vec<_>>());
+    let flat = |inputs: &[&str], node: fn(Node) -> Node| {
+        let attention = Node::new("Attention", inputs, &["y"]).int("q_num_heads", 2).int("kv_num_heads", 2);
+        let network = Network::new(23, &text).weights("k", &[2, 7, 8]).weights("v", &[2, 7, 6]).weights("a", &[5, 7]);
+        network.constant(mask.clone()).node(node(attention)).bytes(&[2, 5, 6])
+    };
+    // Four heads share two of key and value.
+    let shared = Network::new(23, &[1, 4, 5, 6])
+        .weights("k", &[1, 2, 5, 6])
+        .weights("v", &[1, 2, 5, 3])
+        .node(Node::new("Attention", &["x", "k", "v"], &["y"]).int("is_causal", 1).float("softcap", 0.7))
+        .bytes(&[1, 4, 5, 3]);
+    let (pass, gone) = ("attention-to-products", &["Attention"]);
+    check(&[
+        case("plain", pass, gone, flat(&["x", "k", "v"], |node| node)),
+        case("scaled", pass, gone, flat(&["x", "k", "v", "a"], |node| node.float("scale", 0.4))),
+        case("masked", pass, gone, flat(&["x", "k", "v", "m"], |node| node)),
+        case("shared", pass, gone, shared),
+    ]);
+}
+
 /// Bytes of small integers.
 fn bytes(count: i64) -> Vec<u8> {
     numbers(count).into_iter().map(|number| (number * 127.0) as i8 as u8).collect()

@@ -5,6 +5,7 @@
 //! a rewriting does not know enough about (a rank, a size, a constant) it leaves, and [`super::support`] names it.
 
 mod activations;
+mod attention;
 mod comparisons;
 mod contractions;
 mod einsum;
@@ -109,6 +110,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["MeanVarianceNormalization"],
         rewrite: normalization::mean_variance,
+    },
+    Lowering {
+        name: "attention-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["Attention"],
+        rewrite: attention::standard,
     },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {

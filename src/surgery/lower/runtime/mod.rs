@@ -6,8 +6,9 @@ mod fused;
 mod quantized;
 
 use super::super::draft::rewrite_nodes_of;
+use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
-use super::{IMPORTER_LACKS, Lowering};
+use super::{IMPORTER_LACKS, Lowering, attention};
 use crate::onnx::{Model, Patch, is_runtime_domain};
 
 /// A rewriting of ONNX Runtime's own operators.
@@ -25,6 +26,15 @@ impl Pass for RuntimeLowering {
     fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
         let Lowering { operators, rewrite, .. } = self.0;
         rewrite_nodes_of(model, is_runtime_domain, |node| operators.contains(&node.op_type()), rewrite)
+    }
+}
+
+fn attend(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    match site.node.op_type() {
+        "Attention" => attention::fused(site, draft),
+        "EmbedLayerNormalization" => attention::embedding(site, draft),
+        "MultiHeadAttention" => attention::multi_head(site, draft),
+        _ => None,
     }
 }
 
@@ -48,6 +58,12 @@ pub static RUNTIME: &[RuntimeLowering] = &[
             "SkipSimplifiedLayerNormalization",
         ],
         rewrite: fused::rewrite,
+    }),
+    RuntimeLowering(Lowering {
+        name: "runtime-attention-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["Attention", "EmbedLayerNormalization", "MultiHeadAttention"],
+        rewrite: attend,
     }),
     RuntimeLowering(Lowering {
         name: "quantized-runtime-operators-to-onnx",
