@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -268,6 +268,12 @@ pub fn sync(file: &File, path: &Path) -> Result<(), DiskError> {
 pub fn sync_file_system(path: &Path) -> Result<(), DiskError> {
     let file = open(path)?;
     rustix::fs::syncfs(&file).map_err(|errno| DiskError::new("write", path, errno.into()))
+}
+
+/// Notes in the time of a file that it is used now.
+pub fn touch(path: &Path) -> Result<(), DiskError> {
+    let file = OpenOptions::new().append(true).open(path).map_err(refused("open", path))?;
+    file.set_modified(SystemTime::now()).map_err(refused("note the use of", path))
 }
 
 /// Sets the permission bits of a file or folder.

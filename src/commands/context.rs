@@ -28,6 +28,11 @@ use crate::remote::{Remote, RemoteOptions, Variables};
 use crate::sources::{Mirrors, Sources};
 use crate::store::Store;
 use crate::ui::{Bars, Colours, Failure, Kind, Motion, Printer};
+use crate::units::ByteSize;
+
+/// How much of what was downloaded is kept, and unless somebody says so.
+const MOST_DOWNLOADS: &str = "MODELCONVERTER_CACHE_MAX_SIZE";
+const DEFAULT_MOST_DOWNLOADS: &str = "50GiB";
 
 /// What a command knows besides its arguments.
 pub(super) struct Context {
@@ -139,12 +144,25 @@ impl Context {
         let variables = self.environment.iter().filter(is_meant);
         let options = RemoteOptions {
             folder: self.downloads(),
+            most: self.most_downloads(),
             variables: Variables::new(variables.map(|(name, value)| (name.clone(), value.clone()))),
             home: self.variable("HOME").map(PathBuf::from),
             network: self.network,
             ..RemoteOptions::default()
         };
         Remote::new(options, self.progress())
+    }
+
+    /// Returns how much of what was downloaded is kept; nothing for all.
+    fn most_downloads(&self) -> Option<ByteSize> {
+        let text = self.variable(MOST_DOWNLOADS).unwrap_or(DEFAULT_MOST_DOWNLOADS);
+        match text.parse::<ByteSize>() {
+            Ok(most) => Some(most).filter(|most| most.bytes() > 0),
+            Err(error) => {
+                self.printer.warn(format!("{MOST_DOWNLOADS}: {error}; downloads are kept"));
+                None
+            }
+        }
     }
 
     /// Returns the folder of what was downloaded from other machines; nothing where there is no place.

@@ -6,6 +6,7 @@
 //! error, no log, no event and no file, and nothing of this module goes into a container. Must not know what files mean.
 
 mod account;
+mod budget;
 mod location;
 mod problem;
 mod shelf;
@@ -43,6 +44,8 @@ use source::Source;
 pub struct RemoteOptions {
     /// Where downloads are kept; nothing where there is no place.
     pub folder: Option<PathBuf>,
+    /// How much of what is there already is kept; nothing for all.
+    pub most: Option<ByteSize>,
     /// The variables that say who this machine is.
     pub variables: Variables,
     /// The user's own folder, where tools keep credentials.
@@ -61,6 +64,7 @@ impl Default for RemoteOptions {
     fn default() -> Self {
         Self {
             folder: None,
+            most: None,
             variables: Variables::default(),
             home: None,
             network: Network::Online,
@@ -158,7 +162,7 @@ impl<'a> Remote<'a> {
             return Ok(shelf);
         }
         let folder = self.options.folder.as_ref().ok_or(RemoteError::NoFolder)?;
-        let shelf = Shelf::open(folder)?;
+        let shelf = Shelf::open(folder, self.options.most)?;
         Ok(self.shelf.get_or_init(|| shelf))
     }
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::budget;
 use super::location::Location;
 use super::source::Version;
 use crate::digest::{Digest, Hasher};
@@ -65,6 +66,11 @@ impl Key {
         Self(Digest::of(location.identity().as_bytes()).hex())
     }
 
+    #[cfg(test)]
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The key of a folder of which at most so many files are wanted.
     pub(super) fn of_folder(location: &Location, limit: Option<usize>) -> Self {
         let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
@@ -72,9 +78,26 @@ impl Key {
     }
 }
 
+impl Known {
+    /// Reads a document. One that cannot be read, or of another release, says nothing; it is written again.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, DiskError> {
+        let bytes = disk::read_if_exists(path, DOCUMENT_LIMIT)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).filter(|known| match known {
+            Self::File { name, .. } | Self::Folder { name, .. } => is_name(name),
+        }))
+    }
+}
+
 impl Shelf {
-    pub(super) fn open(root: &Path) -> Result<Self, DiskError> {
+    /// Opens the folder at `root`. If nobody else uses it and it holds more than `most`, it is trimmed before.
+    pub(super) fn open(root: &Path, most: Option<ByteSize>) -> Result<Self, DiskError> {
         disk::create_folder(&root.join("locks"))?;
+        if let Some(most) = most {
+            // Who may not write there does not fill it either.
+            if let Err(error) = budget::trim(root, most) {
+                tracing::debug!(%error, "downloads were not trimmed");
+            }
+        }
         let in_use = FileLock::wait(&root.join("locks/use"), Sharing::Shared)?;
         for folder in FOLDERS {
             disk::create_folder(&root.join(folder))?;
@@ -122,12 +145,15 @@ impl Shelf {
         Ok(disk::metadata(&path)?.is_some().then_some(path))
     }
 
+    /// Returns what a URL led to last, and notes that it is used now.
     fn known(&self, key: &Key) -> Result<Option<Known>, DiskError> {
-        let bytes = disk::read_if_exists(&self.place("known", key), DOCUMENT_LIMIT)?;
-        // A document that cannot be read, or of another release, says nothing; it is written again.
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).filter(|known| match known {
-            Known::File { name, .. } | Known::Folder { name, .. } => is_name(name),
-        }))
+        let path = self.place("known", key);
+        let known = Known::read(&path)?;
+        if known.is_some() {
+            // Somebody else's folder may be read and no more.
+            let _ = disk::touch(&path);
+        }
+        Ok(known)
     }
 
     fn remember(&self, key: &Key, known: &Known) -> Result<(), DiskError> {
@@ -293,11 +319,11 @@ impl Drop for Slot<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::FileReference;
 
-    fn key(url: &str) -> Key {
+    pub(in super::super) fn key(url: &str) -> Key {
         Key::of(&Location::parse(&FileReference::new(url)).unwrap())
     }
 
@@ -305,7 +331,7 @@ mod tests {
         Some(Version::Tag(text.to_owned()))
     }
 
-    fn put(shelf: &Shelf, url: &str, bytes: &[u8]) -> Held {
+    pub(in super::super) fn put(shelf: &Shelf, url: &str, bytes: &[u8]) -> Held {
         let mut slot = shelf.slot(key(url)).unwrap();
         slot.restart(tag("1")).unwrap();
         slot.append(bytes).unwrap();
@@ -315,7 +341,7 @@ mod tests {
     #[test]
     fn files_with_one_name_do_not_meet() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(root.path()).unwrap();
+        let shelf = Shelf::open(root.path(), None).unwrap();
         let (one, two) = (put(&shelf, "s3://b/one/net.onnx", b"1"), put(&shelf, "s3://b/two/net.onnx", b"2"));
         assert_ne!(one.path, two.path);
         assert_eq!(one.path.file_name(), two.path.file_name());
@@ -328,7 +354,7 @@ mod tests {
     #[test]
     fn what_broke_off_goes_on_only_if_its_version_is_known() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(root.path()).unwrap();
+        let shelf = Shelf::open(root.path(), None).unwrap();
         for (version, kept) in [(tag("\"v\""), 3), (Some(Version::WeakTag("W/\"v\"".into())), 0), (None, 0)] {
             let url = format!("s3://b/{kept}{version:?}");
             let mut slot = shelf.slot(key(&url)).unwrap();
@@ -347,7 +373,7 @@ mod tests {
     #[test]
     fn a_truncated_file_is_not_taken_for_whole() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(root.path()).unwrap();
+        let shelf = Shelf::open(root.path(), None).unwrap();
         let held = put(&shelf, "s3://b/net.onnx", b"12345");
         disk::remove_file(&held.path).unwrap();
         disk::write(&held.path, b"123").unwrap();
@@ -358,19 +384,19 @@ mod tests {
     fn everything_goes_at_once_unless_somebody_may_be_using_it() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Shelf::clear(&root.path().join("none")).unwrap(), Some(ByteSize::default()));
-        let shelf = Shelf::open(root.path()).unwrap();
+        let shelf = Shelf::open(root.path(), None).unwrap();
         let held = put(&shelf, "s3://b/net.onnx", b"12345");
         assert_eq!(Shelf::clear(root.path()).unwrap(), None);
         drop(shelf);
         assert_eq!(Shelf::clear(root.path()).unwrap(), Some(ByteSize::new(5)));
         assert!(disk::metadata(&held.path).unwrap().is_none());
-        assert!(Shelf::open(root.path()).unwrap().held(&key("s3://b/net.onnx")).unwrap().is_none());
+        assert!(Shelf::open(root.path(), None).unwrap().held(&key("s3://b/net.onnx")).unwrap().is_none());
     }
 
     #[test]
     fn folders_are_made_once_of_what_is_held() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(root.path()).unwrap();
+        let shelf = Shelf::open(root.path(), None).unwrap();
         let files =
             [("a.onnx".to_owned(), put(&shelf, "s3://b/a", b"1")), ("d/w".to_owned(), put(&shelf, "s3://b/w", b"2"))];
         let (contents, folder) = shelf.folder("photos", &files).unwrap();
