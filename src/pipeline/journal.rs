@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
+
 use crate::disk::{self, DiskError, File};
 use crate::exchange::{LOG, Step};
 use crate::hint::Hint;
@@ -117,6 +119,25 @@ impl<'run> Journal<'run> {
     /// Whatever the step fails with.
     pub fn step<T, E>(&self, name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.measured(name, work, |_| None)
+    }
+
+    /// Runs a tool of ours that tells events, one JSON document on a line. Returns the first line that is none.
+    ///
+    /// # Errors
+    /// The tool does not end well.
+    pub fn ask<Event: DeserializeOwned>(
+        &self,
+        step: &str,
+        invocation: &Invocation,
+        bounds: &Bounds,
+        heed: &mut dyn FnMut(Event),
+    ) -> Result<Option<String>, ToolError> {
+        let mut unknown = None;
+        self.run(step, invocation, bounds, &mut |line| match serde_json::from_str(line) {
+            Ok(event) => heed(event),
+            Err(_) => unknown = unknown.take().or_else(|| Some(line.to_owned())),
+        })?;
+        Ok(unknown)
     }
 
     /// Runs a vendor tool as a step; `listen` gets the lines of its standard output.

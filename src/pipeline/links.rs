@@ -397,12 +397,7 @@ fn ask(
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     invocation.environment.insert(WORKERS_VARIABLE.to_owned(), threads.to_string());
     let mut account = Account::default();
-    let mut unknown = None;
-    journal.run(step, &invocation, &workshop.bounds, &mut |line| match serde_json::from_str(line) {
-        Ok(event) => account.heed(event),
-        Err(_) => unknown = unknown.take().or_else(|| Some(line.to_owned())),
-    })?;
-    match unknown {
+    match journal.ask(step, &invocation, &workshop.bounds, &mut |event| account.heed(event))? {
         Some(line) => Err(LinkError::Language { line }),
         None => Ok(account),
     }

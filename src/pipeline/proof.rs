@@ -307,12 +307,7 @@ impl<'run> Claim<'run> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2);
         invocation.environment.insert(WORKERS_VARIABLE.to_owned(), threads.to_string());
         let mut transcript = Transcript::default();
-        let mut unknown = None;
-        journal.run(step, &invocation, bounds, &mut |line| match serde_json::from_str(line) {
-            Ok(event) => transcript.heed(event),
-            Err(_) => unknown = unknown.take().or_else(|| Some(line.to_owned())),
-        })?;
-        match unknown {
+        match journal.ask(step, &invocation, bounds, &mut |event| transcript.heed(event))? {
             Some(line) => Err(ProofError::Language { line }),
             None => Ok(transcript),
         }
