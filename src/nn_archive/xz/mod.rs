@@ -6,7 +6,7 @@
 //! left to liblzma. Each block is unpacked again as soon as it is made. Neither threads nor what was made early change a
 //! byte.
 
-mod literals;
+mod chunks;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -21,6 +21,7 @@ use liblzma::read::XzDecoder;
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use liblzma::write::XzEncoder;
 
+use self::chunks::CHUNK;
 use crate::digest::Digest;
 
 /// The xz preset of what is left to liblzma.
@@ -47,13 +48,6 @@ const FRAME: usize = 12;
 /// The header of a block (section 3.1): its length, one filter and no lengths, LZMA2 (section 5.3.1) with a dictionary of
 /// 64 KiB, padding.
 const BLOCK_HEADER: [u8; 8] = [2, 0, 0x21, 1, 8, 0, 0, 0];
-/// The longest chunk that LZMA2 stores.
-const CHUNK: usize = 1 << 16;
-/// An uncompressed chunk that resets the dictionary, one that does not, and the end of all chunks.
-const FIRST_CHUNK: u8 = 1;
-const NEXT_CHUNK: u8 = 2;
-const NO_CHUNK: u8 = 0;
-
 /// A block as it stands in the stream, with padding and check.
 #[derive(Clone)]
 struct Block {
@@ -213,11 +207,11 @@ fn lost() -> io::Error {
 
 fn block(bytes: &[u8]) -> io::Result<Block> {
     let made = if entropy(bytes) > STORED_FROM {
-        framed(bytes, &stored(bytes))
+        framed(bytes, &chunks::stored(bytes))
     } else if bytes.len() < CHUNK || repeats(bytes) {
         compressed(bytes)?
     } else {
-        framed(bytes, &literals::chunks(bytes))
+        framed(bytes, &chunks::coded(bytes))
     };
     if made.holds(bytes)? {
         Ok(made)
@@ -323,21 +317,6 @@ fn only_record(index: &[u8]) -> Option<Record> {
         None
     };
     Some(Record { unpadded: number()?, uncompressed: number()? })
-}
-
-/// Returns LZMA2 chunks with the bytes as they are, and their end.
-fn stored(bytes: &[u8]) -> Vec<u8> {
-    let mut chunks = Vec::with_capacity(bytes.len() + bytes.len() / 1024 + 16);
-    let mut control = FIRST_CHUNK;
-    for chunk in bytes.chunks(CHUNK) {
-        chunks.push(control);
-        // A chunk has 1 to 65536 bytes; its length is told less one.
-        chunks.extend(((chunk.len() - 1) as u16).to_be_bytes());
-        chunks.extend_from_slice(chunk);
-        control = NEXT_CHUNK;
-    }
-    chunks.push(NO_CHUNK);
-    chunks
 }
 
 /// Makes a block of LZMA2 chunks that hold `bytes`.
@@ -446,7 +425,7 @@ mod tests {
         for values in [[255, 90, 255, 9], [1, 2, 3, 4], [255, 255, 255, 60], [0, 0, 255, 255]] {
             for length in [CHUNK, CHUNK + 1, CHUNK * 3 + 5, BLOCK] {
                 let bytes = skewed(length, values);
-                let made = framed(&bytes, &literals::chunks(&bytes));
+                let made = framed(&bytes, &chunks::coded(&bytes));
                 assert!(made.holds(&bytes).unwrap(), "{values:?}, {length}");
                 let mut other = bytes.clone();
                 other[length / 2] ^= 1;
@@ -456,7 +435,7 @@ mod tests {
         }
         // Little longer than the entropy of the bytes wants, and no longer than what liblzma makes of them.
         let bytes = skewed(BLOCK, [255, 90, 255, 9]);
-        let made = literals::chunks(&bytes).len() as f64;
+        let made = chunks::coded(&bytes).len() as f64;
         let ideal = entropy(&bytes) * BLOCK as f64 / 8.0;
         assert!((ideal..ideal * 1.03).contains(&made), "{made} of {ideal}");
         assert!(made < compressed(&bytes).unwrap().bytes.len() as f64);
@@ -474,12 +453,12 @@ mod tests {
             [&dense, &random, &random],
         ] {
             let bytes = parts.map(Vec::as_slice).concat();
-            let chunks = literals::chunks(&bytes);
+            let made = chunks::coded(&bytes);
             let stored = parts.iter().filter(|part| **part == &random).count();
             let coded = 3 - stored;
             let expected = stored * CHUNK + coded * CHUNK / 2..stored * CHUNK + coded * CHUNK * 4 / 5;
-            assert!(expected.contains(&chunks.len()), "{} of {expected:?}", chunks.len());
-            assert!(framed(&bytes, &chunks).holds(&bytes).unwrap());
+            assert!(expected.contains(&made.len()), "{} of {expected:?}", made.len());
+            assert!(framed(&bytes, &made).holds(&bytes).unwrap());
         }
     }
 
@@ -489,7 +468,7 @@ mod tests {
         for seed in 0..40 {
             let bytes: Vec<u8> =
                 noise(CHUNK + seed).into_iter().map(|byte| if byte < 3 + seed as u8 { byte } else { 255 }).collect();
-            assert!(framed(&bytes, &literals::chunks(&bytes)).holds(&bytes).unwrap(), "{seed}");
+            assert!(framed(&bytes, &chunks::coded(&bytes)).holds(&bytes).unwrap(), "{seed}");
         }
     }
 

@@ -1,11 +1,11 @@
-//! LZMA2 chunks in which every byte is coded for itself.
+//! LZMA2 chunks in which bytes stand as they are, or every byte is coded for itself.
 //!
 //! Weights do not repeat: what LZMA gains on them is that their bytes are not equally frequent. This coder looks for no
 //! repetitions, which takes most of the time of others, and writes what any LZMA decoder reads. Owns the range coder and
 //! the chunks (LZMA specification by Igor Pavlov, 2015; chunks as in the decoder of XZ Embedded).
 
-/// What goes into one chunk.
-const CHUNK: usize = 1 << 16;
+/// What goes into one chunk: the most that can be stored in one.
+pub(super) const CHUNK: usize = 1 << 16;
 
 /// The first bytes of a coded chunk: one that resets dictionary, properties and probabilities, or only the last two, or
 /// only the last, or nothing. The lowest five bits are of a length that is never so large here.
@@ -24,28 +24,48 @@ const PLACE_BITS: u8 = 2;
 /// `(pb * 5 + lp) * 9 + lc`, with neither bits of position nor of literal context.
 const ENCODED_PROPERTIES: u8 = PLACE_BITS * 9;
 
-/// Returns the LZMA2 chunks of `bytes`, with their end. A chunk that would not become shorter is stored.
-pub(super) fn chunks(bytes: &[u8]) -> Vec<u8> {
+/// Returns chunks of `bytes` as they are, and the end of all chunks.
+pub(super) fn stored(bytes: &[u8]) -> Vec<u8> {
+    let mut to = Vec::with_capacity(bytes.len() + bytes.len() / 1024 + 16);
+    let mut control = STORED_FIRST;
+    for chunk in bytes.chunks(CHUNK) {
+        store(control, chunk, &mut to);
+        control = STORED;
+    }
+    to.push(END);
+    to
+}
+
+fn store(control: u8, chunk: &[u8], to: &mut Vec<u8>) {
+    to.push(control);
+    to.extend(length(chunk));
+    to.extend_from_slice(chunk);
+}
+
+/// A chunk has 1 to 65536 bytes, coded or not; lengths are told less one.
+fn length(bytes: &[u8]) -> [u8; 2] {
+    ((bytes.len() - 1) as u16).to_be_bytes()
+}
+
+/// Returns chunks of `bytes` with every byte coded, and the end of all chunks. A chunk that would not become shorter is
+/// stored.
+pub(super) fn coded(bytes: &[u8]) -> Vec<u8> {
     let mut to = Vec::with_capacity(bytes.len() + bytes.len() / 1024 + 16);
     let mut model = Model::new();
     let mut control = ALL;
     for chunk in bytes.chunks(CHUNK) {
         let coded = model.code(chunk);
-        // A chunk has 1 to 65536 bytes; lengths are told less one.
-        let length = ((chunk.len() - 1) as u16).to_be_bytes();
         if coded.len() < chunk.len() {
             to.push(control);
-            to.extend(length);
-            to.extend(((coded.len() - 1) as u16).to_be_bytes());
+            to.extend(length(chunk));
+            to.extend(length(&coded));
             if matches!(control, ALL | PROPERTIES) {
                 to.push(ENCODED_PROPERTIES);
             }
             to.extend(coded);
             control = NOTHING;
         } else {
-            to.push(if control == ALL { STORED_FIRST } else { STORED });
-            to.extend(length);
-            to.extend_from_slice(chunk);
+            store(if control == ALL { STORED_FIRST } else { STORED }, chunk, &mut to);
             model = Model::new();
             control = if matches!(control, ALL | PROPERTIES) { PROPERTIES } else { PROBABILITIES };
         }
