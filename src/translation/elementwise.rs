@@ -128,6 +128,8 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         }),
         "GELU" => gelu(network, operator),
         "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
+        "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
+        "IF" => Err(refused("has branches whose results differ in shape")),
         "ASSIGN_VARIABLE" | "READ_VARIABLE" | "SVDF" | "VAR_HANDLE" => Err(refused("keeps a state between runs")),
         _ => Err(refused("has no translation")),
     }

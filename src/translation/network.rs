@@ -112,6 +112,7 @@ impl<'model> Network<'model> {
     pub(super) fn element(&self, id: TensorId) -> Result<ElementType, Trouble> {
         let tensor = self.tensor(id)?;
         match tensor.element {
+            _ if !tensor.has_known_shape => Err(refused("has a result whose shape does not follow from its operands")),
             _ if tensor.is_variable => Err(refused(format!("`{}` keeps its value between runs", tensor.name))),
             Some(_) if tensor.quantization.is_some() => Ok(ElementType::Float32),
             Some(element) if element.is_float() => Ok(ElementType::Float32),

@@ -156,6 +156,10 @@ fn what_does_not_exist_is_named() {
     assert_eq!(error(&wanted(Order::AsStored, &["no"])), "the TFLite model has no tensor `no`");
     let nothing = Wanted { inputs: Vec::new(), outputs: vec!["out".into()] };
     assert!(error(&nothing).starts_with("output `out` needs `img`, which is neither among the inputs nor"));
+    // The batch is open, but only that of the input.
+    let mut other = wanted(Order::AsStored, &["out"]);
+    other.inputs[0].shape[0] = 2;
+    assert!(error(&other).contains("CONV_2D (`conv`): has a result whose shape does not follow from its operands"));
     let mut other = wanted(Order::AsStored, &["out"]);
     other.inputs[0].shape[1] = 8;
     assert_eq!(error(&other), "input `img` of the TFLite model has the shape [1, 4, 4, 2], not [1, 8, 4, 2]");
