@@ -17,11 +17,13 @@ mod network;
 mod operators;
 mod recurrent;
 mod reductions;
+mod scattered;
 mod shapes;
 mod slices;
 mod spectra;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::collections::HashSet;
 use std::fmt;

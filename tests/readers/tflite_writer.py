@@ -955,6 +955,95 @@ def open_picture(net):
     return [wide, net.op("RELU", [border], shape=(1, -1, -1, 6))]
 
 
+@variants("MAXIMUM", "MINIMUM")
+def extremes_of_integers(net, name):
+    return net.op(name, [net.input((3, 5), "int32"), net.input((3, 5), "int32")], "int32")
+
+
+@case
+def choices_of_truth(net):
+    one, two = (net.op("GREATER", [net.input((3, 5)), net.const(numpy.float32(limit))], "bool") for limit in (-1, 1))
+    chosen = net.op("SELECT_V2", [one, two, net.op("LOGICAL_NOT", [one], "bool")], "bool")
+    indices = [net.input((4,), "int32"), integer(net, 9), net.const(numpy.array(True)), net.const(numpy.array(False))]
+    return [chosen, net.op("ONE_HOT", indices, "bool", family="OneHotOptions", axis=-1)]
+
+
+# shape, shape of the indices, axis, how many dimensions go together
+@variants(((3, 7, 4), (3, 2), 1, 1), ((2, 3, 5), (2, 3, 4), 2, 2), ((2, 6), (2,), 1, 1), ((1, 6, 4), (1, 3), 2, 1))
+def gather_of_members(net, shape, indices, axis, together):
+    places = net.random.integers(0, shape[axis], indices).astype("int32")
+    given = net.op("ADD", [net.const(places), net.op("MUL", [net.input(indices, "int32"), integer(net, 0)], "int32", family="MulOptions")], "int32", family="AddOptions")
+    return net.op("GATHER", [net.input(shape), given], family="GatherOptions", axis=axis, batchDims=together)
+
+
+# indices, shape of the updates, shape of the result; two updates go to one place in the last but one
+@variants(
+    ([[1], [3], [0]], (3, 4), (5, 4)), ([[2], [0], [1]], (3, 2, 2), (3, 2, 2)), ([[[0, 1], [2, 2]]], (1, 2, 4), (3, 3, 4)),
+    ([[1], [3], [1]], (3, 4), (5, 4)), ([[0, 0, 2]], (1,), (2, 2, 3)),
+)
+def scattered(net, indices, updates, shape):
+    return net.op("SCATTER_ND", [integer(net, indices), net.input(updates), integer(net, shape)])
+
+
+@variants((2, 4), (4,), (2, 3, 3))
+def diagonals(net, *shape):
+    lists = net.input(shape)
+    given = net.input((*shape, shape[-1]))
+    return [net.op("MATRIX_DIAG", [lists], family="MatrixDiagOptions"), net.op("MATRIX_SET_DIAG", [given, lists], family="MatrixSetDiagOptions")]
+
+
+# padding, strides, dilations (depth, height, width), kernel
+@variants(
+    (SAME, (1, 1, 1), (1, 1, 1), (3, 3, 3)), (VALID, (1, 2, 2), (1, 1, 1), (2, 3, 1)), (SAME, (2, 1, 3), (1, 1, 1), (3, 2, 2)),
+    (SAME, (1, 1, 1), (2, 1, 2), (2, 3, 2)),
+)
+def volumes(net, padding, strides, dilations, kernel):
+    inputs = [net.input((1, 5, 6, 7, 3)), net.weights(*kernel, 3, 4), net.weights(4)]
+    return net.op(
+        "CONV_3D", inputs, family="Conv3DOptions", padding=padding, strideD=strides[0], strideH=strides[1], strideW=strides[2],
+        dilationDFactor=dilations[0], dilationHFactor=dilations[1], dilationWFactor=dilations[2], fusedActivationFunction=1,
+    )
+
+
+# size of the result, padding, strides, kernel, with bias
+@variants(
+    ((8, 6, 10), SAME, (2, 2, 2), (3, 3, 3), True), ((4, 3, 5), SAME, (1, 1, 1), (2, 3, 2), False),
+    ((9, 8, 10), VALID, (2, 3, 2), (3, 2, 2), True),
+)
+def transposed_volumes(net, size, padding, strides, kernel, with_bias):
+    inputs = [integer(net, [1, *size, 4]), net.weights(*kernel, 4, 3), net.input((1, 4, 3, 5, 3))]
+    return net.op(
+        "CONV_3D_TRANSPOSE", inputs + ([net.weights(4)] if with_bias else []), family="Conv3DOptions", padding=padding,
+        strideD=strides[0], strideH=strides[1], strideW=strides[2],
+    )
+
+
+def computed_list(net, values):
+    nothing = net.op("MUL", [net.input((len(values),), "int32"), integer(net, 0)], "int32", family="MulOptions")
+    return net.op("ADD", [nothing, integer(net, values)], "int32", family="AddOptions")
+
+
+@variants([2, 0, 1], [0, 1, 2])
+def slice_from_computed_places(net, begins):
+    return net.op("SLICE", [net.input((5, 6, 4)), computed_list(net, begins), integer(net, [3, 5 if begins[1] else 6, 2])])
+
+
+@variants([3], [1, 4])
+def elements_at_computed_places(net, begins):
+    begin = computed_list(net, begins)
+    end = net.op("ADD", [begin, integer(net, 1)], "int32", family="AddOptions")
+    inputs = [net.input((5, 6, 4)), begin, end, integer(net, [1] * len(begins))]
+    return net.op("STRIDED_SLICE", inputs, family="StridedSliceOptions", shrinkAxisMask=2 ** len(begins) - 1)
+
+
+@case
+def shared_weights(net):
+    """Layers with the same weights, as those that look at several scales."""
+    weights, bias = net.weights(6, 3, 3, 5), net.weights(6)
+    pictures = [net.input(PICTURE), net.input((1, 4, 3, 5))]
+    return [net.op("CONV_2D", [picture, weights, bias], family="Conv2DOptions", padding=SAME, strideW=1, strideH=1) for picture in pictures]
+
+
 def main():
     folder, models = pathlib.Path(sys.argv[1]), [pathlib.Path(model) for model in sys.argv[2:]]
     described = {}
