@@ -312,6 +312,8 @@ impl Graph {
             self.operators.iter().flat_map(|operator| &operator.outputs).copied().collect();
         let given: HashSet<TensorId> = self.inputs.iter().copied().collect();
         for (id, tensor) in self.tensors.iter_mut().enumerate() {
+            // What an operator computes in each run is not kept, whatever the model says.
+            tensor.is_variable &= !computed.contains(&id);
             // A constant without elements has no bytes either.
             if tensor.shape.contains(&0) && tensor.data.is_none() && !computed.contains(&id) && !given.contains(&id) {
                 tensor.data = Some(Bytes::new());

@@ -705,6 +705,24 @@ def recurrent(net, shape, cells, options):
 
 
 @case
+def half_recurrent(net):
+    """As the converter writes layers with weights of 16 bits: it makes halves of the states too."""
+
+    def weights(*shape):
+        return net.op("DEQUANTIZE", [net.const(net.random.normal(0, 0.5, shape).astype("float16"))])
+
+    result = lstm(net, (1, 6, 5), 4, weights)
+    layer = net.operators.pop()
+    for state in layer.inputs[18:20]:
+        zeros = net.const(numpy.zeros(net.tensors[state].shape, "float16"))
+        net.op("DEQUANTIZE", [zeros])
+        net.tensors.pop()
+        net.operators[-1].outputs = [state]
+    net.operators.append(layer)
+    return result
+
+
+@case
 def quantized_recurrent(net):
     """Weights of 8 bits; the interpreter rounds what they are multiplied with too."""
     return lstm(net, (1, 6, 5), 4, lambda *shape: quantized(net, net.random.normal(0, 0.3, shape), -128 / 127, 1)[0])
@@ -985,6 +1003,12 @@ def scattered(net, indices, updates, shape):
     return net.op("SCATTER_ND", [integer(net, indices), net.input(updates), integer(net, shape)])
 
 
+@variants(([0, 0, 1, 1, 1], "SEGMENT_SUM"), ([2, 0, 3, 0, 2], "UNSORTED_SEGMENT_SUM"))
+def segments(net, numbers, name):
+    inputs = [net.input((5, 3, 2)), integer(net, numbers)]
+    return net.op(name, inputs + ([integer(net, 4)] if name.startswith("UNSORTED") else []))
+
+
 @variants((2, 4), (4,), (2, 3, 3))
 def diagonals(net, *shape):
     lists = net.input(shape)
@@ -1000,7 +1024,7 @@ def diagonals(net, *shape):
 def volumes(net, padding, strides, dilations, kernel):
     inputs = [net.input((1, 5, 6, 7, 3)), net.weights(*kernel, 3, 4), net.weights(4)]
     return net.op(
-        "CONV_3D", inputs, family="Conv3DOptions", padding=padding, strideD=strides[0], strideH=strides[1], strideW=strides[2],
+        "CONV_3D", inputs if padding == VALID else inputs[:2], family="Conv3DOptions", padding=padding, strideD=strides[0], strideH=strides[1], strideW=strides[2],
         dilationDFactor=dilations[0], dilationHFactor=dilations[1], dilationWFactor=dilations[2], fusedActivationFunction=1,
     )
 
