@@ -1,6 +1,7 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
+use super::scattered::Scattered;
 use super::{
     Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, scattered, shapes, slices,
     spectra, volumes,
@@ -75,7 +76,10 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "GATHER" => shapes::gather(network, operator),
         "EMBEDDING_LOOKUP" => shapes::look_up(network, operator),
         "GATHER_ND" => indices::gather_points(network, operator),
-        "SCATTER_ND" => scattered::points(network, operator),
+        "SCATTER_ND" => scattered::points(network, operator, &Scattered { indices: 0, updates: 1 }),
+        "SEGMENT_SUM" | "UNSORTED_SEGMENT_SUM" => {
+            scattered::points(network, operator, &Scattered { indices: 1, updates: 0 })
+        }
         "MATRIX_DIAG" => scattered::diagonal(network, operator),
         "MATRIX_SET_DIAG" => scattered::with_diagonal(network, operator),
         "TOPK_V2" => indices::greatest(network, operator),

@@ -10,12 +10,22 @@ use crate::tflite::{Activation, Constant, Operator, Values};
 /// The most elements of a matrix that sums what goes to one place.
 const LARGEST: i64 = 1 << 22;
 
+/// Which operands are the places and what goes there. Places of segments have one part, without a dimension for it.
+pub(super) struct Scattered {
+    pub(super) indices: usize,
+    pub(super) updates: usize,
+}
+
 /// What goes to one place is added up there; what nothing goes to is zero.
-pub(super) fn points(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
-    let (indices, updates, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
+pub(super) fn points(network: &mut Network<'_>, operator: &Operator, operands: &Scattered) -> Result<(), Trouble> {
+    let (indices, updates) = (input(operator, operands.indices)?, input(operator, operands.updates)?);
+    let to = output(operator, 0)?;
     let sizes = &network.tensor(to)?.shape;
     let given = network.constant(indices)?;
-    let given = given.ok_or_else(|| refused("adds up what goes to places that are computed"))?;
+    let mut given = given.ok_or_else(|| refused("adds up what goes to places that are computed"))?;
+    if operator.name != "SCATTER_ND" {
+        given.shape.push(1);
+    }
     let Some((&parts, shape)) = given.shape.split_last() else {
         return Err(refused("has a single number as indices"));
     };

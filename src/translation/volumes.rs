@@ -4,7 +4,7 @@ use super::layers::{activation, bias, missing, weights};
 use super::network::{Attribute, Network};
 use super::operators::{input, output};
 use super::{Order, Trouble, refused};
-use crate::tflite::{Operator, Padding, TensorId, VolumeConvolution};
+use crate::tflite::{Activation, Constant, Operator, Padding, TensorId, Values, VolumeConvolution};
 
 /// Where each dimension of a channels-first volume stands in the stored order, and back.
 const CHANNELS_FIRST: [i64; 5] = [0, 4, 1, 2, 3];
@@ -31,8 +31,10 @@ pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Res
     let VolumeConvolution { padding, strides, dilations, activation } = operator.volume_convolution()?;
     let from = input(operator, 0)?;
     let (sizes, weights) = (volume(network, from)?, weights(network, operator, 1, &WEIGHTS)?);
-    let &[_, _, depth, height, width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
-    let kernel = [depth, height, width];
+    let [outputs, _, depth, height, width] = weights.shape.as_slice() else {
+        return Err(refused("has odd weights"));
+    };
+    let (outputs, kernel) = (*outputs, [*depth, *height, *width]);
     let pads = match padding {
         Padding::Same => {
             halves([0, 1, 2].map(|axis| missing(sizes[axis], kernel[axis], strides[axis], dilations[axis])))
@@ -46,7 +48,16 @@ pub(super) fn convolution(network: &mut Network<'_>, operator: &Operator) -> Res
         Attribute::Integers("pads", pads),
     ];
     let weights = network.initializer(&network.tensor(input(operator, 1)?)?.name, &weights);
-    let layer = Layer { name: "Conv", from, weights, bias: bias(network, operator, 2)? };
+    let bias = match bias(network, operator, 2)? {
+        Some(bias) => bias,
+        // The compiler counts the biases of volumes, also where there are none.
+        None => {
+            let nothing = Values::Real(vec![0.0; usize::try_from(outputs).unwrap_or(0)]);
+            let nothing = Constant { shape: vec![outputs], values: nothing };
+            network.initializer(&format!("{}/bias", network.tensor(output(operator, 0)?)?.name), &nothing)
+        }
+    };
+    let layer = Layer { name: "Conv", from, weights, bias: Some(bias) };
     layer.write(network, output(operator, 0)?, activation, &attributes)
 }
 
@@ -89,7 +100,7 @@ impl Layer {
         self,
         network: &mut Network<'_>,
         to: TensorId,
-        fused: crate::tflite::Activation,
+        fused: Activation,
         attributes: &[Attribute],
     ) -> Result<(), Trouble> {
         let name = &network.tensor(to)?.name;
