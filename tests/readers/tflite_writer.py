@@ -645,6 +645,12 @@ def reduction(net, name, axes, keep):
     return net.op(name, [net.input(PICTURE), net.const(numpy.array(axes, "int32"))], family="ReducerOptions", keepDims=keep)
 
 
+@variants(("MEAN", [2, 4], False), ("SUM", [3, 4, 5], True), ("REDUCE_MAX", [0, 1, 3, -1], True))
+def reduction_of_many_dimensions(net, name, axes, keep):
+    given = net.op("RESHAPE", [net.input((1, 6, 4, 6)), integer(net, [1, 3, 2, 2, 2, 6])])
+    return net.op(name, [given, integer(net, axes)], family="ReducerOptions", keepDims=keep)
+
+
 @variants(("REDUCE_ANY", [1, 2], True), ("REDUCE_ALL", [3], False), ("REDUCE_ANY", [-1], False))
 def reduction_of_truth(net, name, axes, keep):
     is_greater = net.op("GREATER", [net.input(PICTURE), net.const(numpy.float32(1.5 if name == "REDUCE_ANY" else -1.5))], "bool")
