@@ -207,6 +207,7 @@ impl Applied<'_> {
                 }
                 axes.into_iter().try_fold(shape.to_vec(), |shape, axis| with(&shape, axis, 1))
             }
+            "SEGMENT_SUM" => with(shape, 0, self.elements(1)?.last()?.checked_add(1)?),
             "ARG_MAX" | "ARG_MIN" => Some(without(shape, &self.axes(1, rank)?)),
             "GATHER" => {
                 let axis = from_front(operator.axis().ok()?, rank)?;

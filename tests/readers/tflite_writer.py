@@ -1012,7 +1012,9 @@ def scattered(net, indices, updates, shape):
 @variants(([0, 0, 1, 1, 1], "SEGMENT_SUM"), ([2, 0, 3, 0, 2], "UNSORTED_SEGMENT_SUM"))
 def segments(net, numbers, name):
     inputs = [net.input((5, 3, 2)), integer(net, numbers)]
-    return net.op(name, inputs + ([integer(net, 4)] if name.startswith("UNSORTED") else []))
+    # How many segments there are follows from the last one, so the converter leaves it open.
+    is_counted = name.startswith("UNSORTED")
+    return net.op(name, inputs + ([integer(net, 4)] if is_counted else []), shape=() if is_counted else (-1, 3, 2))
 
 
 @variants((2, 4), (4,), (2, 3, 3))
