@@ -29,12 +29,15 @@ fn script(name: &str, arguments: &[&Path]) -> String {
     text.lines().last().unwrap_or_default().to_owned()
 }
 
+/// What an open dimension is in the scripts.
+const OPEN: u64 = 5;
+
 /// All inputs in an order, and all outputs.
 fn everything(model: &Model, order: Order) -> Wanted {
     let named = |id: &usize| model.tensor(*id).unwrap();
     let input = |id: &usize| WantedInput {
         name: named(id).name.clone(),
-        shape: named(id).shape.iter().map(|size| u64::try_from(*size).unwrap()).collect(),
+        shape: named(id).signature.iter().map(|size| u64::try_from(*size).unwrap_or(OPEN)).collect(),
         order,
     };
     Wanted {
@@ -120,6 +123,12 @@ fn operators_compute_what_the_interpreter_computes() {
                         "{name}: {counts:?}"
                     );
                 }
+                // A list that grows round by round is joined once, and what is left is not taken apart again.
+                "loop_over_a_sequence_2" => {
+                    let is_taken_apart = counts.contains_key("Slice") || counts["Concat"] != 1;
+                    assert!(!is_taken_apart && counts["MatMul"] == 5, "{name}: {counts:?}");
+                }
+                "shared_weights" => assert_eq!(translation.model.graph().initializer.len(), 2, "{name}"),
                 "dilated_4" | "dilated_with_readers" => assert!(counts["Transpose"] >= 2, "{name}: {counts:?}"),
                 _ => {}
             }

@@ -122,7 +122,7 @@ impl Values {
 }
 
 /// Decodes the elements that the file has, as they are.
-fn stored(tensor: &Tensor) -> Option<Values> {
+pub(super) fn stored(tensor: &Tensor) -> Option<Values> {
     fn decode<const SIZE: usize, T>(data: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
         data.as_chunks::<SIZE>().0.iter().map(|bytes| number(*bytes)).collect()
     }

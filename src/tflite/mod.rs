@@ -1,25 +1,29 @@
 //! TFLite models: read from bytes, checked, looked at.
 //!
-//! Owns the model as a value: the tensors and operators of its first subgraph. A [`Model`] is valid by construction: every
-//! index exists, every constant has the bytes that its shape promises, every tensor is computed once and before it is
-//! read. What an operator means for other formats is decided elsewhere. Follows the TensorFlow Lite schema, version 3.
+//! Owns the model as a value: the tensors and operators of its first subgraph, and the subgraphs that loops and branches
+//! run. A [`Model`] is valid by construction: every index exists, every constant has the bytes that its shape promises,
+//! every tensor is computed once and before it is read. What an operator means for other formats is decided elsewhere.
+//! Follows the TensorFlow Lite schema, version 3.
 
 mod constant;
+mod control;
+mod evaluate;
 mod flat;
 mod operators;
 mod options;
+mod shapes;
 mod sparse;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::constant::{Constant, Values};
 pub use self::options::{
-    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Resize, StridedSlice,
+    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Resize, StridedSlice, VolumeConvolution,
 };
 
 use self::flat::{Table, Vector};
@@ -158,6 +162,14 @@ pub type TensorId = usize;
 /// A valid TFLite model.
 #[derive(Clone, Debug)]
 pub struct Model {
+    main: Graph,
+    /// What loops and branches run, by its place in the file.
+    nested: BTreeMap<usize, Graph>,
+}
+
+/// A graph; places of tensors are its own.
+#[derive(Clone, Debug, Default)]
+struct Graph {
     tensors: Vec<Tensor>,
     operators: Vec<Operator>,
     inputs: Vec<TensorId>,
@@ -179,6 +191,8 @@ pub struct Tensor {
     pub quantization: Option<Quantization>,
     /// Whether it keeps its value from one run to the next.
     pub is_variable: bool,
+    /// Whether `shape` is what it has, given the shapes of the inputs.
+    pub has_known_shape: bool,
     data: Option<Bytes>,
     sparsity: Option<Sparsity>,
 }
@@ -195,7 +209,7 @@ pub struct Quantization {
 }
 
 /// An application of an operator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Operator {
     /// The name in the schema, or the one that the model gives to an operator of its own.
     pub name: String,
@@ -224,50 +238,72 @@ impl Model {
             VERSION => {}
             version => return Err(TfliteError::Version { version }),
         }
-        let graph = root.tables(2)?.next().transpose()?.ok_or(TfliteError::Lacks { what: "subgraph" })?;
         let mut budget = Budget(MAX_STRUCTURE);
-        let tensors = tensors(bytes, &root, &graph, &mut budget)?;
-        let operators = operators(&root, &graph, tensors.len(), &mut budget)?;
-        let ids = |number: usize, what: &str| -> Result<Vec<TensorId>, TfliteError> {
-            graph.vector::<i32>(number)?.iter().map(|index| existing(index, tensors.len(), "tensor", what)).collect()
+        let file = File {
+            codes: codes(&root, &mut budget)?,
+            buffers: root.tables(4)?.map(|buffer| contents(bytes, &buffer?)).collect::<Result<_, _>>()?,
+            graphs: root.tables(2)?.collect::<Result<_, _>>()?,
         };
-        let (inputs, outputs) = (ids(1, "the list of inputs")?, ids(2, "the list of outputs")?);
-        if outputs.is_empty() {
+        let mut main = file.graph(file.graphs.first().ok_or(TfliteError::Lacks { what: "subgraph" })?, &mut budget)?;
+        if main.outputs.is_empty() {
             return Err(TfliteError::Lacks { what: "outputs" });
         }
-        let mut model = Self { tensors, operators, inputs, outputs };
-        model.check()?;
-        Ok(model)
+        // One value that comes out twice has one name.
+        let mut seen = HashSet::new();
+        main.outputs.retain(|id| seen.insert(*id));
+        let mut nested = BTreeMap::new();
+        let mut waiting = main.runs()?;
+        while let Some((operator, index)) = waiting.pop() {
+            let place = existing(index, file.graphs.len(), "subgraph", &operator)?;
+            if let (false, Some(table)) = (nested.contains_key(&place), file.graphs.get(place)) {
+                let graph = file.graph(table, &mut budget)?;
+                waiting.extend(graph.runs()?);
+                nested.insert(place, graph);
+            }
+        }
+        Ok(Self { main, nested })
     }
 
     /// Returns the inputs, in order.
     pub fn inputs(&self) -> &[TensorId] {
-        &self.inputs
+        &self.main.inputs
     }
 
     /// Returns the outputs, in order.
     pub fn outputs(&self) -> &[TensorId] {
-        &self.outputs
+        &self.main.outputs
     }
 
     /// Returns the operators; each stands after those whose results it reads.
     pub fn operators(&self) -> &[Operator] {
-        &self.operators
+        &self.main.operators
     }
 
     /// Returns all tensors with their places.
     pub fn tensors(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
-        self.tensors.iter().enumerate()
+        self.main.tensors.iter().enumerate()
     }
 
     /// Returns a tensor; `None` for a place that this model does not have.
     pub fn tensor(&self, id: TensorId) -> Option<&Tensor> {
-        self.tensors.get(id)
+        self.main.tensors.get(id)
     }
 
     /// Returns the tensor with a name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
-        self.tensors.iter().position(|tensor| tensor.name == name)
+        self.main.tensors.iter().position(|tensor| tensor.name == name)
+    }
+}
+
+impl Graph {
+    /// Returns the graphs that its operators run, with who runs them.
+    fn runs(&self) -> Result<Vec<(String, i32)>, TfliteError> {
+        let mut runs = Vec::new();
+        for (place, operator) in self.operators.iter().enumerate() {
+            let graphs = operator.graphs()?.into_iter().flatten();
+            runs.extend(graphs.map(|index| (format!("operator {place} ({})", operator.name), index)));
+        }
+        Ok(runs)
     }
 
     /// Every tensor is defined once, and before it is read.
@@ -276,14 +312,16 @@ impl Model {
             self.operators.iter().flat_map(|operator| &operator.outputs).copied().collect();
         let given: HashSet<TensorId> = self.inputs.iter().copied().collect();
         for (id, tensor) in self.tensors.iter_mut().enumerate() {
+            // What an operator computes in each run is not kept, whatever the model says.
+            tensor.is_variable &= !computed.contains(&id);
             // A constant without elements has no bytes either.
             if tensor.shape.contains(&0) && tensor.data.is_none() && !computed.contains(&id) && !given.contains(&id) {
                 tensor.data = Some(Bytes::new());
             }
         }
-        let name = |id: TensorId| self.tensor(id).map_or_else(String::new, |tensor| tensor.name.clone());
+        let name = |id: TensorId| self.tensors.get(id).map_or_else(String::new, |tensor| tensor.name.clone());
         let mut defined: HashSet<TensorId> = HashSet::new();
-        for (id, tensor) in self.tensors() {
+        for (id, tensor) in self.tensors.iter().enumerate() {
             if tensor.data.is_some() || tensor.is_variable {
                 defined.insert(id);
             }
@@ -329,17 +367,65 @@ fn existing(index: i32, count: usize, kind: &'static str, what: &str) -> Result<
     found.ok_or_else(|| TfliteError::NoSuch { what: what.to_owned(), kind, index: index.into(), count })
 }
 
-fn tensors(bytes: &Bytes, root: &Table, graph: &Table, budget: &mut Budget) -> Result<Vec<Tensor>, TfliteError> {
-    let buffers = root.tables(4)?.map(|buffer| contents(bytes, &buffer?)).collect::<Result<Vec<_>, TfliteError>>()?;
-    let mut names = HashSet::new();
-    let mut tensors = Vec::new();
-    for (place, table) in graph.tables(0)?.enumerate() {
-        let table = table?;
-        budget.spend(size_of::<Tensor>() + table.vector::<u8>(3)?.len())?;
-        let name = unique(table.text(3)?, place, &mut names);
-        tensors.push(tensor(&table, name, &buffers, budget)?);
+/// What all graphs of a file share.
+struct File {
+    /// The names of operators, and whether they are the model's own.
+    codes: Vec<(String, bool)>,
+    buffers: Vec<Bytes>,
+    graphs: Vec<Table>,
+}
+
+impl File {
+    fn graph(&self, table: &Table, budget: &mut Budget) -> Result<Graph, TfliteError> {
+        let tensors = self.tensors(table, budget)?;
+        let operators = self.operators(table, tensors.len(), budget)?;
+        let ids = |number: usize, what: &str| -> Result<Vec<TensorId>, TfliteError> {
+            table.vector::<i32>(number)?.iter().map(|index| existing(index, tensors.len(), "tensor", what)).collect()
+        };
+        let (inputs, outputs) = (ids(1, "the list of inputs")?, ids(2, "the list of outputs")?);
+        let mut graph = Graph { tensors, operators, inputs, outputs };
+        graph.check()?;
+        Ok(graph)
     }
-    Ok(tensors)
+
+    fn tensors(&self, graph: &Table, budget: &mut Budget) -> Result<Vec<Tensor>, TfliteError> {
+        let mut names = HashSet::new();
+        let mut tensors = Vec::new();
+        for (place, table) in graph.tables(0)?.enumerate() {
+            let table = table?;
+            budget.spend(size_of::<Tensor>() + table.vector::<u8>(3)?.len())?;
+            let name = unique(table.text(3)?, place, &mut names);
+            tensors.push(tensor(&table, name, &self.buffers, budget)?);
+        }
+        Ok(tensors)
+    }
+
+    fn operators(&self, graph: &Table, tensors: usize, budget: &mut Budget) -> Result<Vec<Operator>, TfliteError> {
+        let mut list = Vec::new();
+        for (place, table) in graph.tables(3)?.enumerate() {
+            let table = table?;
+            let what = format!("operator {place}");
+            let index = i32::try_from(table.scalar::<u32>(0, 0)?).unwrap_or(i32::MAX);
+            let code = existing(index, self.codes.len(), "operator code", &what)?;
+            let Some((name, is_custom)) = self.codes.get(code) else { continue };
+            let (inputs, outputs) = (table.vector::<i32>(1)?, table.vector::<i32>(2)?);
+            budget.spend(size_of::<Operator>() + name.len() + 16 * (inputs.len() + outputs.len()))?;
+            let operand = |index: i32| match index {
+                -1 => Ok(None),
+                index => existing(index, tensors, "tensor", &what).map(Some),
+            };
+            let results = outputs.iter().map(|index| existing(index, tensors, "tensor", &what));
+            list.push(Operator {
+                name: name.clone(),
+                is_custom: *is_custom,
+                inputs: inputs.iter().map(operand).collect::<Result<_, _>>()?,
+                outputs: results.collect::<Result<_, _>>()?,
+                options: table.table(4)?,
+                own_options: table.vector::<u8>(5)?.bytes().clone(),
+            });
+        }
+        Ok(list)
+    }
 }
 
 /// Names are for people and other formats, which need different ones.
@@ -407,7 +493,7 @@ fn tensor(table: &Table, name: String, buffers: &[Bytes], budget: &mut Budget) -
         return Err(TfliteError::Length { tensor: name, expected, found: data.len() });
     }
     let is_variable = table.flag(5)?;
-    Ok(Tensor { name, shape, signature, element, quantization, is_variable, data, sparsity })
+    Ok(Tensor { name, shape, signature, element, quantization, is_variable, has_known_shape: true, data, sparsity })
 }
 
 fn quantization(
@@ -436,7 +522,7 @@ fn quantization(
     Ok(Some(Quantization { scales, zero_points, axis }))
 }
 
-fn operators(root: &Table, graph: &Table, tensors: usize, budget: &mut Budget) -> Result<Vec<Operator>, TfliteError> {
+fn codes(root: &Table, budget: &mut Budget) -> Result<Vec<(String, bool)>, TfliteError> {
     let mut codes = Vec::new();
     for code in root.tables(1)? {
         let code = code?;
@@ -449,29 +535,7 @@ fn operators(root: &Table, graph: &Table, tensors: usize, budget: &mut Budget) -
             None => (format!("BUILTIN_{number}"), false),
         });
     }
-    let mut list = Vec::new();
-    for (place, table) in graph.tables(3)?.enumerate() {
-        let table = table?;
-        let what = format!("operator {place}");
-        let index = i32::try_from(table.scalar::<u32>(0, 0)?).unwrap_or(i32::MAX);
-        let code = existing(index, codes.len(), "operator code", &what)?;
-        let Some((name, is_custom)) = codes.get(code) else { continue };
-        let (inputs, outputs) = (table.vector::<i32>(1)?, table.vector::<i32>(2)?);
-        budget.spend(size_of::<Operator>() + name.len() + 16 * (inputs.len() + outputs.len()))?;
-        let operand = |index: i32| match index {
-            -1 => Ok(None),
-            index => existing(index, tensors, "tensor", &what).map(Some),
-        };
-        list.push(Operator {
-            name: name.clone(),
-            is_custom: *is_custom,
-            inputs: inputs.iter().map(operand).collect::<Result<_, _>>()?,
-            outputs: outputs.iter().map(|index| existing(index, tensors, "tensor", &what)).collect::<Result<_, _>>()?,
-            options: table.table(4)?,
-            own_options: table.vector::<u8>(5)?.bytes().clone(),
-        });
-    }
-    Ok(list)
+    Ok(codes)
 }
 
 /// Returns the element type with a number of the schema's enumeration `TensorType`.

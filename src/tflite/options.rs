@@ -3,7 +3,7 @@
 //! Owns the numbers of the fields in the schema's option tables. An absent table means defaults.
 
 use super::flat::{Scalar, Table};
-use super::{Operator, TfliteError};
+use super::{MAX_RANK, Operator, TfliteError};
 
 /// How a window meets the border of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,16 @@ pub struct Pool {
     pub padding: Padding,
     pub strides: [i64; 2],
     pub kernel: [i64; 2],
+    pub activation: Activation,
+}
+
+/// A convolution of volumes; triples are depth, height, width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct VolumeConvolution {
+    pub padding: Padding,
+    pub strides: [i64; 3],
+    pub dilations: [i64; 3],
     pub activation: Activation,
 }
 
@@ -114,6 +124,34 @@ impl Operator {
         self.options.as_ref().map_or(Ok(false), |options: &Table| options.flag(number))
     }
 
+    /// Reads which graphs of the file `IF` runs, or `WHILE`: first what decides or is run if true, then the other one.
+    pub(super) fn graphs(&self) -> Result<Option<[i32; 2]>, TfliteError> {
+        match self.name.as_str() {
+            "IF" | "WHILE" if !self.is_custom => Ok(Some([self.scalar(0, 0)?, self.scalar(1, 0)?])),
+            _ => Ok(None),
+        }
+    }
+
+    fn list(&self, number: usize) -> Result<Vec<i64>, TfliteError> {
+        let list = self.options.as_ref().map(|options| options.vector::<i32>(number)).transpose()?;
+        Ok(list.map(|list| list.iter().take(MAX_RANK + 1).map(i64::from).collect()).unwrap_or_default())
+    }
+
+    /// Reads the shape that `RESHAPE` says beside its operands.
+    pub(super) fn new_shape(&self) -> Result<Vec<i64>, TfliteError> {
+        self.list(0)
+    }
+
+    /// Reads the dimensions that `SQUEEZE` takes away; none are all that have one element.
+    pub(super) fn squeezed(&self) -> Result<Vec<i64>, TfliteError> {
+        self.list(0)
+    }
+
+    /// Reads whether the result of `FULLY_CONNECTED` has as many dimensions as what it reads.
+    pub(super) fn keeps_rank(&self) -> Result<bool, TfliteError> {
+        self.flag(2)
+    }
+
     fn odd(&self, option: &'static str, value: i64) -> TfliteError {
         TfliteError::Option { operator: self.name.clone(), option, value }
     }
@@ -137,13 +175,16 @@ impl Operator {
         }
     }
 
+    fn positive(&self, option: &'static str, number: usize, default: i32) -> Result<i64, TfliteError> {
+        match self.scalar::<i32>(number, default)? {
+            value @ 1.. => Ok(value.into()),
+            value => Err(self.odd(option, value.into())),
+        }
+    }
+
     /// Reads two positive numbers, which the schema keeps as width, height.
     fn pair(&self, option: &'static str, [width, height]: [usize; 2], default: i32) -> Result<[i64; 2], TfliteError> {
-        let read = |number| match self.scalar::<i32>(number, default)? {
-            value @ 1.. => Ok(i64::from(value)),
-            value => Err(self.odd(option, value.into())),
-        };
-        Ok([read(height)?, read(width)?])
+        Ok([self.positive(option, height, default)?, self.positive(option, width, default)?])
     }
 
     /// Reads `CONV_2D`.
@@ -168,6 +209,23 @@ impl Operator {
             padding: self.padding()?,
             strides: self.pair("stride", [1, 2], 0)?,
             dilations: self.pair("dilation", [5, 6], 1)?,
+            activation: self.activation(4)?,
+        })
+    }
+
+    /// Reads `CONV_3D` or `CONV_3D_TRANSPOSE`, of which the schema keeps depth, width, height.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn volume_convolution(&self) -> Result<VolumeConvolution, TfliteError> {
+        let triple = |option, [depth, width, height]: [usize; 3], default| {
+            let read = |number| self.positive(option, number, default);
+            Ok::<_, TfliteError>([read(depth)?, read(height)?, read(width)?])
+        };
+        Ok(VolumeConvolution {
+            padding: self.padding()?,
+            strides: triple("stride", [1, 2, 3], 0)?,
+            dilations: triple("dilation", [5, 6, 7], 1)?,
             activation: self.activation(4)?,
         })
     }

@@ -54,6 +54,16 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     if let Some(onnx) = listed(UNARY, name) {
         return unary(network, operator, onnx, &[]);
     }
+    if matches!(name, "MAXIMUM" | "MINIMUM") && !is_real(network, operator)? {
+        // The operator set has these for real numbers only.
+        let is_left = if name == "MAXIMUM" { "Greater" } else { "Less" };
+        return composed(network, operator, |network, operands, raw| {
+            if let [left, right] = operands {
+                let chosen = network.inner(is_left, operands, &format!("{raw}/is_left"), &[]);
+                network.node("Where", &[&chosen, left, right], raw, &[]);
+            }
+        });
+    }
     if let Some(onnx) = listed(BINARY, name) {
         let is_arithmetic = matches!(name, "ADD" | "SUB" | "MUL" | "DIV");
         return binary(
@@ -127,7 +137,12 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
             }
         }),
         "GELU" => gelu(network, operator),
+        "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => {
+            Err(refused("chooses among boxes one after the other, which no network does"))
+        }
         "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
+        "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
+        "IF" => Err(refused("has branches whose results differ in shape")),
         "ASSIGN_VARIABLE" | "READ_VARIABLE" | "SVDF" | "VAR_HANDLE" => Err(refused("keeps a state between runs")),
         _ => Err(refused("has no translation")),
     }
@@ -256,6 +271,13 @@ fn select(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble>
     let to = output(operator, 0)?;
     let conditions = &network.tensor(input(operator, 0)?)?.shape;
     let (name, rank) = (&network.tensor(to)?.name, network.tensor(to)?.shape.len());
+    if network.element(to)? == ElementType::Boolean {
+        return composed(network, operator, |network, operands, raw| {
+            if let [condition, yes, no] = operands {
+                choose_truth(network, [condition, yes, no], raw);
+            }
+        });
+    }
     if operator.name == "SELECT_V2" || conditions.is_empty() || conditions.len() == rank {
         return binary(network, operator, "Where", Activation::None);
     }
@@ -268,6 +290,14 @@ fn select(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble>
     let yes = network.take(input(operator, 1)?, Order::AsStored)?;
     let no = network.take(input(operator, 2)?, Order::AsStored)?;
     network.write(to, Order::AsStored, "Where", &[&wide, &yes, &no], &[])
+}
+
+/// Chooses among truth values, which not every tool can.
+pub(super) fn choose_truth(network: &mut Network<'_>, [condition, yes, no]: [&str; 3], raw: &str) {
+    let yes = network.inner("And", &[condition, yes], &format!("{raw}/yes"), &[]);
+    let opposite = network.inner("Not", &[condition], &format!("{raw}/not"), &[]);
+    let no = network.inner("And", &[&opposite, no], &format!("{raw}/no"), &[]);
+    network.node("Or", &[&yes, &no], raw, &[]);
 }
 
 fn sum(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

@@ -1,5 +1,6 @@
 //! Elements that indices name, and lists of indices.
 
+use super::elementwise::choose_truth;
 use super::network::{Attribute, Network};
 use super::operators::{axis, axis_in, constant, input, integers, output};
 use super::{Order, Trouble, refused};
@@ -7,7 +8,7 @@ use crate::onnx::ElementType;
 use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
 
 /// The longest list of indices that is written into a network. A model can ask for any length in a few bytes.
-const LONGEST: i64 = 1 << 17;
+pub(super) const LONGEST: i64 = 1 << 17;
 
 /// Which elements are taken along a dimension.
 pub(super) struct Picked {
@@ -112,7 +113,7 @@ pub(super) fn gather_points(network: &mut Network<'_>, operator: &Operator) -> R
 }
 
 /// Returns where indices of several parts are when the dimensions are one.
-fn places(indices: &Constant, sizes: &[i64]) -> Option<Vec<i64>> {
+pub(super) fn places(indices: &Constant, sizes: &[i64]) -> Option<Vec<i64>> {
     let place = |index: &[i64]| {
         let mut parts = index.iter().zip(sizes);
         parts.try_fold(0_i64, |place, (part, size)| {
@@ -149,6 +150,11 @@ pub(super) fn one_hot(network: &mut Network<'_>, operator: &Operator) -> Result<
     let is_on = network.inner("Equal", &[&wide, &places], &format!("{}/is_on", tensor.name), &[]);
     let on = network.take(input(operator, 2)?, Order::AsStored)?;
     let off = network.take(input(operator, 3)?, Order::AsStored)?;
+    if network.element(to)? == ElementType::Boolean {
+        let result = network.begin(to, Order::AsStored, Activation::None)?;
+        choose_truth(network, [&is_on, &on, &off], &result.raw);
+        return Ok(());
+    }
     network.write(to, Order::AsStored, "Where", &[&is_on, &on, &off], &[])
 }
 

@@ -16,17 +16,23 @@ fn picture(network: &Network<'_>, id: TensorId) -> Result<[i64; 4], Trouble> {
         .ok_or_else(|| refused(format!("takes pictures, but `{}` has the shape {:?}", tensor.name, tensor.shape)))
 }
 
-/// Returns constant weights of four dimensions, in another order.
-fn weights(network: &Network<'_>, operator: &Operator, place: usize, order: [usize; 4]) -> Result<Constant, Trouble> {
+/// Returns constant weights in another order.
+pub(super) fn weights(
+    network: &Network<'_>,
+    operator: &Operator,
+    place: usize,
+    order: &[usize],
+) -> Result<Constant, Trouble> {
     let weights = constant(network, operator, place)?;
     if !matches!(weights.values, Values::Real(_)) {
         return Err(refused("has weights that are integers without a scale"));
     }
-    weights.transposed(&order).ok_or_else(|| refused("has weights that do not have four dimensions"))
+    let transposed = weights.transposed(order);
+    transposed.ok_or_else(|| refused(format!("has weights that do not have {} dimensions", order.len())))
 }
 
 /// Returns the bias, if there is one.
-fn bias(network: &mut Network<'_>, operator: &Operator, place: usize) -> Result<Option<String>, Trouble> {
+pub(super) fn bias(network: &mut Network<'_>, operator: &Operator, place: usize) -> Result<Option<String>, Trouble> {
     let Some(id) = operator.input(place) else { return Ok(None) };
     if network.element(id)? != ElementType::Float32 {
         return Err(refused("has a bias of integers without a scale"));
@@ -62,15 +68,19 @@ impl Window {
     /// Returns the padding as ONNX says it.
     pub(super) fn pads(&self, padding: Padding) -> Vec<i64> {
         let Self { sizes, kernel, strides, dilations } = self;
-        let missing = |axis: usize| {
-            let steps = (sizes[axis] + strides[axis] - 1) / strides[axis] - 1;
-            (steps * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 - sizes[axis]).max(0)
-        };
+        let missing = |axis: usize| missing(sizes[axis], kernel[axis], strides[axis], dilations[axis]);
         match padding {
             Padding::Same => halves([missing(0), missing(1)]),
             Padding::Valid => vec![0; 4],
         }
     }
+}
+
+/// Returns how far the last window of a dimension reaches over its border.
+pub(super) const fn missing(size: i64, kernel: i64, stride: i64, dilation: i64) -> i64 {
+    let steps = (size + stride - 1) / stride - 1;
+    let missing = steps * stride + (kernel - 1) * dilation + 1 - size;
+    if missing > 0 { missing } else { 0 }
 }
 
 /// Divides what is added to, or taken from, height and width between both ends: the odd one goes to the last.
@@ -87,7 +97,7 @@ pub(super) fn convolution(
     let [_, height, width, channels] = picture(network, input(operator, 0)?)?;
     let (options, weights, group) = if operator.name == "CONV_2D" {
         // Output channels, height, width, input channels become output channels, input channels, height, width.
-        let weights = weights(network, operator, 1, [0, 3, 1, 2])?;
+        let weights = weights(network, operator, 1, &[0, 3, 1, 2])?;
         let group = match weights.shape.get(1) {
             Some(&own @ 1..) if channels % own == 0 => channels / own,
             _ => return Err(refused("has weights for another number of channels")),
@@ -95,7 +105,7 @@ pub(super) fn convolution(
         (operator.convolution()?, weights, group)
     } else {
         // One, height, width, output channels become output channels, one, height, width.
-        (operator.depthwise_convolution()?, weights(network, operator, 1, [3, 0, 1, 2])?, channels)
+        (operator.depthwise_convolution()?, weights(network, operator, 1, &[3, 0, 1, 2])?, channels)
     };
     let &[_, _, kernel_height, kernel_width] = weights.shape.as_slice() else { return Err(refused("has odd weights")) };
     let kernel = [kernel_height, kernel_width];
@@ -222,7 +232,7 @@ fn convolve_transposed(
     operands: &Operands,
 ) -> Result<(), Trouble> {
     // Output channels, height, width, input channels become input channels, output channels, height, width.
-    let weights = weights(network, operator, 1, [3, 0, 1, 2])?;
+    let weights = weights(network, operator, 1, &[3, 0, 1, 2])?;
     let (from, to) = (input(operator, operands.picture)?, output(operator, 0)?);
     let [_, height, width, _] = picture(network, from)?;
     let [_, out_height, out_width, _] = picture(network, to)?;
@@ -272,8 +282,8 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
         network.reshape(&operand, &[rows, inputs], &flat);
         operand = flat;
     }
-    let weights = network.take(weights, Order::AsStored)?;
     let bias = bias(network, operator, 2)?;
+    let weights = if bias.is_some() { network.take(weights, Order::AsStored)? } else { turned(network, weights)? };
     let fused = activation(network, to, operator.fused_activation()?)?;
     let result = network.begin(to, Order::AsStored, fused)?;
     let is_flat = network.tensor(to)?.shape == [rows, outputs];
@@ -284,8 +294,6 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
             network.node("Gemm", &[&operand, &weights, &bias], &product, &transposed);
         }
         None => {
-            let order = [Attribute::Integers("perm", vec![1, 0])];
-            let weights = network.inner("Transpose", &[&weights], &format!("{name}/weights"), &order);
             network.node("MatMul", &[&operand, &weights], &product, &[]);
         }
     }
@@ -294,6 +302,18 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
     }
     network.end(&result);
     Ok(())
+}
+
+/// Returns a matrix with its rows as columns.
+fn turned(network: &mut Network<'_>, id: TensorId) -> Result<String, Trouble> {
+    let name = &network.tensor(id)?.name;
+    if let Some(constant) = network.constant(id)? {
+        let turned = constant.transposed(&[1, 0]).ok_or_else(|| refused("has odd weights"))?;
+        return Ok(network.initializer(name, &turned));
+    }
+    let matrix = network.take(id, Order::AsStored)?;
+    let order = [Attribute::Integers("perm", vec![1, 0])];
+    Ok(network.inner("Transpose", &[&matrix], &format!("{name}/turned"), &order))
 }
 
 pub(super) fn matrix_product(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

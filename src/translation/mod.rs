@@ -17,11 +17,13 @@ mod network;
 mod operators;
 mod recurrent;
 mod reductions;
+mod scattered;
 mod shapes;
 mod slices;
 mod spectra;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -188,6 +190,11 @@ fn advice(refusals: &[Refusal]) -> Vec<String> {
 /// # Errors
 /// Something that is wanted does not exist, or needs an operator that has no translation.
 pub fn translate(model: &tflite::Model, wanted: &Wanted) -> Result<Translation, TranslationError> {
+    let shapes = wanted.inputs.iter().filter_map(|input| {
+        let shape = input.shape.iter().map(|size| i64::try_from(*size).ok()).collect::<Option<Vec<i64>>>();
+        Some((model.find(&input.name)?, shape?))
+    });
+    let model = &model.written_out(&shapes.collect::<Vec<_>>())?;
     let find = |name: &String| model.find(name).ok_or_else(|| TranslationError::Unknown { name: name.clone() });
     let outputs = wanted.outputs.iter().map(find).collect::<Result<Vec<TensorId>, _>>()?;
     let mut network = Network::new(model, &outputs);

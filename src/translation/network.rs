@@ -4,6 +4,7 @@
 //! another order writes the transposition, once.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Order, TranslationError, Trouble, refused};
 use crate::onnx::proto::{
@@ -17,6 +18,9 @@ use crate::tflite::{self, Activation, Constant, Quantization, Tensor, TensorId, 
 const OPSET: i64 = 11;
 /// The first version of the model format that goes with it.
 const IR_VERSION: i64 = 6;
+
+/// From how many bytes on a constant is written once, however often it is read: layers can share their weights.
+const LARGE: usize = 256;
 
 /// Where each dimension of a channels-first value stands in the stored order.
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
@@ -62,6 +66,8 @@ pub(super) struct Network<'model> {
     outputs: HashSet<TensorId>,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
+    /// Where large initializers are, by a digest of what they hold.
+    large: HashMap<u64, Vec<usize>>,
     inputs: Vec<ValueInfoProto>,
     held: HashMap<TensorId, Held>,
     /// The real and the imaginary values that hold tensors of complex numbers.
@@ -94,6 +100,7 @@ impl<'model> Network<'model> {
             outputs: outputs.iter().copied().collect(),
             nodes: Vec::new(),
             initializers: Vec::new(),
+            large: HashMap::new(),
             inputs: Vec::new(),
             held: HashMap::new(),
             complex: HashMap::new(),
@@ -112,6 +119,7 @@ impl<'model> Network<'model> {
     pub(super) fn element(&self, id: TensorId) -> Result<ElementType, Trouble> {
         let tensor = self.tensor(id)?;
         match tensor.element {
+            _ if !tensor.has_known_shape => Err(refused("has a result whose shape does not follow from its operands")),
             _ if tensor.is_variable => Err(refused(format!("`{}` keeps its value between runs", tensor.name))),
             Some(_) if tensor.quantization.is_some() => Ok(ElementType::Float32),
             Some(element) if element.is_float() => Ok(ElementType::Float32),
@@ -374,9 +382,8 @@ impl<'model> Network<'model> {
         self.initializer(wanted, &Constant { shape, values: Values::Integer(values.to_vec(), ElementType::Int64) })
     }
 
-    /// Adds a constant; returns its name.
+    /// Adds a constant; returns its name. Large ones that are there already are not added again.
     pub(super) fn initializer(&mut self, wanted: &str, constant: &Constant) -> String {
-        let name = self.fresh(&format!("{wanted}/constant"));
         let (element, raw): (ElementType, Vec<u8>) = match &constant.values {
             Values::Real(values) => {
                 (ElementType::Float32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
@@ -387,13 +394,31 @@ impl<'model> Network<'model> {
                 (*element, values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect())
             }
         };
-        self.initializers.push(TensorProto {
-            name: Some(name.clone()),
+        let tensor = TensorProto {
             data_type: Some(element.code()),
             dims: constant.shape.clone(),
             raw_data: Some(raw.into()),
             ..TensorProto::default()
-        });
+        };
+        let is_large = tensor.raw_data.as_ref().is_some_and(|raw| raw.len() >= LARGE);
+        let mut hasher = DefaultHasher::new();
+        if is_large {
+            tensor.raw_data.hash(&mut hasher);
+        }
+        let digest = hasher.finish();
+        let same = |place: &&usize| {
+            let known = self.initializers.get(**place);
+            known.is_some_and(|known| TensorProto { name: None, ..known.clone() } == tensor)
+        };
+        let alike = self.large.get(&digest).and_then(|places| places.iter().find(same));
+        if let Some(known) = alike.and_then(|place| self.initializers.get(*place)) {
+            return known.name.clone().unwrap_or_default();
+        }
+        let name = self.fresh(&format!("{wanted}/constant"));
+        if is_large {
+            self.large.entry(digest).or_default().push(self.initializers.len());
+        }
+        self.initializers.push(TensorProto { name: Some(name.clone()), ..tensor });
         name
     }
 

@@ -1,8 +1,10 @@
 //! Which function translates which operator, and what all of them need.
 
 use super::network::Network;
+use super::scattered::Scattered;
 use super::{
-    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, shapes, slices, spectra,
+    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, scattered, shapes, slices,
+    spectra, volumes,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -13,7 +15,7 @@ pub(super) fn reads(operator: &Operator) -> Vec<TensorId> {
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" | "BROADCAST_TO" | "RESIZE_BILINEAR" | "RESIZE_NEAREST_NEIGHBOR" => &[0],
         "SHAPE" | "RANK" | "ZEROS_LIKE" => &[],
         "FILL" => &[1],
-        "TRANSPOSE_CONV" => &[1, 2, 3],
+        "TRANSPOSE_CONV" | "CONV_3D_TRANSPOSE" => &[1, 2, 3],
         _ => return operator.inputs.iter().flatten().copied().collect(),
     };
     wanted.iter().filter_map(|place| operator.input(*place)).collect()
@@ -30,6 +32,8 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     match operator.name.as_str() {
         "CONV_2D" | "DEPTHWISE_CONV_2D" => layers::convolution(network, operator, None),
         "TRANSPOSE_CONV" => layers::transposed_convolution(network, operator),
+        "CONV_3D" => volumes::convolution(network, operator),
+        "CONV_3D_TRANSPOSE" => volumes::transposed_convolution(network, operator),
         "FULLY_CONNECTED" => layers::fully_connected(network, operator),
         "BATCH_MATMUL" => layers::matrix_product(network, operator),
         "AVERAGE_POOL_2D" | "L2_POOL_2D" | "MAX_POOL_2D" => layers::pool(network, operator),
@@ -72,6 +76,12 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "GATHER" => shapes::gather(network, operator),
         "EMBEDDING_LOOKUP" => shapes::look_up(network, operator),
         "GATHER_ND" => indices::gather_points(network, operator),
+        "SCATTER_ND" => scattered::points(network, operator, &Scattered { indices: 0, updates: 1 }),
+        "SEGMENT_SUM" | "UNSORTED_SEGMENT_SUM" => {
+            scattered::points(network, operator, &Scattered { indices: 1, updates: 0 })
+        }
+        "MATRIX_DIAG" => scattered::diagonal(network, operator),
+        "MATRIX_SET_DIAG" => scattered::with_diagonal(network, operator),
         "TOPK_V2" => indices::greatest(network, operator),
         "ONE_HOT" => indices::one_hot(network, operator),
         "REVERSE_V2" => indices::reverse(network, operator),

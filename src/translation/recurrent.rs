@@ -78,7 +78,11 @@ pub(super) fn lstm(network: &mut Network<'_>, operator: &Operator) -> Result<(),
         return Err(refused("normalizes its gates"));
     }
     for place in STATES {
-        if !network.tensor(input(operator, place)?)?.is_variable {
+        let state = input(operator, place)?;
+        let is_zero =
+            |values: &Values| matches!(values, Values::Real(values) if values.iter().all(|value| *value == 0.0));
+        let begins_anew = network.constant(state)?.is_some_and(|state| is_zero(&state.values));
+        if !network.tensor(state)?.is_variable && !begins_anew {
             return Err(refused("begins with a state that is computed"));
         }
     }

@@ -2,9 +2,12 @@
 
 use super::network::{Attribute, CHANNELS_FIRST, Network};
 use super::operators::{axis, axis_in, input, integers, output};
-use super::{Order, Trouble};
+use super::{Order, Trouble, refused};
 use crate::onnx::ElementType;
-use crate::tflite::{Constant, Operator, TensorId, Values};
+use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
+
+/// The most dimensions that the vendor's tools reduce without breaking.
+const MOST_DIMENSIONS: usize = 5;
 
 /// What the length of a vector is at least, before it divides: the constant of the format's runtime.
 const SHORTEST: f32 = 1e-6;
@@ -33,6 +36,9 @@ pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator, name: &str)
     if axes.is_empty() {
         return network.share(from, to);
     }
+    if rank > MOST_DIMENSIONS && network.element(from)? != ElementType::Boolean {
+        return reduce_runs(network, [from, to], name, &axes);
+    }
     let (order, result) = orders(network, from, &axes, keeps);
     let operand = network.take(from, order)?;
     let mut axes: Vec<i64> = axes.into_iter().map(|axis| axis_in(order, axis)).collect();
@@ -47,6 +53,33 @@ pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator, name: &str)
     let number = network.inner("Cast", &[&operand], &format!("{stem}/numbers"), &cast(ElementType::Float32));
     let number = network.inner(name, &[&number], &format!("{stem}/number"), &attributes);
     network.write(to, result, "Cast", &[&number], &cast(ElementType::Boolean))
+}
+
+/// Reduces each run of neighbouring dimensions as one of three.
+fn reduce_runs(
+    network: &mut Network<'_>,
+    [from, to]: [TensorId; 2],
+    name: &str,
+    axes: &[usize],
+) -> Result<(), Trouble> {
+    let mut sizes = network.tensor(from)?.shape.clone();
+    let tensor = network.tensor(to)?;
+    let mut operand = network.take(from, Order::AsStored)?;
+    let product = |sizes: &[i64]| sizes.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
+    for run in axes.chunk_by(|axis, next| axis + 1 == *next) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let parts = [sizes.get(..*first), sizes.get(*first..=*last), sizes.get(last + 1..)];
+        let shape = parts.map(|part| part.and_then(product)).into_iter().collect::<Option<Vec<i64>>>();
+        let shape = shape.ok_or_else(|| refused("goes through more elements than can be counted"))?;
+        let flat = network.fresh(&format!("{}/flat", tensor.name));
+        network.reshape(&operand, &shape, &flat);
+        let attributes = [Attribute::Integers("axes", vec![1]), Attribute::Integer("keepdims", 1)];
+        operand = network.inner(name, &[&flat], &format!("{}/reduced", tensor.name), &attributes);
+        sizes.iter_mut().take(last + 1).skip(*first).for_each(|size| *size = 1);
+    }
+    let result = network.begin(to, Order::AsStored, Activation::None)?;
+    network.reshape(&operand, &tensor.shape, &result.raw);
+    Ok(())
 }
 
 pub(super) fn cumulate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

@@ -1,5 +1,6 @@
 //! What moves elements without changing them.
 
+use super::indices::listable;
 use super::network::{Attribute, CHANNELS_FIRST, Network, channels_first};
 use super::operators::{axis, axis_in, input, integers, output};
 use super::{Order, Trouble, refused};
@@ -189,20 +190,41 @@ pub(super) fn gather(network: &mut Network<'_>, operator: &Operator) -> Result<(
     let along = axis(operator.axis()?, sizes.len())?;
     let batches = operator.batch_dimensions()?;
     let batches = if batches < 0 { i64::from(batches) + shape.len() as i64 } else { batches.into() };
-    let own = usize::try_from(batches).ok().and_then(|batches| Some((sizes.get(..batches)?, shape.get(batches..)?)));
-    let own = own.filter(|(together, _)| together.iter().all(|size| *size == 1) && together.len() <= along);
-    let Some((together, own)) = own else {
-        return Err(refused("takes other elements for each member of a batch"));
-    };
+    let batches = usize::try_from(batches).ok().filter(|batches| *batches <= along);
+    let own = batches.and_then(|batches| Some((sizes.get(..batches)?, shape.get(batches..)?)));
+    let Some((together, own)) = own else { return Err(refused("has odd batches")) };
+    let name = &network.tensor(to)?.name;
     let operand = network.take(from, Order::AsStored)?;
-    let mut indices = network.take(indices, Order::AsStored)?;
-    if !together.is_empty() {
-        // One member takes what it takes, so its dimension is that of the operand.
-        let flat = network.fresh(&format!("{}/indices", network.tensor(to)?.name));
-        network.reshape(&indices, own, &flat);
-        indices = flat;
+    let given = network.take(indices, Order::AsStored)?;
+    if together.is_empty() {
+        let attributes = [Attribute::Integer("axis", along as i64)];
+        return network.write(to, Order::AsStored, "Gather", &[&operand, &given], &attributes);
     }
-    network.write(to, Order::AsStored, "Gather", &[&operand, &indices], &[Attribute::Integer("axis", along as i64)])
+    if together.iter().all(|size| *size == 1) {
+        // One member takes what it takes, so its dimension is that of the operand.
+        let flat = network.fresh(&format!("{name}/indices"));
+        network.reshape(&given, own, &flat);
+        let attributes = [Attribute::Integer("axis", along as i64)];
+        return network.write(to, Order::AsStored, "Gather", &[&operand, &flat], &attributes);
+    }
+    if along != together.len() {
+        return Err(refused("takes other elements for each member of a batch, of an inner dimension"));
+    }
+    // With all members below each other, the elements of each begin behind those before it.
+    let product = |sizes: &[i64]| sizes.iter().try_fold(1_i64, |all, size| all.checked_mul(*size));
+    let length = sizes.get(along).copied().unwrap_or(0);
+    let (Some(members), Some(all)) = (product(together), product(sizes.get(..=along).unwrap_or_default())) else {
+        return Err(refused("goes through more elements than can be counted"));
+    };
+    let flat = network.fresh(&format!("{name}/flat"));
+    network.reshape(&operand, &[&[all], sizes.get(along + 1..).unwrap_or_default()].concat(), &flat);
+    let mut shape = together.to_vec();
+    shape.resize(together.len() + own.len(), 1);
+    let values =
+        Values::Integer((0..listable(members)?).map(|member| member * length).collect(), network.element(indices)?);
+    let begins = network.initializer(&format!("{name}/begins"), &Constant { shape, values });
+    let places = network.inner("Add", &[&given, &begins], &format!("{name}/places"), &[]);
+    network.write(to, Order::AsStored, "Gather", &[&flat, &places], &[Attribute::Integer("axis", 0)])
 }
 
 pub(super) fn look_up(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {

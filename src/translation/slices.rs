@@ -4,7 +4,7 @@ use super::indices::{Picked, listable, write_picked};
 use super::network::{Attribute, Network, channels_first};
 use super::operators::{axis_in, constant, input, integers, output};
 use super::{Order, Trouble, refused};
-use crate::tflite::{Activation, Operator, TensorId, Values};
+use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
 
 /// What is taken along one dimension: from, to, step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,11 @@ fn write_spans(network: &mut Network<'_>, from: TensorId, to: TensorId, spans: &
 
 pub(super) fn slice(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
-    let (starts, lengths) = (integers(network, operator, 1)?, integers(network, operator, 2)?);
+    let lengths = integers(network, operator, 2)?;
+    if network.constant(input(operator, 1)?)?.is_none() {
+        return slice_from_computed(network, operator, &lengths);
+    }
+    let starts = integers(network, operator, 1)?;
     let along = starts.iter().zip(&lengths).zip(&network.tensor(from)?.shape);
     let spans: Vec<Span> = along
         .map(|((&from, &length), &size)| Span {
@@ -73,12 +77,66 @@ pub(super) fn slice(network: &mut Network<'_>, operator: &Operator) -> Result<()
     write_spans(network, from, to, &spans)
 }
 
+/// Takes spans of a known length that begin where it is computed.
+fn slice_from_computed(network: &mut Network<'_>, operator: &Operator, lengths: &[i64]) -> Result<(), Trouble> {
+    let (from, begins, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
+    let name = &network.tensor(to)?.name;
+    let mut spans = Vec::new();
+    for (axis, (&length, &size)) in lengths.iter().zip(&network.tensor(from)?.shape).enumerate() {
+        match length {
+            _ if length == size => {}
+            0.. => spans.push((axis, listable(length)?)),
+            _ => return Err(refused("takes a part whose length is computed")),
+        }
+    }
+    let mut operand = network.take(from, Order::AsStored)?;
+    for (axis, length) in spans {
+        let first = element_of(network, begins, axis, name)?;
+        let values = Values::Integer((0..length).collect(), network.element(begins)?);
+        let steps = network.initializer(&format!("{name}/steps"), &Constant { shape: vec![length], values });
+        let places = network.inner("Add", &[&first, &steps], &format!("{name}/places"), &[]);
+        let along = [Attribute::Integer("axis", axis as i64)];
+        operand = network.inner("Gather", &[&operand, &places], &format!("{name}/part"), &along);
+    }
+    network.write(to, Order::AsStored, "Identity", &[&operand], &[])
+}
+
+/// Returns a list of one element of a computed list.
+fn element_of(network: &mut Network<'_>, list: TensorId, place: usize, name: &str) -> Result<String, Trouble> {
+    let list = network.take(list, Order::AsStored)?;
+    let [start, end] = [place, place + 1].map(|place| place as i64);
+    let (starts, ends) =
+        (network.list(&format!("{name}/start"), &[start]), network.list(&format!("{name}/end"), &[end]));
+    Ok(network.inner("Slice", &[&list, &starts, &ends], &format!("{name}/begin"), &[]))
+}
+
+/// Takes single elements of dimensions, where it is computed which.
+fn take_computed(network: &mut Network<'_>, operator: &Operator, count: usize) -> Result<(), Trouble> {
+    let (from, begins, to) = (input(operator, 0)?, input(operator, 1)?, output(operator, 0)?);
+    let name = &network.tensor(to)?.name;
+    let mut operand = network.take(from, Order::AsStored)?;
+    for axis in 0..count {
+        let place = element_of(network, begins, axis, name)?;
+        let along = [Attribute::Integer("axis", axis as i64)];
+        operand = network.inner("Gather", &[&operand, &place], &format!("{name}/part"), &along);
+    }
+    let result = network.begin(to, Order::AsStored, Activation::None)?;
+    network.reshape(&operand, &network.tensor(to)?.shape, &result.raw);
+    Ok(())
+}
+
 pub(super) fn strided_slice(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let options = operator.strided_slice()?;
     if options.has_offsets {
         return Err(refused("ends at offsets"));
     }
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
+    let begins = input(operator, 1)?;
+    let count = network.tensor(begins)?.shape.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or(0);
+    let are_single = 1_i32.checked_shl(count).is_some_and(|mask| options.shrink == mask - 1);
+    if network.constant(begins)?.is_none() && are_single && options.ellipsis | options.new_axis | options.begin == 0 {
+        return take_computed(network, operator, count as usize);
+    }
     let [begins, ends, strides] = [1, 2, 3].map(|place| integers(network, operator, place));
     let (begins, ends, strides) = (begins?, ends?, strides?);
     let sizes = &network.tensor(from)?.shape;

@@ -138,6 +138,26 @@ fn limits_of_cells_are_written_out_only_where_cells_can_reach_them() {
 }
 
 #[test]
+fn loops_are_written_out_where_it_is_known_how_often_they_go_round() {
+    let translated = |limit: Option<i32>| {
+        let model = read(&builder::repeated(limit));
+        let input = |id: &usize| {
+            let tensor = model.tensor(*id).unwrap();
+            let shape = tensor.shape.iter().map(|size| u64::try_from(*size).unwrap()).collect();
+            WantedInput { name: tensor.name.clone(), shape, order: Order::AsStored }
+        };
+        let wanted = Wanted { inputs: model.inputs().iter().map(input).collect(), outputs: vec!["out".into()] };
+        translate(&model, &wanted)
+    };
+    assert_eq!(operators(&translated(Some(3)).unwrap().model), ["Add", "Add", "Add", "Identity"]);
+    assert_eq!(operators(&translated(Some(0)).unwrap().model), ["Identity"]);
+    for limit in [None, Some(i32::MAX)] {
+        let text = translated(limit).unwrap_err().to_string();
+        assert!(text.contains("WHILE (`end`): repeats as often as what is computed says, or too often"), "{text}");
+    }
+}
+
+#[test]
 fn a_network_can_be_cut() {
     let model = read(&with_strangers());
     let before = translate(&model, &wanted(Order::AsStored, &["out", "conv"])).unwrap();
@@ -156,6 +176,10 @@ fn what_does_not_exist_is_named() {
     assert_eq!(error(&wanted(Order::AsStored, &["no"])), "the TFLite model has no tensor `no`");
     let nothing = Wanted { inputs: Vec::new(), outputs: vec!["out".into()] };
     assert!(error(&nothing).starts_with("output `out` needs `img`, which is neither among the inputs nor"));
+    // The batch is open, but only that of the input.
+    let mut other = wanted(Order::AsStored, &["out"]);
+    other.inputs[0].shape[0] = 2;
+    assert!(error(&other).contains("CONV_2D (`conv`): has a result whose shape does not follow from its operands"));
     let mut other = wanted(Order::AsStored, &["out"]);
     other.inputs[0].shape[1] = 8;
     assert_eq!(error(&other), "input `img` of the TFLite model has the shape [1, 4, 4, 2], not [1, 8, 4, 2]");

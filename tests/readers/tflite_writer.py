@@ -23,15 +23,25 @@ BUILTIN = schema.BuiltinOperator
 class Net:
     """A model that is being put together; everything is named by the index of its tensor."""
 
-    def __init__(self):
-        self.buffers = [schema.BufferT()]
-        self.tensors, self.operators, self.codes = [], [], []
-        self.inputs, self.outputs, self.random = [], [], numpy.random.default_rng(11)
+    def __init__(self, outer=None):
+        self.buffers, self.codes = (outer.buffers, outer.codes) if outer else ([schema.BufferT()], [])
+        self.tensors, self.operators, self.nets = [], [], outer.nets if outer else [self]
+        self.inputs, self.outputs, self.random = [], [], outer.random if outer else numpy.random.default_rng(11)
+
+    def nested(self, function):
+        """Adds a graph that operators run; returns its index."""
+        net = Net(self)
+        self.nets.append(net)
+        index = len(self.nets) - 1
+        net.outputs = function(net)
+        return index
 
     def tensor(self, shape, kind="float32", data=None, scale=None, zero=0, axis=0):
         tensor = schema.TensorT()
         tensor.name = f"t{len(self.tensors)}".encode()
-        tensor.shape, tensor.type = [int(size) for size in shape], TYPES[kind]
+        tensor.shape, tensor.type = [max(int(size), 1) for size in shape], TYPES[kind]
+        if any(size < 0 for size in shape):
+            tensor.shapeSignature = [int(size) for size in shape]
         if data is not None:
             buffer = schema.BufferT()
             buffer.data = numpy.frombuffer(numpy.ascontiguousarray(data).tobytes(), numpy.uint8)
@@ -88,24 +98,27 @@ class Net:
         return results[0] if count == 1 else results
 
     def bytes(self):
-        graph = schema.SubGraphT()
-        graph.tensors, graph.operators = self.tensors, self.operators
-        graph.inputs, graph.outputs = self.inputs, self.outputs
         model = schema.ModelT()
         model.version, model.operatorCodes = 3, self.codes
-        model.subgraphs, model.buffers = [graph], self.buffers
+        model.subgraphs, model.buffers = [], self.buffers
+        for net in self.nets:
+            graph = schema.SubGraphT()
+            graph.tensors, graph.operators = net.tensors, net.operators
+            graph.inputs, graph.outputs = net.inputs, net.outputs
+            model.subgraphs.append(graph)
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
     def save(self, folder, name, outputs):
         self.outputs = outputs if isinstance(outputs, list) else [outputs]
-        # The interpreter knows the shapes of results; the file has to say them too.
+        # The interpreter knows the shapes of results; the file has to say them too, unless it leaves them open.
         interpreter = load(self.bytes())
         interpreter.invoke()
-        for index, tensor in enumerate(self.tensors):
-            if tensor.buffer == 0 and index not in self.inputs:
-                tensor.shape = [int(size) for size in interpreter._get_tensor_details(index, 0)["shape"]]
+        for place, net in enumerate(self.nets):
+            for index, tensor in enumerate(net.tensors):
+                if tensor.buffer == 0 and index not in net.inputs and tensor.shapeSignature is None:
+                    tensor.shape = [int(size) for size in interpreter._get_tensor_details(index, place)["shape"]]
         content = self.bytes()
         (folder / f"{name}.tflite").write_bytes(content)
         numpy.savez(folder / f"{name}.npz", **run(content))
@@ -116,6 +129,10 @@ def load(content):
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     kernels = OpResolverType.AUTO if MEDIAPIPE.encode() in content else plain
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
+    for detail in interpreter.get_input_details():
+        if -1 in detail["shape_signature"]:
+            shape = [OPEN if size == -1 else size for size in detail["shape_signature"]]
+            interpreter.resize_tensor_input(detail["index"], shape)
     interpreter.allocate_tensors()
     return interpreter
 
@@ -163,6 +180,8 @@ def variants(*settings):
 
 
 SAME, VALID = 0, 1
+# What an open dimension is here.
+OPEN = 5
 MEDIAPIPE = "Convolution2DTransposeBias"
 PICTURE = (1, 7, 6, 5)
 
@@ -626,6 +645,12 @@ def reduction(net, name, axes, keep):
     return net.op(name, [net.input(PICTURE), net.const(numpy.array(axes, "int32"))], family="ReducerOptions", keepDims=keep)
 
 
+@variants(("MEAN", [2, 4], False), ("SUM", [3, 4, 5], True), ("REDUCE_MAX", [0, 1, 3, -1], True))
+def reduction_of_many_dimensions(net, name, axes, keep):
+    given = net.op("RESHAPE", [net.input((1, 6, 4, 6)), integer(net, [1, 3, 2, 2, 2, 6])])
+    return net.op(name, [given, integer(net, axes)], family="ReducerOptions", keepDims=keep)
+
+
 @variants(("REDUCE_ANY", [1, 2], True), ("REDUCE_ALL", [3], False), ("REDUCE_ANY", [-1], False))
 def reduction_of_truth(net, name, axes, keep):
     is_greater = net.op("GREATER", [net.input(PICTURE), net.const(numpy.float32(1.5 if name == "REDUCE_ANY" else -1.5))], "bool")
@@ -683,6 +708,24 @@ def lstm(net, shape, cells, weights, coupled=False, peepholes=False, projected=N
 )
 def recurrent(net, shape, cells, options):
     return lstm(net, shape, cells, net.weights, **options)
+
+
+@case
+def half_recurrent(net):
+    """As the converter writes layers with weights of 16 bits: it makes halves of the states too."""
+
+    def weights(*shape):
+        return net.op("DEQUANTIZE", [net.const(net.random.normal(0, 0.5, shape).astype("float16"))])
+
+    result = lstm(net, (1, 6, 5), 4, weights)
+    layer = net.operators.pop()
+    for state in layer.inputs[18:20]:
+        zeros = net.const(numpy.zeros(net.tensors[state].shape, "float16"))
+        net.op("DEQUANTIZE", [zeros])
+        net.tensors.pop()
+        net.operators[-1].outputs = [state]
+    net.operators.append(layer)
+    return result
 
 
 @case
@@ -799,6 +842,238 @@ def quantized_weights(net):
     weights_tensor = net.tensors[weights]
     weights_tensor.quantization.zeroPoint = numpy.array([0], "int64")
     return net.op("FULLY_CONNECTED", [net.input((1, 6)), weights, net.weights(4)], version=3, family="FullyConnectedOptions")
+
+
+def integer(net, value):
+    return net.const(numpy.array(value, "int32"))
+
+
+def loop(net, values, condition, body):
+    """Repeats `body` while `condition`; both get and the former returns as many values."""
+
+    def fed(function):
+        def write(inner):
+            described = [net.tensors[value] for value in values]
+            kinds = {number: kind for kind, number in TYPES.items()}
+            return function(inner, *(inner.input(tensor.shape, kinds[tensor.type]) for tensor in described))
+
+        return write
+
+    kinds = [next(kind for kind, number in TYPES.items() if number == net.tensors[value].type) for value in values]
+    graphs = {"condSubgraphIndex": net.nested(fed(condition)), "bodySubgraphIndex": net.nested(fed(body))}
+    return net.op("WHILE", values, kinds, count=len(values), family="WhileOptions", **graphs)
+
+
+def below(limit):
+    return lambda net, count, *others: [net.op("LESS", [count, integer(net, limit)], "bool")]
+
+
+def next_of(net, count):
+    return net.op("ADD", [count, integer(net, 1)], "int32", family="AddOptions")
+
+
+@variants(1, 2, 5)
+def loop_over_a_sequence(net, steps):
+    """As converters write the recurrent layers of frameworks: a list of results gets one more in each round."""
+    recurrence, driven = net.random.normal(0, 0.5, (6, 6)).astype("float32"), net.random.normal(0, 0.5, (6, 5)).astype("float32")
+
+    def body(net, count, results, state, sequence):
+        now = net.op("GATHER", [sequence, count], family="GatherOptions", axis=0)
+        left = net.op("FULLY_CONNECTED", [state, net.const(recurrence), -1], family="FullyConnectedOptions")
+        right = net.op("FULLY_CONNECTED", [now, net.const(driven), net.weights(6)], family="FullyConnectedOptions")
+        state = net.op("TANH", [net.op("ADD", [left, right], family="AddOptions")])
+        after = next_of(net, count)
+        begin = net.op("RESHAPE", [count, integer(net, [1])], "int32")
+        size = net.op("CONCATENATION", [begin, integer(net, [-1, -1])], "int32", family="ConcatenationOptions")
+        before = net.op("SLICE", [results, integer(net, [0, 0, 0]), size], shape=(-1, -1, -1))
+        begin = net.op("RESHAPE", [after, integer(net, [1])], "int32")
+        begin = net.op("CONCATENATION", [begin, integer(net, [0, 0])], "int32", family="ConcatenationOptions")
+        behind = net.op("SLICE", [results, begin, integer(net, [-1, -1, -1])], shape=(-1, 1, 6))
+        own = net.op("RESHAPE", [state, integer(net, [1, 1, 6])])
+        results = net.op("CONCATENATION", [before, own, behind], family="ConcatenationOptions", axis=0, shape=(steps, 1, 6))
+        return [after, results, state, sequence]
+
+    results, state = net.const(numpy.zeros((steps, 1, 6), "float32")), net.const(numpy.zeros((1, 6), "float32"))
+    values = [integer(net, 0), results, state, net.input((steps, 1, 5))]
+    _, results, state, _ = loop(net, values, below(steps), body)
+    return [net.op("RESHAPE", [results, integer(net, [1, steps, 6])]), state]
+
+
+@case
+def loop_in_a_loop(net):
+    """Each round of the outer one has as many of the inner one as were before it."""
+
+    def outer(net, count, value):
+        def inner(net, rounds, limit, value):
+            return [next_of(net, rounds), limit, net.op("TANH", [net.op("ADD", [value, net.weights(4)], family="AddOptions")])]
+
+        def condition(net, rounds, limit, value):
+            return [net.op("LESS", [rounds, limit], "bool")]
+
+        _, _, value = loop(net, [integer(net, 0), count, value], condition, inner)
+        return [next_of(net, count), net.op("MUL", [value, net.const(numpy.float32(1.5))], family="MulOptions")]
+
+    return loop(net, [integer(net, 0), net.input((2, 4))], below(3), outer)[1]
+
+
+def branches(net, condition, *values):
+    def side(function):
+        return lambda inner: function(inner, *(inner.input(net.tensors[value].shape) for value in values))
+
+    def one(net, left, right):
+        return [net.op("ADD", [left, right], family="AddOptions"), left]
+
+    def other(net, left, right):
+        product = net.op("MUL", [left, right], family="MulOptions")
+        return [net.op("TANH", [product]), right]
+
+    graphs = {"thenSubgraphIndex": net.nested(side(one)), "elseSubgraphIndex": net.nested(side(other))}
+    return net.op("IF", [condition, *values], count=2, family="IfOptions", **graphs)
+
+
+@variants(True, False)
+def branch_of_a_constant(net, condition):
+    return branches(net, net.const(numpy.array(condition)), net.input((2, 4)), net.input((2, 4)))
+
+
+@variants("GREATER", "LESS")
+def branch_that_is_computed(net, name):
+    left = net.input((2, 4))
+    sum = net.op("SUM", [left, integer(net, [0, 1])], family="ReducerOptions")
+    return branches(net, net.op(name, [sum, net.const(numpy.float32(0))], "bool"), left, net.input((2, 4)))
+
+
+@case
+def open_batch(net):
+    """As Keras writes a dense layer on sequences, and what follows: the file says 1 for everything that is open."""
+    given = net.input((-1, 4, 6))
+    shape = net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2, shape=(3,))
+    others = net.op("GATHER", [shape, integer(net, [0, 1])], "int32", family="GatherOptions", shape=(2,))
+    inner = net.op("GATHER", [shape, integer(net, [2])], "int32", family="GatherOptions", shape=(1,))
+    counts = [net.op("REDUCE_PROD", [part, integer(net, [0])], "int32", family="ReducerOptions") for part in (others, inner)]
+    rows = net.op("PACK", counts, "int32", family="PackOptions", valuesCount=2, shape=(2,))
+    flat = net.op("RESHAPE", [given, rows], shape=(-1, -1))
+    dense = net.op("FULLY_CONNECTED", [flat, net.weights(8, 6), -1], family="FullyConnectedOptions", shape=(-1, 8))
+    wanted = net.op("CONCATENATION", [others, integer(net, [8])], "int32", family="ConcatenationOptions", shape=(3,))
+    back = net.op("RESHAPE", [dense, wanted], shape=(-1, 4, 8))
+    heads = net.op("RESHAPE", [back, integer(net, [-1, 4, 2, 4])], shape=(-1, 4, 2, 4))
+    turned = net.op("TRANSPOSE", [heads, integer(net, [0, 2, 1, 3])], shape=(-1, 2, 4, 4))
+    product = net.op("BATCH_MATMUL", [turned, turned], family="BatchMatMulOptions", adjY=True, shape=(-1, 2, 4, 4))
+    weighed = net.op("SOFTMAX", [product], family="SoftmaxOptions", beta=1.0, shape=(-1, 2, 4, 4))
+    first, second = net.op("UNPACK", [weighed], family="UnpackOptions", count=2, num=2, axis=1, shape=(-1, 4, 4))
+    part = net.op("STRIDED_SLICE", [first, integer(net, [0, 1]), integer(net, [0, 9]), integer(net, [1, 2])], family="StridedSliceOptions", beginMask=1, endMask=1, shape=(-1, 2, 4))
+    joined = net.op("CONCATENATION", [part, second], family="ConcatenationOptions", axis=1, shape=(-1, 6, 4))
+    mean = net.op("MEAN", [joined, integer(net, [1])], family="ReducerOptions", keepDims=True, shape=(-1, 1, 4))
+    return [net.op("SUB", [joined, mean], family="SubOptions", shape=(-1, 6, 4)), mean]
+
+
+@case
+def open_picture(net):
+    """Height and width are open, as in networks that take pictures of any size."""
+    given = net.input((1, -1, -1, 4))
+    conv = net.op("CONV_2D", [given, net.weights(6, 2, 3, 4), net.weights(6)], family="Conv2DOptions", padding=SAME, strideW=1, strideH=2, shape=(1, -1, -1, 6))
+    depth = net.op("DEPTHWISE_CONV_2D", [conv, net.weights(1, 2, 1, 6), net.weights(6)], family="DepthwiseConv2DOptions", padding=VALID, strideW=1, strideH=1, depthMultiplier=1, shape=(1, -1, -1, 6))
+    pooled = net.op("MAX_POOL_2D", [depth], family="Pool2DOptions", padding=SAME, filterWidth=2, filterHeight=2, strideW=1, strideH=1, shape=(1, -1, -1, 6))
+    wide = net.op("RESIZE_BILINEAR", [pooled, integer(net, [5, 7])], version=3, family="ResizeBilinearOptions", halfPixelCenters=True, shape=(1, 5, 7, 6))
+    border = net.op("PAD", [pooled, integer(net, [[0, 0], [1, 1], [0, 2], [0, 0]])], shape=(1, -1, -1, 6))
+    return [wide, net.op("RELU", [border], shape=(1, -1, -1, 6))]
+
+
+@variants("MAXIMUM", "MINIMUM")
+def extremes_of_integers(net, name):
+    return net.op(name, [net.input((3, 5), "int32"), net.input((3, 5), "int32")], "int32")
+
+
+@case
+def choices_of_truth(net):
+    one, two = (net.op("GREATER", [net.input((3, 5)), net.const(numpy.float32(limit))], "bool") for limit in (-1, 1))
+    chosen = net.op("SELECT_V2", [one, two, net.op("LOGICAL_NOT", [one], "bool")], "bool")
+    indices = [net.input((4,), "int32"), integer(net, 9), net.const(numpy.array(True)), net.const(numpy.array(False))]
+    return [chosen, net.op("ONE_HOT", indices, "bool", family="OneHotOptions", axis=-1)]
+
+
+# shape, shape of the indices, axis, how many dimensions go together
+@variants(((3, 7, 4), (3, 2), 1, 1), ((2, 3, 5), (2, 3, 4), 2, 2), ((2, 6), (2,), 1, 1), ((1, 6, 4), (1, 3), 2, 1))
+def gather_of_members(net, shape, indices, axis, together):
+    places = net.random.integers(0, shape[axis], indices).astype("int32")
+    given = net.op("ADD", [net.const(places), net.op("MUL", [net.input(indices, "int32"), integer(net, 0)], "int32", family="MulOptions")], "int32", family="AddOptions")
+    return net.op("GATHER", [net.input(shape), given], family="GatherOptions", axis=axis, batchDims=together)
+
+
+# indices, shape of the updates, shape of the result; two updates go to one place in the last but one
+@variants(
+    ([[1], [3], [0]], (3, 4), (5, 4)), ([[2], [0], [1]], (3, 2, 2), (3, 2, 2)), ([[[0, 1], [2, 2]]], (1, 2, 4), (3, 3, 4)),
+    ([[1], [3], [1]], (3, 4), (5, 4)), ([[0, 0, 2]], (1,), (2, 2, 3)),
+)
+def scattered(net, indices, updates, shape):
+    return net.op("SCATTER_ND", [integer(net, indices), net.input(updates), integer(net, shape)])
+
+
+@variants(([0, 0, 1, 1, 1], "SEGMENT_SUM"), ([2, 0, 3, 0, 2], "UNSORTED_SEGMENT_SUM"))
+def segments(net, numbers, name):
+    inputs = [net.input((5, 3, 2)), integer(net, numbers)]
+    # How many segments there are follows from the last one, so the converter leaves it open.
+    is_counted = name.startswith("UNSORTED")
+    return net.op(name, inputs + ([integer(net, 4)] if is_counted else []), shape=() if is_counted else (-1, 3, 2))
+
+
+@variants((2, 4), (4,), (2, 3, 3))
+def diagonals(net, *shape):
+    lists = net.input(shape)
+    given = net.input((*shape, shape[-1]))
+    return [net.op("MATRIX_DIAG", [lists], family="MatrixDiagOptions"), net.op("MATRIX_SET_DIAG", [given, lists], family="MatrixSetDiagOptions")]
+
+
+# padding, strides, dilations (depth, height, width), kernel
+@variants(
+    (SAME, (1, 1, 1), (1, 1, 1), (3, 3, 3)), (VALID, (1, 2, 2), (1, 1, 1), (2, 3, 1)), (SAME, (2, 1, 3), (1, 1, 1), (3, 2, 2)),
+    (SAME, (1, 1, 1), (2, 1, 2), (2, 3, 2)),
+)
+def volumes(net, padding, strides, dilations, kernel):
+    inputs = [net.input((1, 5, 6, 7, 3)), net.weights(*kernel, 3, 4), net.weights(4)]
+    return net.op(
+        "CONV_3D", inputs if padding == VALID else inputs[:2], family="Conv3DOptions", padding=padding, strideD=strides[0], strideH=strides[1], strideW=strides[2],
+        dilationDFactor=dilations[0], dilationHFactor=dilations[1], dilationWFactor=dilations[2], fusedActivationFunction=1,
+    )
+
+
+# size of the result, padding, strides, kernel, with bias
+@variants(
+    ((8, 6, 10), SAME, (2, 2, 2), (3, 3, 3), True), ((4, 3, 5), SAME, (1, 1, 1), (2, 3, 2), False),
+    ((9, 8, 10), VALID, (2, 3, 2), (3, 2, 2), True),
+)
+def transposed_volumes(net, size, padding, strides, kernel, with_bias):
+    inputs = [integer(net, [1, *size, 4]), net.weights(*kernel, 4, 3), net.input((1, 4, 3, 5, 3))]
+    return net.op(
+        "CONV_3D_TRANSPOSE", inputs + ([net.weights(4)] if with_bias else []), family="Conv3DOptions", padding=padding,
+        strideD=strides[0], strideH=strides[1], strideW=strides[2],
+    )
+
+
+def computed_list(net, values):
+    nothing = net.op("MUL", [net.input((len(values),), "int32"), integer(net, 0)], "int32", family="MulOptions")
+    return net.op("ADD", [nothing, integer(net, values)], "int32", family="AddOptions")
+
+
+@variants([2, 0, 1], [0, 1, 2])
+def slice_from_computed_places(net, begins):
+    return net.op("SLICE", [net.input((5, 6, 4)), computed_list(net, begins), integer(net, [3, 5 if begins[1] else 6, 2])])
+
+
+@variants([3], [1, 4])
+def elements_at_computed_places(net, begins):
+    begin = computed_list(net, begins)
+    end = net.op("ADD", [begin, integer(net, 1)], "int32", family="AddOptions")
+    inputs = [net.input((5, 6, 4)), begin, end, integer(net, [1] * len(begins))]
+    return net.op("STRIDED_SLICE", inputs, family="StridedSliceOptions", shrinkAxisMask=2 ** len(begins) - 1)
+
+
+@case
+def shared_weights(net):
+    """Layers with the same weights, as those that look at several scales."""
+    weights, bias = net.weights(6, 3, 3, 5), net.weights(6)
+    pictures = [net.input(PICTURE), net.input((1, 4, 3, 5))]
+    return [net.op("CONV_2D", [picture, weights, bias], family="Conv2DOptions", padding=SAME, strideW=1, strideH=1) for picture in pictures]
 
 
 def main():

@@ -6,11 +6,14 @@
 
 pub const FLOAT: i8 = 0;
 pub const INT32: i8 = 2;
+pub const BOOL: i8 = 6;
 pub const INT8: i8 = 9;
 pub const INT4: i8 = 17;
 
 pub const ADD: i32 = 0;
 pub const CONV_2D: i32 = 3;
+pub const LESS: i32 = 58;
+pub const WHILE: i32 = 119;
 pub const RESHAPE: i32 = 22;
 pub const CUSTOM: i32 = 32;
 pub const PAD: i32 = 34;
@@ -129,6 +132,8 @@ pub struct Model {
     pub operators: Vec<Table>,
     pub codes: Vec<Table>,
     pub buffers: Vec<Table>,
+    /// The graphs that operators run.
+    pub graphs: Vec<Table>,
     pub inputs: Vec<i32>,
     pub outputs: Vec<i32>,
     pub version: i32,
@@ -190,17 +195,33 @@ impl Model {
         ]);
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
-        let graph = vec![
+    /// Adds a graph that operators run, as `write` puts it together; returns its place.
+    pub fn nested(&mut self, write: impl FnOnce(&mut Self)) -> i32 {
+        let outer = self.clone();
+        (self.tensors, self.operators) = (Vec::new(), Vec::new());
+        write(self);
+        let graph = self.graph();
+        let Self { tensors, operators, inputs, outputs, .. } = outer;
+        (self.tensors, self.operators, self.inputs, self.outputs) = (tensors, operators, inputs, outputs);
+        self.graphs.push(graph);
+        self.graphs.len() as i32
+    }
+
+    fn graph(&self) -> Table {
+        vec![
             (0, Tables(self.tensors.clone())),
             (1, Ints(self.inputs.clone())),
             (2, Ints(self.outputs.clone())),
             (3, Tables(self.operators.clone())),
-        ];
+        ]
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let graphs = std::iter::once(self.graph()).chain(self.graphs.clone()).collect();
         file(&vec![
             (0, Int(self.version)),
             (1, Tables(self.codes.clone())),
-            (2, Tables(vec![graph])),
+            (2, Tables(graphs)),
             (4, Tables(self.buffers.clone())),
         ])
     }
@@ -297,5 +318,39 @@ pub fn recurrent(steps: i32, limit: f32, activation: i8) -> Model {
     let options = vec![(0, Byte(activation)), (1, Int(limit.to_bits() as i32))];
     model.operator(UNIDIRECTIONAL_SEQUENCE_LSTM, &operands, &[out], options);
     (model.inputs, model.outputs) = (vec![given], vec![out]);
+    model
+}
+
+/// Doubles `img` [1, 4] to `out` as often as `limit` says: a constant, or what is fed.
+pub fn repeated(limit: Option<i32>) -> Model {
+    let mut model = Model::new();
+    let values = |model: &mut Model| {
+        let values = [("count", INT32, &[][..]), ("limit", INT32, &[]), ("value", FLOAT, &[1, 4])];
+        model.inputs = values.map(|(name, kind, shape)| model.tensor(name, kind, shape)).to_vec();
+    };
+    let condition = model.nested(|model| {
+        values(model);
+        let goes_on = model.tensor("goes_on", BOOL, &[]);
+        model.operator(LESS, &[0, 1], &[goes_on], Vec::new());
+        model.outputs = vec![goes_on];
+    });
+    let body = model.nested(|model| {
+        values(model);
+        let one = model.ints("one", &[], &[1]);
+        let (next, double) = (model.tensor("next", INT32, &[]), model.tensor("double", FLOAT, &[1, 4]));
+        model.operator(ADD, &[0, one], &[next], Vec::new());
+        model.operator(ADD, &[2, 2], &[double], Vec::new());
+        model.outputs = vec![next, 1, double];
+    });
+    let (image, count) = (model.tensor("img", FLOAT, &[1, 4]), model.ints("count", &[], &[0]));
+    let given = match limit {
+        Some(limit) => model.ints("limit", &[], &[limit]),
+        None => model.tensor("limit", INT32, &[]),
+    };
+    let results = [("end", INT32, &[][..]), ("same", INT32, &[]), ("out", FLOAT, &[1, 4])];
+    let results = results.map(|(name, kind, shape)| model.tensor(name, kind, shape));
+    model.operator(WHILE, &[count, given, image], &results, vec![(0, Int(condition)), (1, Int(body))]);
+    model.inputs = if limit.is_some() { vec![image] } else { vec![image, given] };
+    model.outputs = vec![results[2]];
     model
 }
