@@ -31,7 +31,7 @@ fn either(draft: &mut Draft, left: &str, right: &str) -> String {
 }
 
 /// The first operator set whose comparisons and `Where` do as NumPy does.
-const COMPARISONS: i64 = 9;
+pub(super) const COMPARISONS: i64 = 9;
 
 pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);

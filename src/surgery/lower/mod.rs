@@ -7,6 +7,7 @@
 mod activations;
 mod comparisons;
 mod contractions;
+mod curves;
 mod einsum;
 mod normalization;
 pub(super) mod opset;
@@ -301,6 +302,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["Sign", "Softsign"],
         rewrite: comparisons::sign,
+    },
+    Lowering {
+        name: "curves-to-series",
+        reason: COMPILER_LACKS,
+        operators: &["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan"],
+        rewrite: curves::rewrite,
     },
     Lowering {
         name: "absolute-value-to-maximum",
