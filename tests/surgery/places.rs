@@ -44,3 +44,66 @@ fn angles_and_hyperbolas() {
         Case { tolerance: 2e-6, ..case("area_cosine", "curves-to-series", &["Acosh"], distant) },
     ]);
 }
+
+#[test]
+fn samples_at_computed_places() {
+    let sample = |opset: i64, mode: &str, outside: &str, aligned: i64, batch: i64| {
+        let places = [batch, 24 / batch, 4, 2];
+        let data = [batch, 4 / batch, 6, 8];
+        let result = [batch, 4 / batch, 24 / batch, 4];
+        let node = Node::new("GridSample", &["data", "places"], &["y"]);
+        Network::new(opset, &IMAGE)
+            .floats("factor", &[], &[0.8])
+            .integers("form", &places)
+            .integers("data_form", &data)
+            .apply("Reshape", &["x", "form"], &["p"])
+            .apply("Mul", &["p", "factor"], &["places"])
+            .apply("Reshape", &["x", "data_form"], &["data"])
+            .node(node.text("mode", mode).text("padding_mode", outside).int("align_corners", aligned))
+            .bytes(&result)
+    };
+    let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "samples-to-lookups", &["GridSample"], bytes) };
+    let spatial = Network::new(20, &[1, 2, 3, 4, 5])
+        .integers("form", &[1, 2, 2, 10, 3])
+        .apply("Reshape", &["x", "form"], &["places"])
+        .apply("GridSample", &["x", "places"], &["y"])
+        .bytes(&[1, 2, 2, 2, 10]);
+    let fixed = Network::new(16, &IMAGE)
+        .weights("places", &[1, 5, 7, 2])
+        .apply("GridSample", &["x", "places"], &["y"])
+        .bytes(&[1, 4, 5, 7]);
+    check(&[
+        of("linear", sample(16, "bilinear", "zeros", 0, 1)),
+        of("linear_border", sample(16, "bilinear", "border", 1, 1)),
+        of("linear_reflection", sample(20, "linear", "reflection", 0, 1)),
+        of("linear_reflection_aligned", sample(16, "bilinear", "reflection", 1, 1)),
+        of("linear_batch", sample(16, "bilinear", "zeros", 1, 2)),
+        of("nearest", sample(16, "nearest", "zeros", 0, 1)),
+        of("nearest_border", sample(16, "nearest", "border", 1, 4)),
+        of("nearest_reflection", sample(16, "nearest", "reflection", 0, 1)),
+        of("cubic", sample(16, "bicubic", "zeros", 0, 1)),
+        of("cubic_border", sample(20, "cubic", "border", 1, 1)),
+        of("cubic_reflection", sample(20, "cubic", "reflection", 0, 2)),
+        of("spatial", spatial),
+        of("fixed", fixed),
+    ]);
+}
+
+#[test]
+fn places_of_a_linear_transformation() {
+    let places = |aligned: i64, form: &[i64], sizes: &[i64], result: &[i64]| {
+        let count: i64 = form.iter().product();
+        Network::new(20, &[count])
+            .integers("form", form)
+            .integers("sizes", sizes)
+            .apply("Reshape", &["x", "form"], &["t"])
+            .node(Node::new("AffineGrid", &["t", "sizes"], &["y"]).int("align_corners", aligned))
+            .bytes(result)
+    };
+    let of = |name, bytes| case(name, "places-to-product", &["AffineGrid"], bytes);
+    check(&[
+        of("flat", places(0, &[2, 2, 3], &[2, 3, 4, 5], &[2, 4, 5, 2])),
+        of("aligned", places(1, &[1, 2, 3], &[1, 3, 4, 5], &[1, 4, 5, 2])),
+        of("spatial", places(1, &[1, 3, 4], &[1, 3, 4, 5, 2], &[1, 4, 5, 2, 3])),
+    ]);
+}

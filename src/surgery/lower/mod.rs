@@ -17,6 +17,7 @@ mod recurrent;
 mod remainders;
 mod resize;
 mod runtime;
+mod sampling;
 mod shapes;
 mod whole;
 
@@ -161,6 +162,18 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: recurrent::whole_lstm,
     },
     Lowering { name: "resize-to-matmul", reason: COMPILER_LACKS, operators: &["Resize"], rewrite: resize::rewrite },
+    Lowering {
+        name: "places-to-product",
+        reason: IMPORTER_LACKS,
+        operators: &["AffineGrid"],
+        rewrite: sampling::places,
+    },
+    Lowering {
+        name: "samples-to-lookups",
+        reason: IMPORTER_LACKS,
+        operators: &["GridSample"],
+        rewrite: sampling::rewrite,
+    },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
         name: "dilated-max-pool",
