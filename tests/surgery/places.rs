@@ -107,3 +107,44 @@ fn places_of_a_linear_transformation() {
         of("spatial", places(1, &[1, 3, 4], &[1, 3, 4, 5, 2], &[1, 4, 5, 2, 3])),
     ]);
 }
+
+#[test]
+fn windows_as_columns_and_back() {
+    let fold = |form: &[i64], lengths: &[i64], kernel: &[i64], node: fn(Node) -> Node, result: &[i64]| {
+        Network::new(18, form)
+            .integers("lengths", lengths)
+            .integers("kernel", kernel)
+            .node(node(Node::new("Col2Im", &["x", "lengths", "kernel"], &["y"])))
+            .bytes(result)
+    };
+    let strided = |node: Node| node.ints("strides", &[2, 2]).ints("pads", &[1, 1, 1, 1]);
+    let dilated = |node: Node| node.ints("dilations", &[2, 1]);
+    let back = |name, bytes| case(name, "columns-to-transposed-convolution", &["Col2Im"], bytes);
+    let kernel = |form: &[i64], count: i64, node: fn(Node) -> Node, result: &[i64]| {
+        // The kernel is what is left of a mean, as in a network that makes its own kernels.
+        let length: i64 = form.iter().product();
+        Network::new(13, &IMAGE)
+            .weights("w", &[4, length])
+            .integers("form", form)
+            .integers("data", &[1, 4, 6, 8])
+            .weights("shift", &[count])
+            .node(Node::new("ReduceMean", &["x"], &["m"]).ints("axes", &[2, 3]).int("keepdims", 0))
+            .apply("MatMul", &["m", "w"], &["k"])
+            .apply("Reshape", &["k", "form"], &["kernel"])
+            .node(node(Node::new("Conv", &["x", "kernel", "shift"], &["y"])))
+            .bytes(result)
+    };
+    let padded = |node: Node| node.ints("pads", &[1, 1, 1, 1]).ints("strides", &[1, 2]);
+    let each = |node: Node| node.int("group", 4);
+    let grouped = |node: Node| node.int("group", 2).ints("dilations", &[2, 1]);
+    let of = |name, bytes| case(name, "computed-kernel-to-product", &[], bytes);
+    check(&[
+        back("fold", fold(&[1, 18, 16], &[6, 6], &[3, 3], |node| node, &[1, 2, 6, 6])),
+        back("fold_strided", fold(&[2, 18, 12], &[7, 6], &[3, 3], strided, &[2, 2, 7, 6])),
+        back("fold_dilated", fold(&[1, 12, 20], &[6, 6], &[2, 2], dilated, &[1, 3, 6, 6])),
+        of("kernel", kernel(&[5, 4, 3, 3], 5, padded, &[1, 5, 6, 4])),
+        of("kernel_of_each", kernel(&[4, 1, 2, 3], 4, each, &[1, 4, 5, 6])),
+        of("kernel_of_groups", kernel(&[6, 2, 3, 2], 6, grouped, &[1, 6, 2, 7])),
+        of("kernel_of_one", kernel(&[3, 4, 1, 1], 3, |node| node, &[1, 3, 6, 8])),
+    ]);
+}

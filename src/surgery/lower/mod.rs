@@ -20,6 +20,7 @@ mod runtime;
 mod sampling;
 mod shapes;
 mod whole;
+mod windows;
 
 pub use self::opset::OldForms;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
@@ -192,6 +193,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["ConvTranspose"],
         rewrite: pooling::convolution_output_shape,
+    },
+    Lowering {
+        name: "columns-to-transposed-convolution",
+        reason: IMPORTER_LACKS,
+        operators: &["Col2Im"],
+        rewrite: windows::columns_to_picture,
+    },
+    Lowering {
+        name: "computed-kernel-to-product",
+        reason: COMPILER_REFUSES,
+        operators: &["Conv"],
+        rewrite: windows::computed_kernel,
     },
     Lowering {
         name: "flat-transposed-convolution",
