@@ -1,6 +1,6 @@
 //! What networks look up at computed places, angles, windows and sequences, before and after it is rewritten.
 
-use crate::builder::Node;
+use crate::builder::{Node, Tensor};
 use crate::lowering::{Case, case, check};
 use crate::network::Network;
 
@@ -146,5 +146,35 @@ fn windows_as_columns_and_back() {
         of("kernel_of_each", kernel(&[4, 1, 2, 3], 4, each, &[1, 4, 5, 6])),
         of("kernel_of_groups", kernel(&[6, 2, 3, 2], 6, grouped, &[1, 6, 2, 7])),
         of("kernel_of_one", kernel(&[3, 4, 1, 1], 3, |node| node, &[1, 3, 6, 8])),
+    ]);
+}
+
+#[test]
+fn members_of_sequences() {
+    let part = |node: Node, lengths: Option<Tensor>, place: i64, result: &[i64]| {
+        let network = Network::new(18, &IMAGE).constant(Tensor::integers("place", &[], &[place]));
+        let network = lengths.into_iter().fold(network, Network::constant);
+        network.node(node).apply("SequenceAt", &["s", "place"], &["y"]).bytes(result)
+    };
+    let split = |inputs: &[&str], axis: i64| Node::new("SplitToSequence", inputs, &["s"]).int("axis", axis);
+    let even = Tensor::integers("lengths", &[], &[5]);
+    let given = Tensor::integers("lengths", &[2], &[1, 3]);
+    let grown = Network::new(13, &IMAGE)
+        .constant(Tensor::integers("first", &[], &[0]))
+        .apply("Relu", &["x"], &["a"])
+        .apply("SequenceConstruct", &["x", "a"], &["s"])
+        .apply("Neg", &["x"], &["b"])
+        .apply("SequenceInsert", &["s", "b", "first"], &["t"])
+        .apply("SequenceErase", &["t"], &["u"])
+        .node(Node::new("ConcatFromSequence", &["u"], &["y"]).int("axis", 1).int("new_axis", 1))
+        .bytes(&[1, 2, 4, 6, 8]);
+    let gone = &["SequenceAt", "ConcatFromSequence"];
+    let of = |name, bytes| case(name, "members-of-sequences", gone, bytes);
+    check(&[
+        of("single", part(split(&["x"], 1), None, 2, &[1, 1, 6, 8])),
+        of("single_flat", part(split(&["x"], -2).int("keepdims", 0), None, -1, &[1, 4, 8])),
+        of("even", part(split(&["x", "lengths"], 3), Some(even), 1, &[1, 4, 6, 3])),
+        of("given", part(split(&["x", "lengths"], 1), Some(given), 1, &[1, 3, 6, 8])),
+        of("grown", grown),
     ]);
 }

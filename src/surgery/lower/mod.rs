@@ -18,6 +18,7 @@ mod remainders;
 mod resize;
 mod runtime;
 mod sampling;
+mod sequences;
 mod shapes;
 mod whole;
 mod windows;
@@ -89,6 +90,12 @@ pub static QUANTIZED: &[Lowering] = &[
 
 /// What is rewritten for MyriadX, in order: an operator is written with operators that stand below it.
 pub static MYRIAD: &[Lowering] = &[
+    Lowering {
+        name: "members-of-sequences",
+        reason: IMPORTER_LACKS,
+        operators: &["ConcatFromSequence", "SequenceAt", "SequenceLength"],
+        rewrite: sequences::rewrite,
+    },
     Lowering {
         name: "lower-activations",
         reason: IMPORTER_LACKS,
