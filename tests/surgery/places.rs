@@ -1,8 +1,12 @@
 //! What networks look up at computed places, angles, windows and sequences, before and after it is rewritten.
 
-use crate::builder::{Node, Tensor};
+use modelconverter::onnx::Model;
+use modelconverter::surgery::myriad_passes;
+
+use crate::builder::{self, BOOL, FLOAT, Graph, INT64, Node, Tensor, sizes};
 use crate::lowering::{Case, case, check};
 use crate::network::Network;
+use crate::pairs::rewritten;
 
 const IMAGE: [i64; 4] = [1, 4, 6, 8];
 
@@ -176,5 +180,106 @@ fn members_of_sequences() {
         of("even", part(split(&["x", "lengths"], 3), Some(even), 1, &[1, 4, 6, 3])),
         of("given", part(split(&["x", "lengths"], 1), Some(given), 1, &[1, 3, 6, 8])),
         of("grown", grown),
+    ]);
+}
+
+#[test]
+fn normalizations_without_a_layer() {
+    let normal = |shape: &[i64], axes: &[i64]| {
+        Network::new(13, shape)
+            .floats("two", &[], &[2.0])
+            .floats("little", &[], &[1e-5])
+            .node(Node::new("ReduceMean", &["x"], &["m"]).ints("axes", axes))
+            .apply("Sub", &["x", "m"], &["c"])
+            .apply("Pow", &["c", "two"], &["s"])
+            .node(Node::new("ReduceMean", &["s"], &["v"]).ints("axes", axes))
+            .apply("Add", &["v", "little"], &["a"])
+            .apply("Sqrt", &["a"], &["d"])
+            .apply("Div", &["c", "d"], &["y"])
+            .bytes(shape)
+    };
+    let of = |name, bytes| case(name, "squares-as-products", &["Pow"], bytes);
+    check(&[
+        of("matrix", normal(&[3, 8], &[-1])),
+        of("channels", normal(&IMAGE, &[1])),
+        of("deep", normal(&[1, 2, 3, 4, 5], &[4])),
+    ]);
+    let kept = rewritten(&Model::parse(normal(&IMAGE, &[-1]).into()).unwrap(), &myriad_passes());
+    assert_eq!(kept.1.len(), 0, "{:?}", kept.1);
+}
+
+#[test]
+fn running_sums_of_whole_numbers() {
+    let positions = Network::fed(14, INT64, &[1, 12])
+        .constant(Tensor::integers("axis", &[], &[1]))
+        .apply("CumSum", &["x", "axis"], &["p"])
+        .node(Node::new("Cast", &["p"], &["y"]).int("to", FLOAT.into()))
+        .bytes(&[1, 12]);
+    check(&[case("positions", "cumulative-sum-to-matmul", &["CumSum"], positions)]);
+}
+
+#[test]
+fn truth_values_that_are_given_out() {
+    let graph = Graph::new()
+        .input("x", FLOAT, &sizes(&IMAGE))
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .node(Node::new("Greater", &["x", "half"], &["a"]))
+        .node(Node::new("Not", &["a"], &["y"]))
+        .output("y", BOOL, &sizes(&IMAGE));
+    let bytes = builder::Model::new(graph).opset(13).bytes();
+    check(&[case("opposite", "last-opposite-to-comparison", &["Not"], bytes)]);
+}
+
+#[test]
+fn axes_that_count_from_the_end() {
+    let gather = Network::new(13, &IMAGE)
+        .node(Node::new("TopK", &["x", "k"], &["v", "places"]).int("axis", -1))
+        .integers("k", &[3])
+        .node(Node::new("GatherElements", &["x", "places"], &["y"]).int("axis", -1))
+        .bytes(&[1, 4, 6, 3]);
+    check(&[case("elements", "positive-axis", &[], gather)]);
+}
+
+#[test]
+fn constants_that_are_joined_with_values() {
+    let joined = |inputs: &[&str], length: i64| {
+        Network::new(13, &IMAGE)
+            .weights("a", &[1, 1, 6, 8])
+            .weights("b", &[1, 2, 6, 8])
+            .apply("Relu", &["x"], &["v"])
+            .node(Node::new("Concat", inputs, &["y"]).int("axis", -3))
+            .bytes(&[1, length, 6, 8])
+    };
+    let token = Network::new(11, &[1, 5, 8])
+        .weights("a", &[1, 1, 8])
+        .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
+        .bytes(&[1, 6, 8]);
+    let of = |name, gone, bytes| case(name, "joined-constants-to-sum", gone, bytes);
+    check(&[
+        of("token", &["Concat"], token),
+        of("around", &["Concat"], joined(&["a", "b", "x", "a"], 8)),
+        of("between", &[], joined(&["x", "b", "v", "a"], 11)),
+    ]);
+}
+
+#[test]
+fn more_axes_than_the_compiler_takes() {
+    let deep = [1, 2, 3, 4, 5];
+    let resized = |mode: &str, result: &[i64]| {
+        Network::new(13, &deep)
+            .floats("scales", &[5], &[1.0, 1.0, 2.0, 2.0, 2.0])
+            .node(Node::new("Resize", &["x", "", "scales"], &["y"]).text("mode", mode))
+            .bytes(result)
+    };
+    let instances = Network::new(13, &deep)
+        .weights("scale", &[2])
+        .weights("shift", &[2])
+        .apply("InstanceNormalization", &["x", "scale", "shift"], &["y"])
+        .bytes(&deep);
+    let of = |name, pass, gone, bytes| Case { tolerance: 1e-5, ..case(name, pass, gone, bytes) };
+    check(&[
+        of("linear", "resize-to-matmul", &["Resize"], resized("linear", &[1, 2, 6, 8, 10])),
+        of("nearest", "resize-to-matmul", &["Resize"], resized("nearest", &[1, 2, 6, 8, 10])),
+        of("instances", "instances-of-two-axes", &[], instances),
     ]);
 }

@@ -2,7 +2,8 @@
 
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
-use crate::onnx::{element_count, read_floats};
+use super::whole::{floating, is_whole};
+use crate::onnx::{ElementType, element_count, read_floats};
 
 /// The compiler multiplies matrices with at most two axes before them.
 const MATRIX_RANK: usize = 4;
@@ -77,9 +78,14 @@ pub(super) fn cumulative_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let sizes = site.sizes(0)?;
     let axis = Site::axis(axis, sizes.len())?;
     let length = sizes.get(axis).copied().filter(|length| (0..=LONGEST_RUNNING_SUM).contains(length))?;
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    if !element.is_float() && !is_whole(element) {
         return None;
     }
+    if is_whole(element) {
+        draft.begin(output, ElementType::Float32);
+    }
+    let input = &floating(site, draft, 0)?;
     let (reverse, exclusive) = (site.integer("reverse") == Some(1), site.integer("exclusive") == Some(1));
     let counts = |from: i64, to: i64| {
         let (first, second) = if reverse { (to, from) } else { (from, to) };
@@ -93,7 +99,10 @@ pub(super) fn cumulative_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let is_last = axis == sizes.len() - 1;
     let turned = if is_last { input.to_owned() } else { draft.transpose(input, &order) };
     let sums = draft.apply("MatMul", &[&turned, &triangle]);
-    let result = if is_last { sums } else { draft.transpose(&sums, &order) };
+    let mut result = if is_last { sums } else { draft.transpose(&sums, &order) };
+    if is_whole(element) {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }

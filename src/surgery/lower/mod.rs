@@ -120,6 +120,18 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["MeanVarianceNormalization"],
         rewrite: normalization::mean_variance,
     },
+    Lowering {
+        name: "instances-of-two-axes",
+        reason: COMPILER_REFUSES,
+        operators: &["InstanceNormalization"],
+        rewrite: normalization::instances,
+    },
+    Lowering {
+        name: "squares-as-products",
+        reason: "the MYRIAD compiler has no layer for the normalization that OpenVINO makes of it",
+        operators: &["Pow"],
+        rewrite: normalization::squares,
+    },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "high-rank-matmul",
@@ -233,6 +245,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::cast_like,
     },
     Lowering {
+        name: "joined-constants-to-sum",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
+        operators: &["Concat"],
+        rewrite: shapes::joined_constants,
+    },
+    Lowering {
         name: "negative-padding-to-slice",
         reason: COMPILER_REFUSES,
         operators: &["Pad"],
@@ -255,6 +273,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["Squeeze"],
         rewrite: shapes::squeezed_axes,
+    },
+    Lowering {
+        name: "positive-axis",
+        reason: COMPILER_REFUSES,
+        operators: &["GatherElements"],
+        rewrite: shapes::positive_axis,
     },
     Lowering {
         name: "positive-indices",
@@ -323,6 +347,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["GreaterOrEqual", "LessOrEqual", "Or", "Xor"],
         rewrite: comparisons::rewrite,
+    },
+    Lowering {
+        name: "last-opposite-to-comparison",
+        reason: COMPILER_REFUSES,
+        operators: &["Not"],
+        rewrite: comparisons::last_opposite,
     },
     Lowering {
         name: "lower-special-numbers",
