@@ -15,6 +15,8 @@ mod networks;
 mod network;
 #[path = "surgery/lowering.rs"]
 mod lowering;
+#[path = "surgery/places.rs"]
+mod places;
 #[path = "surgery/runtime.rs"]
 mod runtime;
 #[path = "surgery/optimizations.rs"]

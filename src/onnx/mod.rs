@@ -17,6 +17,7 @@ mod freeze;
 mod geometry;
 mod graph;
 pub mod kernels;
+mod order;
 mod patch;
 pub mod proto;
 mod save;
@@ -258,12 +259,13 @@ impl Model {
         Self::from_proto(ModelProto::decode(bytes).map_err(OnnxError::Decode)?)
     }
 
-    /// Checks a model that was put together from messages.
+    /// Checks a model that was put together from messages, and puts its nodes in order.
     ///
     /// # Errors
     /// The model contradicts itself.
     pub fn from_proto(mut proto: ModelProto) -> Result<Self, OnnxError> {
-        let graph = proto.graph.take().ok_or(OnnxError::NoGraph)?;
+        let mut graph = proto.graph.take().ok_or(OnnxError::NoGraph)?;
+        order::sort(&mut graph);
         let model = Self { proto, graph };
         check::model(&model)?;
         Ok(model)

@@ -241,6 +241,17 @@ impl<'model> Draft<'model> {
         self.binary(operator, left, &right)
     }
 
+    /// Adds up powers of a value, from the lowest on.
+    pub(super) fn series(&mut self, value: &str, factors: &[f64]) -> String {
+        let mut factors = factors.iter().rev();
+        let mut sum = self.number(factors.next().copied().unwrap_or_default());
+        for factor in factors {
+            let product = self.binary("Mul", value, &sum);
+            sum = if *factor == 0.0 { product } else { self.with_number("Add", &product, *factor) };
+        }
+        sum
+    }
+
     /// Makes a constant of no dimensions.
     pub(super) fn number(&mut self, value: f64) -> String {
         self.floats(&[], &[value])

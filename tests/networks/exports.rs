@@ -17,6 +17,9 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("rows", rows()),
         ("optimized", optimized()),
         ("operators", operators()),
+        ("classified", classified()),
+        ("placed", placed()),
+        ("folded", folded()),
     ]
 }
 
@@ -259,4 +262,73 @@ fn operators() -> Vec<u8> {
         .node(Node::new("OneHot", &["g", "depth", "values"], &["h"]).int("axis", 1))
         .apply("Add", &["e", "h"], &["y"])
         .bytes(&[1, 4, 6])
+}
+
+/// Head and tail of a vision transformer at opset 11: a token that is learned, and the normalization of what it became.
+fn classified() -> Vec<u8> {
+    Network::new(11, &[1, 4, 8, 8])
+        .weights("patches", &[16, 4, 4, 4])
+        .weights("token", &[1, 1, 16])
+        .weights("positions", &[1, 5, 16])
+        .weights("scale", &[16])
+        .weights("classes", &[16, 7])
+        .integers("flat", &[1, 16, 4])
+        .constant(Tensor::integers("first", &[], &[0]))
+        .floats("two", &[], &[2.0])
+        .floats("little", &[], &[1e-5])
+        .node(Node::new("Conv", &["x", "patches"], &["a"]).ints("strides", &[4, 4]))
+        .apply("Reshape", &["a", "flat"], &["b"])
+        .node(Node::new("Transpose", &["b"], &["c"]).ints("perm", &[0, 2, 1]))
+        .node(Node::new("Concat", &["token", "c"], &["d"]).int("axis", 1))
+        .apply("Add", &["d", "positions"], &["e"])
+        .node(Node::new("Gather", &["e", "first"], &["f"]).int("axis", 1))
+        .node(Node::new("ReduceMean", &["f"], &["mean"]).ints("axes", &[-1]))
+        .apply("Sub", &["f", "mean"], &["g"])
+        .apply("Pow", &["g", "two"], &["h"])
+        .node(Node::new("ReduceMean", &["h"], &["i"]).ints("axes", &[-1]))
+        .apply("Add", &["i", "little"], &["j"])
+        .apply("Sqrt", &["j"], &["k"])
+        .apply("Div", &["g", "k"], &["l"])
+        .apply("Mul", &["l", "scale"], &["m"])
+        .apply("MatMul", &["m", "classes"], &["y"])
+        .bytes(&[1, 7])
+}
+
+/// Features sampled at computed places and turned by computed angles, at opset 16.
+fn placed() -> Vec<u8> {
+    Network::new(16, &[1, 8, 6, 6])
+        .weights("moves", &[2, 8, 1, 1])
+        .weights("turns", &[1, 8, 1, 1])
+        .apply("Conv", &["x", "moves"], &["a"])
+        .apply("Tanh", &["a"], &["b"])
+        .node(Node::new("Transpose", &["b"], &["places"]).ints("perm", &[0, 2, 3, 1]))
+        .node(Node::new("GridSample", &["x", "places"], &["c"]).text("mode", "bilinear").int("align_corners", 0))
+        .apply("Conv", &["c", "turns"], &["angle"])
+        .apply("Cos", &["angle"], &["cosine"])
+        .apply("Sin", &["angle"], &["sine"])
+        .apply("Mul", &["c", "cosine"], &["d"])
+        .apply("Mul", &["c", "sine"], &["e"])
+        .node(Node::new("Concat", &["d", "e"], &["y"]).int("axis", 1))
+        .bytes(&[1, 16, 6, 6])
+}
+
+/// A picture put together of columns, filtered with a computed kernel, and one part of what becomes of it, at opset 18.
+fn folded() -> Vec<u8> {
+    Network::new(18, &[1, 8, 6, 6])
+        .weights("w", &[18, 8, 1, 1])
+        .integers("flat", &[1, 18, 36])
+        .integers("lengths", &[6, 6])
+        .integers("window", &[3, 3])
+        .integers("form", &[4, 2, 1, 1])
+        .constant(Tensor::integers("two", &[], &[2]))
+        .constant(Tensor::integers("one", &[], &[1]))
+        .apply("Conv", &["x", "w"], &["a"])
+        .apply("Reshape", &["a", "flat"], &["b"])
+        .node(Node::new("Col2Im", &["b", "lengths", "window"], &["c"]).ints("pads", &[1, 1, 1, 1]))
+        .apply("GlobalAveragePool", &["x"], &["d"])
+        .apply("Reshape", &["d", "form"], &["kernel"])
+        .apply("Conv", &["c", "kernel"], &["e"])
+        .node(Node::new("SplitToSequence", &["e", "two"], &["parts"]).int("axis", 1))
+        .apply("SequenceAt", &["parts", "one"], &["y"])
+        .bytes(&[1, 2, 6, 6])
 }

@@ -20,6 +20,19 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Gives out the opposite of a truth value as what a comparison says: the compiler gives out no result of logic.
+pub(super) fn last_opposite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if !site.reads.is_output(output) {
+        return None;
+    }
+    let number = draft.cast(input, ElementType::Float32);
+    let middle = draft.number(0.5);
+    let result = draft.binary("Less", &number, &middle);
+    draft.yields(&result, output);
+    Some(())
+}
+
 fn negated(draft: &mut Draft, operator: &str, left: &str, right: &str) -> String {
     let result = draft.apply(operator, &[left, right]);
     draft.unary("Not", &result)
@@ -31,7 +44,7 @@ fn either(draft: &mut Draft, left: &str, right: &str) -> String {
 }
 
 /// The first operator set whose comparisons and `Where` do as NumPy does.
-const COMPARISONS: i64 = 9;
+pub(super) const COMPARISONS: i64 = 9;
 
 pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);

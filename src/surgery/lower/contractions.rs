@@ -2,7 +2,8 @@
 
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
-use crate::onnx::{element_count, read_floats};
+use super::whole::{floating, is_whole};
+use crate::onnx::{ElementType, element_count, read_floats};
 
 /// The compiler multiplies matrices with at most two axes before them.
 const MATRIX_RANK: usize = 4;
@@ -31,10 +32,11 @@ pub(super) fn high_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
-/// The most rows of a product with a constant matrix that the compiler makes a fully connected layer of in bounded time:
-/// for 257 columns, 256 rows took it 8 seconds, and it had not come to an end with 512 rows after 20 and with 2048 rows
-/// after 400 seconds. A convolution of the same took half a second.
-const MOST_ROWS: i64 = 256;
+/// The most rows of a product with a constant matrix that the compiler makes a fully connected layer of in little time.
+/// The time grows with the square of the rows: four products of 32 and 128 columns in turn took it less than a second with
+/// 32 rows, 3 seconds with 128, and the two of one block of a Swin transformer with 256 rows 30 seconds; one of 257 columns
+/// had not come to an end with 2048 rows after 400 seconds. A convolution of the same took half a second.
+const MOST_ROWS: i64 = 32;
 
 /// Writes the product of many rows with a constant matrix as a convolution of a single pixel.
 pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
@@ -77,9 +79,14 @@ pub(super) fn cumulative_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let sizes = site.sizes(0)?;
     let axis = Site::axis(axis, sizes.len())?;
     let length = sizes.get(axis).copied().filter(|length| (0..=LONGEST_RUNNING_SUM).contains(length))?;
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    if !element.is_float() && !is_whole(element) {
         return None;
     }
+    if is_whole(element) {
+        draft.begin(output, ElementType::Float32);
+    }
+    let input = &floating(site, draft, 0)?;
     let (reverse, exclusive) = (site.integer("reverse") == Some(1), site.integer("exclusive") == Some(1));
     let counts = |from: i64, to: i64| {
         let (first, second) = if reverse { (to, from) } else { (from, to) };
@@ -93,7 +100,10 @@ pub(super) fn cumulative_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let is_last = axis == sizes.len() - 1;
     let turned = if is_last { input.to_owned() } else { draft.transpose(input, &order) };
     let sums = draft.apply("MatMul", &[&turned, &triangle]);
-    let result = if is_last { sums } else { draft.transpose(&sums, &order) };
+    let mut result = if is_last { sums } else { draft.transpose(&sums, &order) };
+    if is_whole(element) {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }

@@ -8,6 +8,7 @@ mod activations;
 mod attention;
 mod comparisons;
 mod contractions;
+mod curves;
 mod einsum;
 mod normalization;
 pub(super) mod opset;
@@ -17,8 +18,11 @@ mod recurrent;
 mod remainders;
 mod resize;
 mod runtime;
+mod sampling;
+mod sequences;
 mod shapes;
 mod whole;
+mod windows;
 
 pub use self::opset::OldForms;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
@@ -88,6 +92,12 @@ pub static QUANTIZED: &[Lowering] = &[
 /// What is rewritten for MyriadX, in order: an operator is written with operators that stand below it.
 pub static MYRIAD: &[Lowering] = &[
     Lowering {
+        name: "members-of-sequences",
+        reason: IMPORTER_LACKS,
+        operators: &["ConcatFromSequence", "SequenceAt", "SequenceLength"],
+        rewrite: sequences::rewrite,
+    },
+    Lowering {
         name: "lower-activations",
         reason: IMPORTER_LACKS,
         operators: &["Gelu", "HardSwish", "Mish", "Swish"],
@@ -116,6 +126,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["Attention"],
         rewrite: attention::standard,
+    },
+    Lowering {
+        name: "instances-of-two-axes",
+        reason: COMPILER_REFUSES,
+        operators: &["InstanceNormalization"],
+        rewrite: normalization::instances,
+    },
+    Lowering {
+        name: "squares-as-products",
+        reason: "the MYRIAD compiler has no layer for the normalization that OpenVINO makes of it",
+        operators: &["Pow"],
+        rewrite: normalization::squares,
     },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
@@ -167,6 +189,18 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: recurrent::whole_lstm,
     },
     Lowering { name: "resize-to-matmul", reason: COMPILER_LACKS, operators: &["Resize"], rewrite: resize::rewrite },
+    Lowering {
+        name: "places-to-product",
+        reason: IMPORTER_LACKS,
+        operators: &["AffineGrid"],
+        rewrite: sampling::places,
+    },
+    Lowering {
+        name: "samples-to-lookups",
+        reason: IMPORTER_LACKS,
+        operators: &["GridSample"],
+        rewrite: sampling::rewrite,
+    },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
         name: "dilated-max-pool",
@@ -187,6 +221,18 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pooling::convolution_output_shape,
     },
     Lowering {
+        name: "columns-to-transposed-convolution",
+        reason: IMPORTER_LACKS,
+        operators: &["Col2Im"],
+        rewrite: windows::columns_to_picture,
+    },
+    Lowering {
+        name: "computed-kernel-to-product",
+        reason: COMPILER_REFUSES,
+        operators: &["Conv"],
+        rewrite: windows::computed_kernel,
+    },
+    Lowering {
         name: "flat-transposed-convolution",
         reason: COMPILER_REFUSES,
         operators: &["ConvTranspose"],
@@ -204,6 +250,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["CastLike"],
         rewrite: shapes::cast_like,
+    },
+    Lowering {
+        name: "joined-constants-to-sum",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
+        operators: &["Concat"],
+        rewrite: shapes::joined_constants,
     },
     Lowering {
         name: "negative-padding-to-slice",
@@ -228,6 +280,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["Squeeze"],
         rewrite: shapes::squeezed_axes,
+    },
+    Lowering {
+        name: "positive-axis",
+        reason: COMPILER_REFUSES,
+        operators: &["GatherElements"],
+        rewrite: shapes::positive_axis,
     },
     Lowering {
         name: "positive-indices",
@@ -298,6 +356,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: comparisons::rewrite,
     },
     Lowering {
+        name: "last-opposite-to-comparison",
+        reason: COMPILER_REFUSES,
+        operators: &["Not"],
+        rewrite: comparisons::last_opposite,
+    },
+    Lowering {
         name: "lower-special-numbers",
         reason: IMPORTER_LACKS,
         operators: &["IsInf", "IsNaN"],
@@ -308,6 +372,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["Sign", "Softsign"],
         rewrite: comparisons::sign,
+    },
+    Lowering {
+        name: "curves-to-series",
+        reason: COMPILER_LACKS,
+        operators: &["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan"],
+        rewrite: curves::rewrite,
     },
     Lowering {
         name: "absolute-value-to-maximum",

@@ -1,7 +1,7 @@
 //! Normalizations, as arithmetic on means.
 
 use super::super::draft::{Draft, Site};
-use crate::onnx::element_count;
+use crate::onnx::{element_count, read_floats};
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     match site.node.op_type() {
@@ -121,6 +121,48 @@ pub(super) fn mean_variance(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let deviation = root_mean(draft, &centred, &axes, 0.0);
     let raised = draft.with_number("Add", &deviation, EPSILON);
     let result = draft.binary("Div", &centred, &raised);
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Writes the squares of a centred value as products where the compiler has no layer for its normalization: OpenVINO makes
+/// one layer of a mean, of what is left without it, and of the mean of the squares of that, if they are powers.
+pub(super) fn squares(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let [exponent] = read_floats(site.constant(1)?).ok()?[..] else { return None };
+    let maker = |name: &str| site.model.graph().node.get(site.reads.producer(name)?);
+    let centring = maker(input).filter(|node| node.op_type() == "Sub")?;
+    let [value, mean] = centring.input.as_slice() else { return None };
+    let mean = maker(mean).filter(|node| node.op_type() == "ReduceMean" && node.input.first() == Some(value))?;
+    let mean = Site { node: mean, ..*site };
+    let rank = site.facts.rank(value)?;
+    if exponent != 2.0 || is_normalized(rank, &mean.axes(rank)?) {
+        return None;
+    }
+    let result = draft.binary("Mul", input, input);
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Whether the compiler has a layer that normalizes along these axes of a value.
+fn is_normalized(rank: usize, axes: &[usize]) -> bool {
+    match rank {
+        3 => matches!(axes, [2] | [1, 2] | [0, 1, 2]),
+        4 => matches!(axes, [3] | [2, 3] | [1, 2, 3]),
+        _ => false,
+    }
+}
+
+/// Normalizes the instances of a value with many axes of space as those of one with two.
+pub(super) fn instances(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let &[_, channels, first, _, _, ..] = sizes.as_slice() else { return None };
+    // The compiler changes the size of the batch, so it is copied and not stated.
+    let flat = draft.reshape(input, &[0, channels, first, -1]);
+    let inputs = [flat.as_str(), site.input(1)?, site.input(2)?];
+    let normal = draft.apply_with("InstanceNormalization", &inputs, site.node.attribute.clone());
+    let result = draft.reshape(&normal, &[&[0], sizes.get(1..)?].concat());
     draft.yields(&result, output);
     Some(())
 }

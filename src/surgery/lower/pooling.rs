@@ -6,18 +6,18 @@ use super::comparisons::magnitude;
 use crate::onnx::proto::{AttributeProto, NodeProto};
 
 /// The window of a pooling or convolution along each axis of space.
-struct Window {
+pub(super) struct Window {
     sizes: Vec<i64>,
-    kernel: Vec<i64>,
-    strides: Vec<i64>,
-    dilations: Vec<i64>,
+    pub(super) kernel: Vec<i64>,
+    pub(super) strides: Vec<i64>,
+    pub(super) dilations: Vec<i64>,
     /// Before each axis, then behind each.
-    pads: Vec<i64>,
+    pub(super) pads: Vec<i64>,
 }
 
 impl Window {
     /// Reads the attributes; `None` where a size is not known or padding is left to the tool.
-    fn of(site: &Site<'_>, kernel: Vec<i64>) -> Option<Self> {
+    pub(super) fn of(site: &Site<'_>, kernel: Vec<i64>) -> Option<Self> {
         let sizes = site.sizes(0)?.get(2..)?.to_vec();
         let rank = sizes.len();
         let or_ones = |name: &str| site.integers(name).map_or(vec![1; rank], <[i64]>::to_vec);
@@ -37,12 +37,12 @@ impl Window {
         self.dilations.iter().any(|dilation| *dilation != 1)
     }
 
-    fn is_padded(&self) -> bool {
+    pub(super) fn is_padded(&self) -> bool {
         self.pads.iter().any(|pad| *pad != 0)
     }
 
     /// The number of windows along an axis if incomplete ones are left out, and if they are kept.
-    fn steps(&self, axis: usize) -> Option<[i64; 2]> {
+    pub(super) fn steps(&self, axis: usize) -> Option<[i64; 2]> {
         let at = |values: &[i64], place: usize| values.get(place).copied();
         let (before, behind) = (at(&self.pads, axis)?, at(&self.pads, self.sizes.len() + axis)?);
         let (size, stride) = (at(&self.sizes, axis)?, at(&self.strides, axis)?);

@@ -4,7 +4,7 @@
 //! weights follow from sizes alone. Follows the definition of `Resize` in ONNX's operator set 19.
 
 use super::super::draft::{Draft, Site};
-use crate::onnx::read_floats;
+use crate::onnx::{element_count, read_floats};
 
 /// The sizes of a resizing.
 pub(super) struct Plan {
@@ -77,6 +77,8 @@ struct Sampling<'a> {
     bend: f64,
 }
 
+/// The most axes of what the compiler resizes.
+const FLAT_RANK: usize = 4;
 /// The largest matrix of weights, in elements.
 const LARGEST_MATRIX: i64 = 1 << 24;
 
@@ -84,8 +86,11 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let (mode, coordinates) = (site.text("mode", "nearest"), site.text("coordinate_transformation_mode", "half_pixel"));
     let antialias = site.integer("antialias") == Some(1);
-    let is_taken =
-        mode != "cubic" && !antialias && !matches!(&*coordinates, "half_pixel_symmetric" | "tf_crop_and_resize");
+    let is_flat = site.rank(0)? <= FLAT_RANK;
+    let is_taken = is_flat
+        && mode != "cubic"
+        && !antialias
+        && !matches!(&*coordinates, "half_pixel_symmetric" | "tf_crop_and_resize");
     if is_taken || site.opset() < 11 || !site.facts.element(input)?.is_float() {
         return None;
     }
@@ -103,6 +108,7 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         bend: site.float("cubic_coeff_a", -0.75),
     };
     let rank = old.len();
+    let mut sizes = old.clone();
     let mut result = input.to_owned();
     for axis in 0..rank {
         let (from, to, scale) = (*old.get(axis)?, *plan.sizes.get(axis)?, *plan.scales.get(axis)?);
@@ -120,7 +126,15 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             let (from, to) = (from as usize, to as usize);
             (0..from * to).filter_map(|at| weights.get(at % to * from + at / to).copied()).collect()
         };
-        if axis + 1 == rank {
+        if !is_flat {
+            let (before, behind) = sizes.split_at_checked(axis)?;
+            let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
+            let apart = draft.reshape(&result, &[count(before)?, from, count(behind.get(1..)?)?]);
+            let matrix = draft.floats(&[1, to, from], &weights);
+            let product = draft.apply("MatMul", &[&matrix, &apart]);
+            *sizes.get_mut(axis)? = to;
+            result = draft.reshape(&product, &sizes);
+        } else if axis + 1 == rank {
             let matrix = draft.floats(&[from, to], &columns(&weights));
             result = draft.apply("MatMul", &[&result, &matrix]);
         } else {

@@ -4,9 +4,8 @@ use bytes::Bytes;
 
 use super::super::build::integer;
 use super::super::draft::{Draft, Site};
-use crate::onnx::ElementType;
-use crate::onnx::element_count;
 use crate::onnx::proto::TensorProto;
+use crate::onnx::{ElementType, element_count, read_floats};
 
 /// The first operator set whose `Softmax` is along one axis. Before it, all axes behind belong to it.
 const ONE_AXIS: i64 = 13;
@@ -176,6 +175,76 @@ fn pad_as(site: &Site<'_>, draft: &mut Draft, given: &[PaddedAxis], mut axes: Ve
     Some(())
 }
 
+/// The axis along which constants are lost.
+const JOINED_AXIS: usize = 1;
+/// The first operator set whose `Pad` takes its lengths as an input.
+const PADS_AS_INPUT: i64 = 11;
+/// The largest constant that is added, in elements.
+const LARGEST_SUMMAND: usize = 1 << 24;
+
+/// Writes constants that are joined with values as a sum: the values get zeros where the constants were, and these are
+/// added there.
+pub(super) fn joined_constants(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let output = site.output(0)?;
+    let names: Vec<&str> = site.node.input.iter().map(String::as_str).collect();
+    let constant = |name: &&str| site.facts.constant(name);
+    let (first, values) = (names.iter().find_map(constant)?, names.iter().any(|name| constant(name).is_none()));
+    let axis = Site::axis(site.integer("axis")?, first.dims.len())?;
+    let is_float = site.facts.element(output).is_some_and(ElementType::is_float);
+    if axis != JOINED_AXIS || first.dims.first() != Some(&1) || !values || !is_float || site.opset() < PADS_AS_INPUT {
+        return None;
+    }
+    let inner = usize::try_from(element_count(first.dims.get(axis + 1..)?)?).ok()?;
+    // What is added, and each value with the number of zeros before and behind it.
+    let mut added: Vec<f64> = Vec::new();
+    let mut padded: Vec<(&str, [i64; 2])> = Vec::new();
+    let mut before = 0;
+    for name in &names {
+        let length = *site.facts.sizes(name)?.get(axis)?;
+        let count = usize::try_from(length).ok()?.checked_mul(inner)?;
+        if added.len().checked_add(count)? > LARGEST_SUMMAND {
+            return None;
+        }
+        match (constant(name), padded.last_mut()) {
+            (None, _) => {
+                added.resize(added.len() + count, 0.0);
+                padded.push((*name, [before, 0]));
+                before = 0;
+            }
+            (Some(tensor), last) => {
+                added.extend(read_floats(tensor).ok()?);
+                *last.map_or(&mut before, |(_, [_, behind])| behind) += length;
+            }
+        }
+    }
+    let rank = first.dims.len();
+    let parts: Vec<String> = padded
+        .into_iter()
+        .map(|(name, lengths)| {
+            if lengths == [0, 0] {
+                return name.to_owned();
+            }
+            let mut pads = vec![0; 2 * rank];
+            for (place, length) in [axis, rank + axis].into_iter().zip(lengths) {
+                pads.iter_mut().skip(place).take(1).for_each(|pad| *pad = length);
+            }
+            let pads = draft.integers(&pads);
+            draft.apply("Pad", &[name, &pads])
+        })
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let joined = match parts.as_slice() {
+        [part] => (*part).to_owned(),
+        parts => draft.concat(parts, axis),
+    };
+    let mut dims = first.dims.clone();
+    *dims.get_mut(axis)? = i64::try_from(added.len().checked_div(inner)?).ok()?;
+    let added = draft.floats(&dims, &added);
+    let result = draft.binary("Add", &joined, &added);
+    draft.yields(&result, output);
+    Some(())
+}
+
 /// Names the axes of size 1 that a node drops.
 pub(super) fn squeezed_axes(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     if site.integers("axes").is_some() || site.input(1).is_some() {
@@ -186,6 +255,17 @@ pub(super) fn squeezed_axes(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let axes: Vec<i64> = (0..).zip(&sizes).filter(|(_, size)| **size == 1).map(|(axis, _)| axis).collect();
     let result = if axes.is_empty() { input.to_owned() } else { draft.squeezing("Squeeze", input, &axes) };
     draft.yields(&result, output);
+    Some(())
+}
+
+/// Counts the axis of a node from the beginning.
+pub(super) fn positive_axis(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let given = site.integer("axis").filter(|axis| *axis < 0)?;
+    let axis = i64::try_from(Site::axis(given, site.rank(0)?)?).ok()?;
+    let mut node = site.node.clone();
+    node.attribute.retain(|attribute| attribute.name() != "axis");
+    node.attribute.push(integer("axis", axis));
+    draft.keep(node);
     Some(())
 }
 
