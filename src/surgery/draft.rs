@@ -4,13 +4,14 @@
 //! spelled. Passes that do not know enough return `None` and leave the node as it is.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::PassError;
 use super::build::{float, integer, integers_attribute};
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::{
     ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, element_count, floats, integers, is_onnx_domain,
-    node_label,
+    node_label, subgraphs,
 };
 
 /// The first operator set whose arithmetic broadcasts like NumPy. Before it, broadcasting has to be asked for.
@@ -87,6 +88,25 @@ impl<'model> Site<'model> {
     /// The tensor of an input that is a constant.
     pub(super) fn constant(&self, place: usize) -> Option<&'model TensorProto> {
         self.facts.constant(self.input(place)?)
+    }
+
+    /// Whether what the network is fed has a part in a value, and not only constants that nobody has computed yet.
+    pub(super) fn varies(&self, value: &str) -> bool {
+        let nodes = &self.model.graph().node;
+        let mut seen = HashSet::new();
+        let mut waiting = vec![value];
+        while let Some(name) = waiting.pop() {
+            if self.facts.constant(name).is_some() || !seen.insert(name) {
+                continue;
+            }
+            match self.reads.producer(name).and_then(|place| nodes.get(place)) {
+                // Nested graphs read what they like.
+                Some(node) if subgraphs(node).next().is_some() => return true,
+                Some(node) => waiting.extend(node.input.iter().filter(|input| !input.is_empty()).map(String::as_str)),
+                None => return true,
+            }
+        }
+        false
     }
 
     /// The elements of an input that is a constant of integers.

@@ -22,7 +22,7 @@ fn kernels_of_one(draft: &mut Draft, channels: i64, kernel: &[i64]) -> Option<St
 /// Writes a convolution with a kernel that the network computes as a product of it and all windows.
 pub(super) fn computed_kernel(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, weights, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
-    if site.facts.is_constant(weights) {
+    if !site.varies(weights) {
         return None;
     }
     let (sizes, shape) = (site.sizes(0)?, site.sizes(1)?);
