@@ -28,7 +28,7 @@ pub struct Unsupported {
 impl Hint for Unsupported {
     fn hints(&self) -> Vec<String> {
         let mut hints: Vec<String> = Vec::new();
-        for advice in self.refusals.iter().flat_map(|refusal| &refusal.advice) {
+        for advice in self.refusals.iter().take(SHOWN).flat_map(|refusal| &refusal.advice) {
             if !hints.contains(advice) {
                 hints.push(advice.clone());
             }
@@ -37,9 +37,10 @@ impl Hint for Unsupported {
     }
 }
 
+/// As many refusals as a person reads.
+const SHOWN: usize = 5;
+
 fn listed(refusals: &[Refusal]) -> String {
-    /// As many as a person reads.
-    const SHOWN: usize = 5;
     let told = |refusal: &Refusal| format!("{}: {}", refusal.node, refusal.reason);
     let mut text = refusals.iter().take(SHOWN).map(told).collect::<Vec<_>>().join("; ");
     if refusals.len() > SHOWN {

@@ -1,6 +1,6 @@
 //! Networks with the operators and the shapes of chains that exporters write, small.
 
-use crate::builder::{FLOAT, INT64, Node, Tensor, UINT8};
+use crate::builder::{self, BOOL, FLOAT, Graph, INT64, Node, Tensor, UINT8, sizes};
 use crate::network::{Network, numbers};
 
 const INT8: i32 = 3;
@@ -20,6 +20,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("classified", classified()),
         ("placed", placed()),
         ("folded", folded()),
+        ("volumes", volumes()),
+        ("decided", decided()),
     ]
 }
 
@@ -331,4 +333,27 @@ fn folded() -> Vec<u8> {
         .node(Node::new("SplitToSequence", &["e", "two"], &["parts"]).int("axis", 1))
         .apply("SequenceAt", &["parts", "one"], &["y"])
         .bytes(&[1, 2, 6, 6])
+}
+
+/// A convolution of volumes without a bias, as in networks for video, at opset 13.
+fn volumes() -> Vec<u8> {
+    Network::new(13, &[1, 2, 4, 8, 8])
+        .weights("w", &[4, 2, 3, 3, 3])
+        .node(Node::new("Conv", &["x", "w"], &["a"]).ints("pads", &[1; 6]))
+        .apply("Relu", &["a"], &["y"])
+        .bytes(&[1, 4, 4, 8, 8])
+}
+
+/// A network that gives out truth values, at opset 13.
+fn decided() -> Vec<u8> {
+    let image = sizes(&[1, 4, 4, 5]);
+    let graph = Graph::new()
+        .input("x", FLOAT, &image)
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .initializer(Tensor::floats("zero", &[], &[0.0]))
+        .node(Node::new("Greater", &["x", "half"], &["a"]))
+        .node(Node::new("Less", &["x", "zero"], &["b"]))
+        .node(Node::new("Or", &["a", "b"], &["y"]))
+        .output("y", BOOL, &image);
+    builder::Model::new(graph).opset(13).bytes()
 }

@@ -220,14 +220,33 @@ fn running_sums_of_whole_numbers() {
 
 #[test]
 fn truth_values_that_are_given_out() {
-    let graph = Graph::new()
-        .input("x", FLOAT, &sizes(&IMAGE))
-        .initializer(Tensor::floats("half", &[], &[0.5]))
-        .node(Node::new("Greater", &["x", "half"], &["a"]))
-        .node(Node::new("Not", &["a"], &["y"]))
-        .output("y", BOOL, &sizes(&IMAGE));
-    let bytes = builder::Model::new(graph).opset(13).bytes();
-    check(&[case("opposite", "last-opposite-to-comparison", &["Not"], bytes)]);
+    let given_out = |node: Node| {
+        let graph = Graph::new()
+            .input("x", FLOAT, &sizes(&IMAGE))
+            .initializer(Tensor::floats("half", &[], &[0.5]))
+            .initializer(Tensor::floats("zero", &[], &[0.0]))
+            .node(Node::new("Greater", &["x", "half"], &["a"]))
+            .node(Node::new("Less", &["x", "zero"], &["b"]))
+            .node(node)
+            .output("y", BOOL, &sizes(&IMAGE));
+        builder::Model::new(graph).opset(13).bytes()
+    };
+    let pass = "last-logic-to-comparison";
+    check(&[
+        case("opposite", pass, &["Not"], given_out(Node::new("Not", &["a"], &["y"]))),
+        case("either", pass, &[], given_out(Node::new("Or", &["a", "b"], &["y"]))),
+        case("both", pass, &[], given_out(Node::new("And", &["a", "b"], &["y"]))),
+        case("one", pass, &[], given_out(Node::new("Xor", &["a", "b"], &["y"]))),
+    ]);
+}
+
+#[test]
+fn convolutions_of_volumes() {
+    let volume = Network::new(13, &[1, 2, 4, 6, 5])
+        .weights("w", &[3, 2, 3, 3, 3])
+        .node(Node::new("Conv", &["x", "w"], &["y"]).ints("pads", &[1; 6]))
+        .bytes(&[1, 3, 4, 6, 5]);
+    check(&[case("volume", "volumes-with-bias", &[], volume)]);
 }
 
 #[test]

@@ -20,15 +20,21 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
-/// Gives out the opposite of a truth value as what a comparison says: the compiler gives out no result of logic.
-pub(super) fn last_opposite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    if !site.reads.is_output(output) {
+/// Gives out what logic says as what a comparison says: the compiler gives out no result of logic.
+pub(super) fn last_logic(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let output = site.output(0)?;
+    if !site.reads.is_output(output) || site.opset() < COMPARISONS {
         return None;
     }
-    let number = draft.cast(input, ElementType::Float32);
     let middle = draft.number(0.5);
-    let result = draft.binary("Less", &number, &middle);
+    let result = if site.node.op_type() == "Not" {
+        let number = draft.cast(site.input(0)?, ElementType::Float32);
+        draft.binary("Less", &number, &middle)
+    } else {
+        let truth = draft.apply(site.node.op_type(), &[site.input(0)?, site.input(1)?]);
+        let number = draft.cast(&truth, ElementType::Float32);
+        draft.binary("Greater", &number, &middle)
+    };
     draft.yields(&result, output);
     Some(())
 }

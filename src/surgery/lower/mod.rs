@@ -227,6 +227,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: windows::columns_to_picture,
     },
     Lowering {
+        name: "volumes-with-bias",
+        reason: COMPILER_REFUSES,
+        operators: &["Conv"],
+        rewrite: windows::biased_volume,
+    },
+    Lowering {
         name: "computed-kernel-to-product",
         reason: COMPILER_REFUSES,
         operators: &["Conv"],
@@ -356,10 +362,10 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: comparisons::rewrite,
     },
     Lowering {
-        name: "last-opposite-to-comparison",
+        name: "last-logic-to-comparison",
         reason: COMPILER_REFUSES,
-        operators: &["Not"],
-        rewrite: comparisons::last_opposite,
+        operators: &["And", "Not", "Or", "Xor"],
+        rewrite: comparisons::last_logic,
     },
     Lowering {
         name: "lower-special-numbers",

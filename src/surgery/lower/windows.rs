@@ -54,6 +54,22 @@ pub(super) fn computed_kernel(site: &Site<'_>, draft: &mut Draft) -> Option<()> 
     Some(())
 }
 
+/// Gives a convolution of volumes a bias of zeros: the compiler counts on one.
+pub(super) fn biased_volume(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    /// Batch, channels, depth, height and width.
+    const VOLUME: usize = 5;
+    if site.input(2).is_some() || site.rank(0)? != VOLUME {
+        return None;
+    }
+    let results = *site.sizes(1)?.first()?;
+    let zeros = draft.floats(&[results], &vec![0.0; usize::try_from(results).ok()?]);
+    let mut node = site.node.clone();
+    node.input.truncate(2);
+    node.input.push(zeros);
+    draft.keep(node);
+    Some(())
+}
+
 /// Writes a picture that is put together of overlapping columns as a transposed convolution.
 pub(super) fn columns_to_picture(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
