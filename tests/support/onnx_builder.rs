@@ -169,6 +169,10 @@ impl Node {
         self.attribute(name, 3, |attribute| bytes(4, value.as_bytes(), attribute))
     }
 
+    pub fn texts(self, name: &str, values: &[&str]) -> Self {
+        self.attribute(name, 8, |attribute| values.iter().for_each(|value| bytes(9, value.as_bytes(), attribute)))
+    }
+
     pub fn tensor(self, name: &str, value: &Tensor) -> Self {
         self.attribute(name, 4, |attribute| bytes(5, &value.0, attribute))
     }

@@ -313,6 +313,7 @@ fn recurrent_layers() {
     let both = |node: Node| node.text("direction", "bidirectional");
     let reverse = |node: Node| node.text("direction", "reverse");
     let late = |node: Node| node.int("linear_before_reset", 1);
+    let bent = |node: Node| node.text("direction", "bidirectional").texts("activations", &["Relu", "Sigmoid"]);
     let step = "recurrence-step-by-step";
     check(&[
         case("gru", step, &["GRU"], layer("GRU", 3, [5, 2, 1], 0, |node| node)),
@@ -320,6 +321,7 @@ fn recurrent_layers() {
         case("gru_both", step, &["GRU"], layer("GRU", 3, [4, 2, 2], 0, both)),
         case("rnn", step, &["RNN"], layer("RNN", 1, [5, 2, 1], 0, reverse)),
         case("rnn_both", step, &["RNN"], layer("RNN", 1, [3, 2, 2], 1, both)),
+        case("rnn_bent", step, &["RNN"], layer("RNN", 1, [3, 2, 2], 0, bent)),
         case("lstm_step", step, &["LSTM"], layer("LSTM", 4, [1, 2, 1], 2, |node| node)),
         case("lstm", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 0, |node| node)),
         case("lstm_last", "lstm-with-all-results", &[], layer("LSTM", 4, [5, 2, 1], 1, reverse)),

@@ -273,9 +273,14 @@ fn constants_that_are_joined_with_values() {
         .weights("a", &[1, 1, 8])
         .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
         .bytes(&[1, 6, 8]);
+    let tokens = Network::new(11, &[3, 5, 8])
+        .weights("a", &[3, 2, 8])
+        .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
+        .bytes(&[3, 7, 8]);
     let of = |name, gone, bytes| case(name, "joined-constants-to-sum", gone, bytes);
     check(&[
         of("token", &["Concat"], token),
+        of("tokens", &["Concat"], tokens),
         of("around", &["Concat"], joined(&["a", "b", "x", "a"], 8)),
         of("between", &[], joined(&["x", "b", "v", "a"], 11)),
     ]);

@@ -44,10 +44,12 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let sizes = site.sizes(0)?;
     let (batch, &[rows, inner]) = sizes.split_last_chunk()?;
     let weights = site.constant(1)?;
+    // Some exporters write products of sizes that do not fit, which the tools then refuse by name.
     let &[_, columns] = weights.dims.as_slice() else { return None };
+    let fits = weights.dims.first() == Some(&inner);
     let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
     let all_rows = count(batch)?.checked_mul(rows)?;
-    if all_rows <= MOST_ROWS || sizes.len() > MATRIX_RANK || !site.facts.element(left)?.is_float() {
+    if !fits || all_rows <= MOST_ROWS || sizes.len() > MATRIX_RANK || !site.facts.element(left)?.is_float() {
         return None;
     }
     let numbers = read_floats(weights).ok()?;

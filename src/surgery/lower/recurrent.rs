@@ -115,8 +115,10 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let hidden = site.integer("hidden_size")?;
     let rows = gates * hidden;
     let direction = site.text("direction", "forward");
+    let activation = plain_activation(site);
     let usual = ["activations", "clip", "input_forget"].iter().all(|name| site.attribute(name).is_none())
-        || has_usual_activations(site, kind);
+        || has_usual_activations(site, kind)
+        || kind == "RNN" && activation.is_some();
     let whole = site.input(4).is_none()
         || site
             .constant(4)
@@ -167,7 +169,7 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         last = match kind {
             "RNN" => {
                 let sum = draft.binary("Add", driven, &recurrent);
-                draft.unary("Tanh", &sum)
+                draft.unary(activation.unwrap_or("Tanh"), &sum)
             }
             "LSTM" => {
                 let sum = draft.binary("Add", driven, &recurrent);
@@ -228,6 +230,13 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// The only activation of an `RNN`, if it is an operator without parameters and nothing is limited.
+fn plain_activation(site: &Site<'_>) -> Option<&'static str> {
+    let [activation] = site.attribute("activations")?.strings.as_slice() else { return None };
+    let is_known = |known: &&&str| activation.eq_ignore_ascii_case(known.as_bytes());
+    ["Relu", "Sigmoid", "Tanh"].iter().find(is_known).copied().filter(|_| site.attribute("clip").is_none())
 }
 
 /// Whether the activations are stated and the usual ones, and nothing else is.

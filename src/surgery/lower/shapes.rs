@@ -191,28 +191,31 @@ pub(super) fn joined_constants(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     let (first, values) = (names.iter().find_map(constant)?, names.iter().any(|name| constant(name).is_none()));
     let axis = Site::axis(site.integer("axis")?, first.dims.len())?;
     let is_float = site.facts.element(output).is_some_and(ElementType::is_float);
-    if axis != JOINED_AXIS || first.dims.first() != Some(&1) || !values || !is_float || site.opset() < PADS_AS_INPUT {
+    if axis != JOINED_AXIS || !values || !is_float || site.opset() < PADS_AS_INPUT {
         return None;
     }
     let inner = usize::try_from(element_count(first.dims.get(axis + 1..)?)?).ok()?;
-    // What is added, and each value with the number of zeros before and behind it.
-    let mut added: Vec<f64> = Vec::new();
+    let outer = usize::try_from(element_count(first.dims.get(..axis)?)?).ok()?;
+    // What is added to each member of the batch, and each value with the number of zeros before and behind it.
+    let mut added: Vec<Vec<f64>> = vec![Vec::new(); outer];
     let mut padded: Vec<(&str, [i64; 2])> = Vec::new();
     let mut before = 0;
     for name in &names {
         let length = *site.facts.sizes(name)?.get(axis)?;
         let count = usize::try_from(length).ok()?.checked_mul(inner)?;
-        if added.len().checked_add(count)? > LARGEST_SUMMAND {
+        let size = added.first()?.len().checked_add(count)?.checked_mul(outer)?;
+        if count == 0 || size > LARGEST_SUMMAND {
             return None;
         }
         match (constant(name), padded.last_mut()) {
             (None, _) => {
-                added.resize(added.len() + count, 0.0);
+                added.iter_mut().for_each(|row| row.resize(row.len() + count, 0.0));
                 padded.push((*name, [before, 0]));
                 before = 0;
             }
             (Some(tensor), last) => {
-                added.extend(read_floats(tensor).ok()?);
+                let numbers = read_floats(tensor).ok()?;
+                added.iter_mut().zip(numbers.chunks(count)).for_each(|(row, part)| row.extend_from_slice(part));
                 *last.map_or(&mut before, |(_, [_, behind])| behind) += length;
             }
         }
@@ -238,8 +241,8 @@ pub(super) fn joined_constants(site: &Site<'_>, draft: &mut Draft) -> Option<()>
         parts => draft.concat(parts, axis),
     };
     let mut dims = first.dims.clone();
-    *dims.get_mut(axis)? = i64::try_from(added.len().checked_div(inner)?).ok()?;
-    let added = draft.floats(&dims, &added);
+    *dims.get_mut(axis)? = i64::try_from(added.first()?.len().checked_div(inner)?).ok()?;
+    let added = draft.floats(&dims, &added.concat());
     let result = draft.binary("Add", &joined, &added);
     draft.yields(&result, output);
     Some(())
