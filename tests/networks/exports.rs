@@ -22,6 +22,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("folded", folded()),
         ("volumes", volumes()),
         ("decided", decided()),
+        ("causal", causal()),
     ]
 }
 
@@ -342,6 +343,16 @@ fn volumes() -> Vec<u8> {
         .node(Node::new("Conv", &["x", "w"], &["a"]).ints("pads", &[1; 6]))
         .apply("Relu", &["a"], &["y"])
         .bytes(&[1, 4, 4, 8, 8])
+}
+
+/// A causal convolution that is padded by a node with an input that it does not have, at opset 13.
+fn causal() -> Vec<u8> {
+    Network::new(13, &[1, 4, 12])
+        .weights("w", &[4, 4, 3])
+        .integers("pads", &[0, 0, 2, 0, 0, 0])
+        .apply("Pad", &["x", "pads", ""], &["a"])
+        .apply("Conv", &["a", "w"], &["y"])
+        .bytes(&[1, 4, 12])
 }
 
 /// A network that gives out truth values, at opset 13.

@@ -683,6 +683,12 @@ fn quantized_networks() {
         .apply("Add", &["i", "bias"], &["sum"])
         .node(Node::new("Cast", &["sum"], &["f"]).int("to", FLOAT.into()))
         .apply("Mul", &["f", "t"], &["y"]);
+    let rows = Network::fed(13, INT32, &[2, 3])
+        .constant(Tensor::raw("table", INT8, &[4, 5], &(0..20).collect::<Vec<u8>>()))
+        .floats("ms", &[], &[0.1])
+        .constant(Tensor::raw("mz", INT8, &[], &[7]))
+        .apply("Gather", &["table", "x"], &["rows"])
+        .apply("DequantizeLinear", &["rows", "ms", "mz"], &["y"]);
     // Rounding to integers is what stays undone, so the difference is that of a step.
     let of = |name, pass, gone, bytes| Case { tolerance: 0.06, ..case(name, pass, gone, bytes) };
     let gone: &[&str] = &["QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"];
@@ -696,6 +702,7 @@ fn quantized_networks() {
             &["DynamicQuantizeLinear", "MatMulInteger"],
             dynamic.bytes(&[1, 4, 6, 5]),
         ),
+        of("rows", "dequantized-tables", &["DequantizeLinear"], rows.bytes(&[2, 3, 5])),
         of(
             "biased",
             "dynamic-quantization-to-numbers",

@@ -260,6 +260,15 @@ fn axes_that_count_from_the_end() {
 }
 
 #[test]
+fn inputs_that_a_node_does_not_have() {
+    let padded = Network::new(13, &[1, 4, 6])
+        .integers("pads", &[0, 0, 2, 0, 0, 1])
+        .apply("Pad", &["x", "pads", ""], &["y"])
+        .bytes(&[1, 4, 9]);
+    check(&[case("pads", "without-empty-inputs", &[], padded)]);
+}
+
+#[test]
 fn constants_that_are_joined_with_values() {
     let joined = |inputs: &[&str], length: i64| {
         Network::new(13, &IMAGE)

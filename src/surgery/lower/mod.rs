@@ -82,6 +82,12 @@ pub static QUANTIZED: &[Lowering] = &[
         rewrite: quantized::constant,
     },
     Lowering {
+        name: "dequantized-tables",
+        reason: "MyriadX computes with halves",
+        operators: &["DequantizeLinear"],
+        rewrite: quantized::looked_up,
+    },
+    Lowering {
         name: "dequantization-to-arithmetic",
         reason: COMPILER_LACKS,
         operators: &["DequantizeLinear"],
@@ -286,6 +292,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["Squeeze"],
         rewrite: shapes::squeezed_axes,
+    },
+    Lowering {
+        name: "without-empty-inputs",
+        reason: IMPORTER_REFUSES,
+        operators: &["Clip", "Conv", "Gemm", "Pad", "ReduceSum", "Resize", "Slice", "Squeeze"],
+        rewrite: shapes::without_empty,
     },
     Lowering {
         name: "positive-axis",

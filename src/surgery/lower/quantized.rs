@@ -117,6 +117,26 @@ pub(super) fn constant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Writes the dequantization of rows that are looked up in a table as rows of a table of numbers: embeddings.
+pub(super) fn looked_up(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let maker = site.model.graph().node.get(site.reads.producer(site.input(0)?)?)?;
+    if maker.op_type() != "Gather" || !is_onnx_domain(maker.domain()) {
+        return None;
+    }
+    let [table, indices] = maker.input.as_slice() else { return None };
+    let table = site.facts.constant(table)?;
+    let scheme = Scheme::of(site.node, site.facts, ElementType::from_code(table.data_type()))?;
+    // One scale for all: which axis others would be of is another question behind the lookup.
+    let (&[scale], &[zero]) = (scheme.scales.as_slice(), scheme.zeros.as_slice()) else { return None };
+    let numbers: Vec<f64> = integers(table)?.into_iter().map(|value| (value - zero) * scale).collect();
+    let element = site.facts.element(site.input(1)?).filter(|element| element.is_float())?;
+    draft.begin(site.output(0)?, element);
+    let table = draft.floats(&table.dims, &numbers);
+    let result = draft.apply_with("Gather", &[&table, indices], maker.attribute.clone());
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
 /// Writes the dequantization of what varies as arithmetic.
 pub(super) fn variable(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let input = site.input(0)?;

@@ -261,6 +261,16 @@ pub(super) fn squeezed_axes(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Leaves out inputs at the end of a node that it does not have.
+pub(super) fn without_empty(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    site.node.input.last().filter(|name| name.is_empty())?;
+    let mut node = site.node.clone();
+    let count = node.input.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    node.input.truncate(count);
+    draft.keep(node);
+    Some(())
+}
+
 /// Counts the axis of a node from the beginning.
 pub(super) fn positive_axis(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let given = site.integer("axis").filter(|axis| *axis < 0)?;
