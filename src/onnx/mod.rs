@@ -314,6 +314,13 @@ impl Model {
         inputs.map(Value::from_proto).collect()
     }
 
+    /// Returns whether a value is an input without a constant of its name.
+    pub fn is_fed(&self, name: &str) -> bool {
+        let graph = &self.graph;
+        graph.input.iter().any(|input| input.name() == name)
+            && !graph.initializer.iter().any(|tensor| tensor.name() == name)
+    }
+
     /// Returns the outputs.
     pub fn outputs(&self) -> Vec<Value> {
         self.graph.output.iter().map(Value::from_proto).collect()

@@ -96,14 +96,15 @@ impl<'model> Site<'model> {
         let mut seen = HashSet::new();
         let mut waiting = vec![value];
         while let Some(name) = waiting.pop() {
-            if self.facts.constant(name).is_some() || !seen.insert(name) {
+            if !seen.insert(name) {
                 continue;
             }
             match self.reads.producer(name).and_then(|place| nodes.get(place)) {
                 // Nested graphs read what they like.
                 Some(node) if subgraphs(node).next().is_some() => return true,
                 Some(node) => waiting.extend(node.input.iter().filter(|input| !input.is_empty()).map(String::as_str)),
-                None => return true,
+                None if self.model.is_fed(name) => return true,
+                None => {}
             }
         }
         false

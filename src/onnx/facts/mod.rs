@@ -10,6 +10,7 @@ mod entries;
 mod rules;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use self::call::Call;
 use self::entries::Entry;
@@ -110,27 +111,35 @@ impl<'model> Scope<'_, 'model> {
     }
 }
 
-/// What is known about the values of the main graph of one model, by name.
+/// What is known about the values of the main graph of one model, by name. It is found out when somebody asks first.
 #[derive(Clone, Debug)]
 pub struct Facts<'model> {
-    facts: HashMap<&'model str, Fact<'model>>,
+    model: &'model Model,
+    facts: OnceLock<HashMap<&'model str, Fact<'model>>>,
 }
 
 impl<'model> Facts<'model> {
     /// Infers what is known about a model.
-    pub fn of(model: &'model Model) -> Self {
-        let scope = Scope { facts: HashMap::new(), outer: None };
-        Self { facts: follow(model.graph(), model.opset(), scope, HashMap::new()).facts }
+    pub const fn of(model: &'model Model) -> Self {
+        Self { model, facts: OnceLock::new() }
+    }
+
+    fn find(&self, name: &str) -> Option<&Fact<'model>> {
+        let infer = || {
+            let scope = Scope { facts: HashMap::new(), outer: None };
+            follow(self.model.graph(), self.model.opset(), scope, HashMap::new()).facts
+        };
+        self.facts.get_or_init(infer).get(name)
     }
 
     /// Returns the element type of a value.
     pub fn element(&self, name: &str) -> Option<ElementType> {
-        self.facts.get(name)?.element
+        self.find(name)?.element
     }
 
     /// Returns the shape of a value, in which single dimensions may be unknown.
     pub fn shape(&self, name: &str) -> Option<&Shape> {
-        self.facts.get(name)?.shape.as_ref()
+        self.find(name)?.shape.as_ref()
     }
 
     /// Returns the dimensions of a value, outermost first, if all of them are known.
@@ -145,7 +154,7 @@ impl<'model> Facts<'model> {
 
     /// Returns the tensor of a value that an initializer or a `Constant` node gives.
     pub fn constant(&self, name: &str) -> Option<&'model TensorProto> {
-        match self.facts.get(name)?.contents {
+        match self.find(name)?.contents {
             Contents::Tensor(tensor) => Some(tensor),
             _ => None,
         }
@@ -154,12 +163,12 @@ impl<'model> Facts<'model> {
     /// Returns the elements of a value that does not depend on what the network is fed: a constant of the model, or what
     /// is computed of constants and of known shapes, if that is little.
     pub fn array(&self, name: &str) -> Option<Array> {
-        self.facts.get(name)?.array()
+        self.find(name)?.array()
     }
 
     /// Returns whether a value is an initializer or a `Constant`, or something small that is computed of such.
     pub fn is_constant(&self, name: &str) -> bool {
-        self.facts.get(name).is_some_and(|fact| matches!(fact.contents, Contents::Tensor(_) | Contents::Array(_)))
+        self.find(name).is_some_and(|fact| matches!(fact.contents, Contents::Tensor(_) | Contents::Array(_)))
     }
 
     /// Returns the elements of a value of integers that does not depend on what the network is fed: axes, shapes, pads.

@@ -129,12 +129,12 @@ pub(super) fn mean_variance(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 /// one layer of a mean, of what is left without it, and of the mean of the squares of that, if they are powers.
 pub(super) fn squares(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
-    let [exponent] = read_floats(site.constant(1)?).ok()?[..] else { return None };
     let maker = |name: &str| site.model.graph().node.get(site.reads.producer(name)?);
     let centring = maker(input).filter(|node| node.op_type() == "Sub")?;
     let [value, mean] = centring.input.as_slice() else { return None };
     let mean = maker(mean).filter(|node| node.op_type() == "ReduceMean" && node.input.first() == Some(value))?;
     let mean = Site { node: mean, ..*site };
+    let [exponent] = read_floats(site.constant(1)?).ok()?[..] else { return None };
     let rank = site.facts.rank(value)?;
     if exponent != 2.0 || is_normalized(rank, &mean.axes(rank)?) {
         return None;

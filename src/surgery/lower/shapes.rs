@@ -187,6 +187,10 @@ const LARGEST_SUMMAND: usize = 1 << 24;
 pub(super) fn joined_constants(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let output = site.output(0)?;
     let names: Vec<&str> = site.node.input.iter().map(String::as_str).collect();
+    // By now constants are not computed by nodes.
+    if names.iter().all(|name| site.reads.producer(name).is_some()) {
+        return None;
+    }
     let constant = |name: &&str| site.facts.constant(name);
     let (first, values) = (names.iter().find_map(constant)?, names.iter().any(|name| constant(name).is_none()));
     let axis = Site::axis(site.integer("axis")?, first.dims.len())?;

@@ -58,7 +58,8 @@ pub(super) fn computed_kernel(site: &Site<'_>, draft: &mut Draft) -> Option<()> 
 pub(super) fn biased_volume(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     /// Batch, channels, depth, height and width.
     const VOLUME: usize = 5;
-    if site.input(2).is_some() || site.rank(0)? != VOLUME {
+    let is_flat = site.integers("kernel_shape").is_some_and(|kernel| kernel.len() + 2 != VOLUME);
+    if is_flat || site.input(2).is_some() || site.rank(0)? != VOLUME {
         return None;
     }
     let results = *site.sizes(1)?.first()?;
