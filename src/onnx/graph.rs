@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use super::Model;
 use super::proto::{GraphProto, NodeProto};
@@ -129,41 +130,58 @@ pub fn rename_reads(node: &mut NodeProto, renamed: &BTreeMap<String, String>) {
     }
 }
 
-/// Who reads and who computes each value of the main graph. A node that reads a value in a nested graph counts.
+/// Who reads and who computes each value of the main graph. A node that reads a value in a nested graph counts. Each is found
+/// out when somebody asks first.
 #[derive(Debug)]
 pub struct Reads<'a> {
-    readers: HashMap<&'a str, Vec<usize>>,
-    producers: HashMap<&'a str, usize>,
+    graph: &'a GraphProto,
+    readers: OnceLock<HashMap<&'a str, Vec<usize>>>,
+    producers: OnceLock<HashMap<&'a str, usize>>,
     outputs: BTreeSet<&'a str>,
 }
 
 impl<'a> Reads<'a> {
-    /// Looks at every node once.
+    /// Prepares to look at every node once.
     pub fn of(graph: &'a GraphProto) -> Self {
-        let mut readers: HashMap<&str, Vec<usize>> = HashMap::with_capacity(graph.node.len());
-        let mut producers = HashMap::with_capacity(graph.node.len());
-        for (index, node) in graph.node.iter().enumerate() {
-            visit_reads(node, &mut |name| {
-                let readers = readers.entry(name).or_default();
-                if readers.last() != Some(&index) {
-                    readers.push(index);
-                }
-            });
-            for output in node.output.iter().filter(|output| !output.is_empty()) {
-                producers.insert(output.as_str(), index);
+        let outputs = graph.output.iter().map(|output| output.name()).collect();
+        Self { graph, readers: OnceLock::new(), producers: OnceLock::new(), outputs }
+    }
+
+    fn all_readers(&self) -> &HashMap<&'a str, Vec<usize>> {
+        self.readers.get_or_init(|| {
+            let mut readers: HashMap<&str, Vec<usize>> = HashMap::with_capacity(self.graph.node.len());
+            for (index, node) in self.graph.node.iter().enumerate() {
+                visit_reads(node, &mut |name| {
+                    let readers = readers.entry(name).or_default();
+                    if readers.last() != Some(&index) {
+                        readers.push(index);
+                    }
+                });
             }
-        }
-        Self { readers, producers, outputs: graph.output.iter().map(|output| output.name()).collect() }
+            readers
+        })
+    }
+
+    fn all_producers(&self) -> &HashMap<&'a str, usize> {
+        self.producers.get_or_init(|| {
+            let mut producers = HashMap::with_capacity(self.graph.node.len());
+            for (index, node) in self.graph.node.iter().enumerate() {
+                for output in node.output.iter().filter(|output| !output.is_empty()) {
+                    producers.insert(output.as_str(), index);
+                }
+            }
+            producers
+        })
     }
 
     /// Returns the places of the nodes that read a value, ascending.
     pub fn readers(&self, value: &str) -> &[usize] {
-        self.readers.get(value).map_or(&[], Vec::as_slice)
+        self.all_readers().get(value).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the place of the node that computes a value.
     pub fn producer(&self, value: &str) -> Option<usize> {
-        self.producers.get(value).copied()
+        self.all_producers().get(value).copied()
     }
 
     /// Returns whether a value is an output of the graph.
