@@ -61,9 +61,9 @@ impl Writer {
     fn put_zeros(&mut self) {
         const LINE: [u8; 4096] = [0; 4096];
         let mut left = std::mem::take(&mut self.zeros);
-        if left >= ZEROS {
+        if let Some(zeros) = zeros().filter(|_| left >= ZEROS) {
             self.end_part();
-            self.blocks.extend(std::iter::repeat_n(zeros(), left / ZEROS).cloned());
+            self.blocks.extend(std::iter::repeat_n(zeros, left / ZEROS).cloned());
             left %= ZEROS;
         }
         while left > 0 {
@@ -100,12 +100,12 @@ pub(super) fn unpacked(stream: &[u8], most: u64) -> io::Result<Vec<u8>> {
         let left = most.saturating_add(1).saturating_sub(bytes.len() as u64);
         BzDecoder::new(stream).take(left).read_to_end(bytes)
     };
-    let zeros = zeros();
-    match blocks(stream).filter(|blocks| blocks.contains(zeros)) {
+    let divided = zeros().zip(blocks(stream)).filter(|(zeros, blocks)| blocks.contains(zeros));
+    match divided {
         None => {
             append(&mut bytes, stream)?;
         }
-        Some(blocks) => {
+        Some((zeros, blocks)) => {
             for run in blocks.chunk_by(|left, right| left != zeros && right != zeros) {
                 if bytes.len() as u64 > most {
                     break;
@@ -130,17 +130,15 @@ struct Block {
     sum: u32,
 }
 
-/// The block of [`ZEROS`] zeros.
-fn zeros() -> &'static Block {
-    static ZERO: OnceLock<Block> = OnceLock::new();
-    ZERO.get_or_init(|| {
+/// The block of [`ZEROS`] zeros, if the library makes a single one of them; without it the library sees to all of them.
+fn zeros() -> Option<&'static Block> {
+    static MADE: OnceLock<Option<Block>> = OnceLock::new();
+    let make = || {
         let mut encoder = encoder();
-        let written = encoder.write_all(&vec![0; ZEROS]);
-        debug_assert!(written.is_ok(), "memory takes every byte");
-        let made = blocks(&encoder.finish().unwrap_or_default()).unwrap_or_default();
-        // Without a block there is none in any stream either.
-        made.into_iter().next().unwrap_or(Block { bits: Bits::default(), sum: 0 })
-    })
+        encoder.write_all(&vec![0; ZEROS]).ok()?;
+        <[Block; 1]>::try_from(blocks(&encoder.finish().ok()?)?).ok().map(|[block]| block)
+    };
+    MADE.get_or_init(make).as_ref()
 }
 
 fn encoder() -> BzEncoder<Vec<u8>> {
@@ -300,6 +298,10 @@ mod tests {
             whole.write_all(&bytes).unwrap();
             assert!(unpacked(&whole.finish().unwrap(), u64::MAX).unwrap() == bytes, "{}", bytes.len());
         }
+        assert!(
+            super::zeros().is_some_and(|block| block.bits.length < 500),
+            "the library makes one short block of them"
+        );
         assert!(written(&zeros(20 * ZEROS), 4096).len() < 1000);
     }
 

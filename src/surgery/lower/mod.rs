@@ -154,7 +154,7 @@ pub static MYRIAD: &[Lowering] = &[
     },
     Lowering {
         name: "product-of-many-rows-to-convolution",
-        reason: "the MYRIAD compiler does not come to an end with products of many rows",
+        reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
         operators: &["MatMul"],
         rewrite: contractions::many_rows,
     },
