@@ -11,13 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use modelconverter::engine::docker::{Docker, Surroundings};
@@ -853,6 +855,81 @@ fn an_image_is_found_by_its_name() {
     assert_eq!(run(REFERENCE).unwrap().status, Status::Code(0));
     let missing = chain(&run("modelconverter/engine-test:missing").unwrap_err());
     assert!(missing.contains("modelconverter/engine-test:missing"), "{missing}");
+}
+
+/// Hands connections on to the socket of a container engine, but nothing that it says once it was asked to tell of the
+/// end of a container, nor that a connection ends.
+fn deaf(socket: &Path, to: String) {
+    fn hand_on(mut from: UnixStream, mut to: UnixStream, is_waiting: Arc<AtomicBool>, is_client: bool) {
+        let mut buffer = [0; 1 << 14];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let part = &buffer[..count];
+            if is_client && part.windows(6).any(|word| word == b"/wait ") {
+                is_waiting.store(true, Ordering::SeqCst);
+            }
+            if (is_client || !is_waiting.load(Ordering::SeqCst)) && to.write_all(part).is_err() {
+                return;
+            }
+        }
+        if is_client {
+            let _ = to.shutdown(Shutdown::Both);
+        } else {
+            std::thread::park();
+        }
+    }
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = UnixStream::connect(&to).unwrap();
+            let is_waiting = Arc::new(AtomicBool::new(false));
+            let (from, to, asked) = (client.try_clone().unwrap(), server.try_clone().unwrap(), is_waiting.clone());
+            std::thread::spawn(move || hand_on(from, to, asked, true));
+            std::thread::spawn(move || hand_on(server, client, is_waiting, false));
+        }
+    });
+}
+
+#[test]
+fn a_container_that_is_gone_is_not_waited_for() {
+    let fixture = Fixture::new();
+    fixture.ask(&fixture.script(DockerUser, "true"));
+    let socket = fixture.folder.path().join("deaf.sock");
+    deaf(&socket, docker_socket());
+    let docker = Docker::new(Surroundings {
+        docker_host: Some(format!("unix://{}", socket.display())),
+        ..Surroundings::default()
+    });
+    let marker = format!("55.{}", std::process::id());
+    let run = ContainerRun {
+        image: RunnableImage {
+            id: modelconverter::digest::Digest::of(b""),
+            reference: REFERENCE.to_owned(),
+            trees: Vec::new(),
+            env: BTreeMap::new(),
+            archive: None,
+        },
+        program: ["/bin/sleep", &marker].map(str::to_owned).to_vec(),
+        env: BTreeMap::new(),
+        working_folder: "tmp".parse().unwrap(),
+        mounts: Vec::new(),
+        limits: Limits::default(),
+        network: Network::None,
+        terminal: Terminal::Piped,
+    };
+    let recorder = Recorder { lines: Mutex::new((tempfile::tempfile().unwrap(), Vec::new())) };
+    let error = std::thread::scope(|scope| {
+        let running = scope.spawn(|| docker.run(&run, &recorder));
+        until("the program runs", || runs(&marker));
+        let daemon = format!("unix://{}", docker_socket());
+        let ask =
+            |words: &[&str]| Command::new("docker").args(["--host", &daemon]).args(words).output().unwrap().stdout;
+        let all = String::from_utf8(ask(&["ps", "--no-trunc", "--format", "{{.ID}} {{.Command}}"])).unwrap();
+        let line = all.lines().find(|line| line.contains(&marker)).unwrap();
+        ask(&["rm", "--force", line.split(' ').next().unwrap()]);
+        running.join().unwrap().unwrap_err()
+    });
+    assert!(chain(&error).contains("lost the container"), "{}", chain(&error));
+    assert!(error.hints().iter().any(|hint| hint.contains("--engine embedded")), "{:?}", error.hints());
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `completions`: words a shell may offer.
 
-use clap::Args;
+use clap::{Args, Command as CommandLine};
 use clap_complete::Shell;
 
 use super::context::Context;
 use super::{Status, command_line};
 use crate::ui::Failure;
+
+/// What is typed first.
+const NAME: &str = "modelconverter";
 
 /// Print the completion script for a shell
 ///
@@ -18,7 +21,14 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn run(args: CompletionsArgs, context: &mut Context) -> Result<Status, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command_line(), "modelconverter", &mut script);
+    clap_complete::generate(args.shell, &mut typed(), NAME, &mut script);
     context.printer.raw(&script);
     Ok(Status::Success)
+}
+
+/// Returns the command line without the commands that programs alone call.
+fn typed() -> CommandLine {
+    let whole = command_line();
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    CommandLine::new(NAME).version(env!("CARGO_PKG_VERSION")).args(whole.get_arguments().cloned()).subcommands(commands)
 }

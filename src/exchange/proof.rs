@@ -87,7 +87,9 @@ impl Distance {
         let part = self.differing as f64 / self.elements.max(1) as f64;
         if part > allowed.differing {
             let allowed = allowed.differing * 100.0;
-            excess.push(format!("{} of {} elements differ (at most {allowed} %)", self.differing, self.elements));
+            // Whole numbers have no cosine.
+            let how = if self.cosine.is_some() { "are infinite or no number on one side only" } else { "differ" };
+            excess.push(format!("{} of {} elements {how} (at most {allowed} %)", self.differing, self.elements));
         }
         // Without a cosine, elements are whole numbers, which were counted, or the original is all zeros.
         let is_off = self.absolute > allowed.absolute;
@@ -329,7 +331,7 @@ mod tests {
             (whole(2), Some("2 of 1000 elements differ (at most 0.1 %)")),
             (
                 Distance { differing: 500, ..distance(0.0, Some(0.0), Some(1.0)) },
-                Some("500 of 1000 elements differ (at most 0.1 %)"),
+                Some("500 of 1000 elements are infinite or no number on one side only (at most 0.1 %)"),
             ),
         ];
         for (distance, expected) in cases {

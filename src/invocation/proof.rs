@@ -5,6 +5,7 @@
 //! CPU device; the files of the images have its source. Must not judge: how far apart is too far stands in `exchange`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +185,16 @@ pub enum Network {
     Imported,
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Original => "original",
+            Self::Rewritten => "rewritten",
+            Self::Imported => "imported",
+        })
+    }
+}
+
 /// What the prover tells.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
@@ -300,6 +311,8 @@ pub enum Refusal {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transcript {
     accounts: BTreeMap<Network, Account>,
+    /// The network that is run at the moment, or was run last.
+    running: Option<Network>,
 }
 
 impl Transcript {
@@ -310,6 +323,7 @@ impl Transcript {
                 // What follows says which build it is.
                 let version = version.split('-').next().unwrap_or_default();
                 self.entry(network).runtime = Some(format!("{name} {version}"));
+                self.running = Some(network);
             }
             Event::NoDevice { .. } => self.entry(Network::Imported).refusal = Some(Refusal::NoDevice),
             Event::Refused { network, kind, message } => {
@@ -324,6 +338,22 @@ impl Transcript {
             }
             Event::Compared { network, distance } => self.entry(network).distances.push(distance),
         }
+    }
+
+    /// Takes that the prover was ended by a signal. If that was while the vendor's device ran a network, only that network
+    /// is not compared; otherwise nothing can be said, and the network is returned that was run, if any was.
+    ///
+    /// # Errors
+    /// ONNX Runtime crashed, or nothing was run yet.
+    pub fn crashed(&mut self, signal: i32) -> Result<(), Option<Network>> {
+        if self.running != Some(Network::Imported) {
+            return Err(self.running);
+        }
+        let account = self.entry(Network::Imported);
+        // Half of the outputs would look like all of them.
+        account.distances.clear();
+        account.refusal = Some(Refusal::Failed(format!("it crashed (signal {signal})")));
+        Ok(())
     }
 
     /// Returns what became of a network.
@@ -524,5 +554,35 @@ mod tests {
         for (kind, message) in failed {
             assert!(!is_ignorance(kind, message), "{message}");
         }
+    }
+
+    #[test]
+    fn a_crash_of_the_device_leaves_what_was_found_before_it() {
+        let runtime = |network| Event::Runtime { network, name: "a library".to_owned(), version: "1".to_owned() };
+        let told = |network| Event::Compared {
+            network,
+            distance: Distance {
+                output: "y".to_owned(),
+                set: Some(0),
+                elements: 1,
+                differing: 0,
+                absolute: 0.0,
+                relative: None,
+                cosine: None,
+                largest: 0.0,
+            },
+        };
+        let mut transcript = Transcript::default();
+        assert_eq!(transcript.crashed(6), Err(None));
+        transcript.heed(runtime(Network::Original));
+        assert_eq!(transcript.crashed(11), Err(Some(Network::Original)));
+        for network in [Network::Rewritten, Network::Imported] {
+            transcript.heed(runtime(network));
+            transcript.heed(told(network));
+        }
+        assert_eq!(transcript.crashed(6), Ok(()));
+        assert_eq!(transcript.of(Network::Rewritten).distances.len(), 1);
+        let imported = transcript.of(Network::Imported);
+        assert_eq!((imported.distances.len(), imported.refusal.is_some()), (0, true), "{imported:?}");
     }
 }

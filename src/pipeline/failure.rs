@@ -114,7 +114,9 @@ impl PipelineError {
         }
         let tool = match self {
             Self::Compile { source, .. } => source.tool().map(told_tool),
-            Self::Proof { source: ProofError::Tool(error), .. } => Some(told_tool(error)),
+            Self::Proof { source: ProofError::Tool(error) | ProofError::Crash { source: error, .. }, .. } => {
+                Some(told_tool(error))
+            }
             Self::Link { source: LinkError::Tool(error), .. } => Some(told_tool(error)),
             _ => None,
         };
@@ -172,6 +174,7 @@ const fn kind_of_proof(error: &ProofError) -> FailureKind {
         ProofError::Sample(_) | ProofError::Original { .. } => FailureKind::Project,
         ProofError::Disk(_)
         | ProofError::Tool(_)
+        | ProofError::Crash { .. }
         | ProofError::Language { .. }
         | ProofError::Shape { network: Compared::Imported, .. }
         | ProofError::Missing { network: Compared::Imported, .. }

@@ -28,7 +28,7 @@ use crate::invocation::front_end;
 use crate::invocation::proof::{Account, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
 use crate::onnx;
-use crate::process::Bounds;
+use crate::process::{Bounds, ProcessError};
 use crate::surgery;
 
 /// The folder for calibration samples that networks are fed, beside those networks.
@@ -67,6 +67,14 @@ pub enum ProofError {
     /// The prover did not end well.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The prover crashed while ONNX Runtime ran a network.
+    #[error("ONNX Runtime crashed while it ran the {network} network")]
+    Crash {
+        /// Which network.
+        network: Network,
+        /// How the prover ended.
+        source: ToolError,
+    },
     /// The prover says something that this program does not understand.
     #[error("the prover says something unknown: `{line}`")]
     Language {
@@ -123,7 +131,7 @@ impl Hint for ProofError {
             Self::Disk(error) => error.hints(),
             Self::Cut(error) => error.hints().into_iter().chain([without()]).collect(),
             Self::Sample(error) => error.hints().into_iter().chain([without()]).collect(),
-            Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } => vec![without()],
+            Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } | Self::Crash { .. } => vec![without()],
             Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
             Self::Language { .. } => {
                 vec!["use the converter that the image was built with, or build the image again".to_owned()]
@@ -307,10 +315,22 @@ impl<'run> Claim<'run> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2);
         invocation.environment.insert(WORKERS_VARIABLE.to_owned(), threads.to_string());
         let mut transcript = Transcript::default();
-        match journal.ask(step, &invocation, bounds, &mut |event| transcript.heed(event))? {
-            Some(line) => Err(ProofError::Language { line }),
-            None => Ok(transcript),
+        match journal.ask(step, &invocation, bounds, &mut |event| transcript.heed(event)) {
+            Ok(None) => Ok(transcript),
+            Ok(Some(line)) => Err(ProofError::Language { line }),
+            Err(source) => after_crash(transcript, source),
         }
+    }
+}
+
+/// Returns what was told before the prover crashed, if that was because of the vendor's device: it crashes with networks
+/// that the compiler takes.
+fn after_crash(mut transcript: Transcript, source: ToolError) -> Result<Transcript, ProofError> {
+    let ProcessError::Signal { signal, .. } = source.failure else { return Err(source.into()) };
+    match transcript.crashed(signal) {
+        Ok(()) => Ok(transcript),
+        Err(Some(network)) => Err(ProofError::Crash { network, source }),
+        Err(None) => Err(source.into()),
     }
 }
 

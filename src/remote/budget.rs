@@ -22,7 +22,11 @@ struct Kept {
 
 /// What stands on the disk, by file system and number.
 #[derive(Default)]
-struct Inodes(BTreeMap<(u64, u64), Inode>);
+struct Inodes {
+    seen: BTreeMap<(u64, u64), Inode>,
+    /// The size of all that have a name.
+    total: u64,
+}
 
 struct Inode {
     size: u64,
@@ -31,20 +35,22 @@ struct Inode {
 }
 
 impl Inodes {
-    fn total(&self) -> u64 {
-        self.0.values().filter(|inode| inode.names > 0).map(|inode| inode.size).sum()
-    }
-
     fn add(&mut self, path: &Path) -> Result<(), DiskError> {
         each_file(path, &mut |size, key| {
-            self.0.entry(key).or_insert(Inode { size, names: 0 }).names += 1;
+            let inode = self.seen.entry(key).or_insert(Inode { size, names: 0 });
+            if inode.names == 0 {
+                self.total += inode.size;
+            }
+            inode.names += 1;
         })
     }
 
     fn remove(&mut self, path: &Path) -> Result<(), DiskError> {
         each_file(path, &mut |_, key| {
-            if let Some(inode) = self.0.get_mut(&key) {
-                inode.names = inode.names.saturating_sub(1);
+            let Some(inode) = self.seen.get_mut(&key).filter(|inode| inode.names > 0) else { return };
+            inode.names -= 1;
+            if inode.names == 0 {
+                self.total -= inode.size;
             }
         })
     }
@@ -71,11 +77,11 @@ pub(super) fn trim(root: &Path, most: ByteSize) -> Result<(), DiskError> {
     for folder in ["files", "folders", "partial"] {
         inodes.add(&root.join(folder))?;
     }
-    if inodes.total() <= most.bytes() {
+    if inodes.total <= most.bytes() {
         return Ok(());
     }
     for kept in oldest_first(root)? {
-        if inodes.total() <= most.bytes() {
+        if inodes.total <= most.bytes() {
             break;
         }
         for path in kept.paths {

@@ -46,6 +46,25 @@ esac
 for n in $wanted; do cp "/usr/share/made-up/blobs/$n.blob" "$(place $n)"; tell $n; done
 "#;
 
+/// What the prover finds: all is alike, unless the name of the network asks for a crash.
+const PROVER: &str = r#"
+read -r request
+original=$(printf '%s' "$request" | sed 's/.*"original":"\([^"]*\)".*/\1/')
+runtime() { echo "{\"event\":\"runtime\",\"network\":\"$1\",\"name\":\"made up\",\"version\":\"1\"}"; }
+alike() {
+  echo "{\"event\":\"compared\",\"network\":\"$1\",\"distance\":{\"output\":\"score\",\"set\":0,\"elements\":2,\"differing\":0,\
+\"absolute\":0,\"relative\":0,\"cosine\":1,\"largest\":1}}"
+}
+runtime original
+case "$original" in *judge_dies*) kill -SEGV $$;; esac
+case "$request" in *'"rewritten":'*) runtime rewritten; alike rewritten;; esac
+case "$request" in *'"imported":'*)
+  runtime imported
+  case "$original" in *device_dies*) kill -ABRT $$;; esac
+  alike imported;;
+esac
+"#;
+
 const OPTIMIZER: &str = "echo 'this toolchain reads ONNX alone' >&2; exit 9\n";
 
 /// A Debian package, as its bytes.
@@ -150,6 +169,7 @@ file = [
   {{ from = "{version}.toml", to = "/usr/share/modelconverter/toolchain.toml" }},
   {{ from = "driver", to = "/usr/share/made-up/driver" }},
   {{ from = "optimizer", to = "/usr/share/made-up/optimizer" }},
+  {{ from = "prover", to = "/usr/share/made-up/prover" }},
 {blobs}]
 "#
     )
@@ -232,14 +252,16 @@ debian = ["made-up-ballast"]
                 |name: &str| format!("program = \"/usr/bin/sh\"\narguments = [\"/usr/share/made-up/{name}\"]");
             let text = format!(
                 "format = 1\ntarget = \"rvc2\"\nversion = \"{version}\"\ndialect = \"openvino-2021\"\n\
-                 [model-optimizer]\n{}\n[compiler]\nkind = \"driver\"\n{}\n",
+                 [model-optimizer]\n{}\n[compiler]\nkind = \"driver\"\n{}\n[prover]\n{}\n",
                 program("optimizer"),
-                program("driver")
+                program("driver"),
+                program("prover")
             );
             write(&format!("{version}.toml"), text.as_bytes());
         }
         write("driver", DRIVER.as_bytes());
         write("optimizer", OPTIMIZER.as_bytes());
+        write("prover", PROVER.as_bytes());
         for shaves in 1..=16 {
             write(&format!("blobs/{shaves}.blob"), &blob(shaves));
         }

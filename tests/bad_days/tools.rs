@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::check::{convert, fails, is_tidy, model, names, runs};
-use crate::support::{peer, succeed};
+use crate::support::{peer, said, succeed};
 use crate::toolchain::{folder, made_up};
 
 /// Converts `name` with both engines, each of which must fail like this and leave nothing but the log.
@@ -37,6 +37,25 @@ fn a_tool_that_fails_is_quoted() {
 #[test]
 fn a_tool_that_crashes_is_told_by_its_signal() {
     with_both_engines("crashes.onnx", &["signal 11"], |_| {});
+}
+
+#[test]
+fn a_judge_that_crashes_ends_the_conversion_and_a_device_that_does_only_the_comparison() {
+    let made_up = made_up();
+    let folder = folder();
+    let judge = "judge_dies.onnx";
+    model(folder.path(), judge);
+    let told = fails(&mut convert(folder.path(), &made_up.store, &made_up.project, judge), 3);
+    told.says(&["ONNX Runtime crashed while it ran the original network", "signal 11"]);
+    assert!(told.hints().contains("verification.enabled"), "{}", told.text);
+
+    let device = "device_dies.onnx";
+    model(folder.path(), device);
+    let output = convert(folder.path(), &made_up.store, &made_up.project, device).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("the imported network is not proven: the CPU device"), "{}", said(&output));
+    let info = fs::read_to_string(folder.path().join("output/result/buildinfo.json")).unwrap();
+    assert!(info.contains("the CPU device cannot run it: it crashed (signal 6)"), "{info}");
 }
 
 #[test]

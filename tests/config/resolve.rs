@@ -210,7 +210,8 @@ fn the_schema_is_a_document_and_the_commands_are_known_to_shells() {
     assert_eq!(schema, modelconverter::config::schema::schema());
     for shell in ["bash", "zsh", "fish"] {
         let text = succeed(program(folder.path(), folder.path()).args(["completions", shell]));
-        assert!(text.contains("resolve") && text.contains("schema"), "{shell}");
+        assert!(text.contains("resolve") && text.contains("schema") && text.contains("offline"), "{shell}");
+        assert!(!text.contains("inside"), "{shell} offers what nobody types");
     }
     let help = succeed(program(folder.path(), folder.path()).args(["config", "resolve", "--help"]));
     for part in ["KEY VALUE", "--path <PATH>", "`origins` tells for each key who said it"] {

@@ -48,6 +48,9 @@ pub use sockets::Surroundings;
 /// How long a daemon may take to say that it is there.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often a daemon that says nothing is asked whether the container is still there.
+const LOOKS_EVERY: Duration = Duration::from_secs(5);
+
 /// The client's limit for one answer, in seconds; a conversion may take hours, so it is no limit in practice.
 const LONGEST_REQUEST: u64 = 7 * 24 * 3600;
 
@@ -98,6 +101,9 @@ pub enum DockerError {
         /// What it said.
         source: bollard::errors::Error,
     },
+    /// The container is gone, or over, and nobody was told.
+    #[error("the container engine lost the container")]
+    Lost,
     /// This process cannot listen.
     #[error("the container engine cannot be listened to")]
     Listen(#[source] io::Error),
@@ -114,6 +120,10 @@ impl Hint for DockerError {
                 vec!["check the name with `docker images`, or leave `--image` away to build the image".to_owned()]
             }
             Self::Load { .. } => vec!["check the free space of the container engine: `docker system df`".to_owned()],
+            Self::Lost => vec![
+                "look at what the container engine logged; was it started twice, or the container removed?".to_owned(),
+                "or run without one: `--engine embedded`".to_owned(),
+            ],
             Self::Request { .. } | Self::Listen(_) => Vec::new(),
         }
     }
@@ -441,6 +451,7 @@ async fn follow(
 
     let mut listener = Listener::new(run, output);
     let mut wait = client.wait_container(id, None::<WaitContainerOptions>);
+    let mut lost = std::pin::pin!(lost(client, id));
     let mut interruption = None;
     let mut keys_open = shared;
     let mut output_open = true;
@@ -452,6 +463,7 @@ async fn follow(
                 Some(Err(_)) | None => output_open = false,
             },
             code = wait.next(), if ended.is_none() => ended = Some(exit_code(code)),
+            () = &mut lost, if ended.is_none() => return Err(DockerError::Lost.into()),
             signal = next_signal(signals) => {
                 let passed_on = if interruption.is_some() { libc::SIGKILL } else { signal };
                 interruption.get_or_insert(signal);
@@ -484,6 +496,23 @@ async fn follow(
     let state = client.inspect_container(id, None::<InspectContainerOptions>).await.ok().and_then(|found| found.state);
     let killed_for_memory = state.and_then(|state| state.oom_killed).unwrap_or(false);
     Ok(if killed_for_memory && code != 0 { Status::KilledForMemory } else { Status::Code(code as i32) })
+}
+
+/// Comes to an end when the engine twice in a row knows no such running container. One that ends is told of by then.
+async fn lost(client: &Client, id: &str) {
+    let mut before = false;
+    loop {
+        tokio::time::sleep(LOOKS_EVERY).await;
+        let now = match client.inspect_container(id, None::<InspectContainerOptions>).await {
+            Ok(found) => found.state.and_then(|state| state.running) == Some(false),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => true,
+            Err(_) => false,
+        };
+        if before && now {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// Where the output goes.
