@@ -5,6 +5,8 @@
 
 #[path = "surgery/corpus.rs"]
 mod corpus;
+#[path = "surgery/coverage.rs"]
+mod coverage;
 #[path = "surgery/pairs.rs"]
 mod pairs;
 #[path = "surgery/control.rs"]
