@@ -1,9 +1,10 @@
 //! Does a model agree with itself? Everything else in [`crate::onnx`] relies on the answer being yes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::element::ElementType;
 use super::graph::{canonical_domain, node_label, subgraphs, visit_reads};
+use super::names::{ByName, Names};
 use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, TypeValue, ValueInfoProto};
 use super::tensor::{describe, element_count};
 use super::{Model, OnnxError, external};
@@ -47,7 +48,7 @@ fn opsets(model: &Model) -> Result<(), OnnxError> {
 
 /// The names that can be read at one point of a graph.
 struct Scope<'a> {
-    names: HashSet<&'a str>,
+    names: Names<'a>,
     outer: Option<&'a Scope<'a>>,
 }
 
@@ -62,13 +63,13 @@ impl<'a> Scope<'a> {
 }
 
 fn scoped_graph(graph: &GraphProto, outer: Option<&Scope<'_>>) -> Result<(), OnnxError> {
-    let mut scope = Scope { names: HashSet::new(), outer };
+    let mut scope = Scope { names: Names::default(), outer };
     for input in &graph.input {
         scope.define(named(input.name(), "an input")?)?;
         value_info(input, "input")?;
     }
     // An initializer may give an input its value, so the two may share a name; two initializers may not.
-    let mut constants = HashSet::new();
+    let mut constants = Names::default();
     let sparse = graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref());
     for tensor in graph.initializer.iter().chain(sparse) {
         let name = named(tensor.name(), "an initializer")?;
@@ -81,7 +82,7 @@ fn scoped_graph(graph: &GraphProto, outer: Option<&Scope<'_>>) -> Result<(), Onn
         operator(node, index)?;
     }
     let scope = nodes(&graph.node, scope)?;
-    let mut outputs = HashSet::new();
+    let mut outputs = Names::default();
     for output in &graph.output {
         let name = named(output.name(), "an output")?;
         if !outputs.insert(name) {
@@ -152,7 +153,7 @@ fn disorder(nodes: &[NodeProto], reader: usize, value: &str) -> OnnxError {
 
 /// Finds a path along which the result of node `from` reaches node `to`, both included.
 fn path(nodes: &[NodeProto], from: usize, to: usize) -> Option<Vec<usize>> {
-    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut readers: ByName<'_, Vec<usize>> = ByName::default();
     for (index, node) in nodes.iter().enumerate() {
         visit_reads(node, &mut |name| readers.entry(name).or_default().push(index));
     }

@@ -1,11 +1,14 @@
 //! Looking around in a graph: names, readers, nested graphs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::OnceLock;
 
+use foldhash::fast::RandomState;
+
 use super::Model;
+use super::names::{ByName, Names};
 use super::proto::{GraphProto, NodeProto};
 
 /// Returns whether a domain is ONNX's own, under either of its names.
@@ -59,7 +62,7 @@ pub fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 }
 
 /// Returns the names of the values that a graph's initializers define, dense and sparse.
-pub(super) fn initializer_names(graph: &GraphProto) -> HashSet<&str> {
+pub(super) fn initializer_names(graph: &GraphProto) -> Names<'_> {
     let dense = graph.initializer.iter().map(|tensor| tensor.name());
     let sparse =
         graph.sparse_initializer.iter().filter_map(|tensor| tensor.values.as_ref()).map(|tensor| tensor.name());
@@ -67,7 +70,7 @@ pub(super) fn initializer_names(graph: &GraphProto) -> HashSet<&str> {
 }
 
 /// Returns the names that a graph defines itself: inputs, initializers and results of its nodes.
-fn defined(graph: &GraphProto) -> HashSet<&str> {
+fn defined(graph: &GraphProto) -> Names<'_> {
     let mut names = initializer_names(graph);
     names.extend(graph.input.iter().map(|input| input.name()));
     names.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
@@ -135,8 +138,8 @@ pub fn rename_reads(node: &mut NodeProto, renamed: &BTreeMap<String, String>) {
 #[derive(Debug)]
 pub struct Reads<'a> {
     graph: &'a GraphProto,
-    readers: OnceLock<HashMap<&'a str, Vec<usize>>>,
-    producers: OnceLock<HashMap<&'a str, usize>>,
+    readers: OnceLock<ByName<'a, Vec<usize>>>,
+    producers: OnceLock<ByName<'a, usize>>,
     outputs: BTreeSet<&'a str>,
 }
 
@@ -147,9 +150,10 @@ impl<'a> Reads<'a> {
         Self { graph, readers: OnceLock::new(), producers: OnceLock::new(), outputs }
     }
 
-    fn all_readers(&self) -> &HashMap<&'a str, Vec<usize>> {
+    fn all_readers(&self) -> &ByName<'a, Vec<usize>> {
         self.readers.get_or_init(|| {
-            let mut readers: HashMap<&str, Vec<usize>> = HashMap::with_capacity(self.graph.node.len());
+            let mut readers: ByName<'_, Vec<usize>> = ByName::default();
+            readers.reserve(self.graph.node.len());
             for (index, node) in self.graph.node.iter().enumerate() {
                 visit_reads(node, &mut |name| {
                     let readers = readers.entry(name).or_default();
@@ -162,9 +166,10 @@ impl<'a> Reads<'a> {
         })
     }
 
-    fn all_producers(&self) -> &HashMap<&'a str, usize> {
+    fn all_producers(&self) -> &ByName<'a, usize> {
         self.producers.get_or_init(|| {
-            let mut producers = HashMap::with_capacity(self.graph.node.len());
+            let mut producers = ByName::default();
+            producers.reserve(self.graph.node.len());
             for (index, node) in self.graph.node.iter().enumerate() {
                 for output in node.output.iter().filter(|output| !output.is_empty()) {
                     producers.insert(output.as_str(), index);
@@ -215,7 +220,7 @@ impl<'a> Reads<'a> {
 #[derive(Debug)]
 pub struct FreshNames<'model> {
     model: &'model Model,
-    taken: Option<HashSet<Cow<'model, str>>>,
+    taken: Option<HashSet<Cow<'model, str>, RandomState>>,
 }
 
 impl<'model> FreshNames<'model> {
@@ -224,8 +229,8 @@ impl<'model> FreshNames<'model> {
         Self { model, taken: None }
     }
 
-    fn taken(model: &Model) -> HashSet<Cow<'_, str>> {
-        fn collect<'model>(graph: &'model GraphProto, taken: &mut HashSet<Cow<'model, str>>) {
+    fn taken(model: &Model) -> HashSet<Cow<'_, str>, RandomState> {
+        fn collect<'model>(graph: &'model GraphProto, taken: &mut HashSet<Cow<'model, str>, RandomState>) {
             taken.extend(defined(graph).into_iter().map(Cow::Borrowed));
             taken.extend(graph.output.iter().chain(&graph.value_info).map(|info| Cow::Borrowed(info.name())));
             for node in &graph.node {
@@ -234,7 +239,7 @@ impl<'model> FreshNames<'model> {
                 subgraphs(node).for_each(|graph| collect(graph, taken));
             }
         }
-        let mut taken = HashSet::new();
+        let mut taken = HashSet::default();
         collect(model.graph(), &mut taken);
         taken
     }

@@ -17,6 +17,8 @@ mod freeze;
 mod geometry;
 mod graph;
 pub mod kernels;
+mod known;
+mod names;
 mod order;
 mod patch;
 pub mod proto;
@@ -45,6 +47,7 @@ pub use self::freeze::{FreezeError, freeze_inputs};
 pub use self::graph::{
     FreshNames, NodeLabel, Reads, is_onnx_domain, is_runtime_domain, node_label, rename_reads, subgraphs,
 };
+pub use self::known::Known;
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};

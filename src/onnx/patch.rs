@@ -2,11 +2,12 @@
 //!
 //! Owns applying it: all of it or nothing, and only if the result still agrees with itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use super::graph::{canonical_domain, initializer_names, node_label, rename_reads};
+use super::names::Names;
 use super::proto::{GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
 use super::{Model, NodeLabel, OnnxError, check};
 
@@ -143,7 +144,7 @@ impl Patch {
         if let Some(&place) = last_insertion.or(last_removal) {
             return Err(PatchError::NoSuchNode { place, nodes });
         }
-        let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name()).collect();
+        let inputs: Names<'_> = graph.input.iter().map(|input| input.name()).collect();
         let constants = initializer_names(graph);
         let lost = |name: &String, what| PatchError::NothingToRemove { name: name.clone(), what };
         if let Some(name) = self.removed_inputs.iter().find(|name| !inputs.contains(name.as_str())) {
@@ -164,7 +165,7 @@ impl Patch {
 
 /// Drops what is said about values that no longer exist.
 pub(super) fn forget_lost_values(graph: &mut GraphProto) {
-    let mut names: HashSet<&str> = initializer_names(graph);
+    let mut names: Names<'_> = initializer_names(graph);
     names.extend(graph.input.iter().map(|input| input.name()));
     names.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
     let infos = graph.value_info.iter().map(|info| names.contains(info.name())).collect::<Vec<_>>();

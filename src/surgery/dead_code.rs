@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Pass, PassError};
-use crate::onnx::{Model, Patch, Reads};
+use crate::onnx::{Known, Patch};
 
 /// Removes what does not contribute to an output. Inputs stay, used or not.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +18,9 @@ impl Pass for DeadCode {
         "what no output depends on need not be compiled"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let graph = model.graph();
-        let reads = Reads::of(graph);
+        let reads = model.reads();
         let live = reads.live_nodes(graph);
         let dead_nodes = live.iter().enumerate().filter(|(_, live)| !**live).map(|(place, _)| place);
         let inputs: BTreeSet<&str> = graph.input.iter().map(|input| input.name()).collect();

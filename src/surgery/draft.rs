@@ -10,8 +10,8 @@ use super::PassError;
 use super::build::{float, integer, integers_attribute};
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::{
-    ElementType, Facts, FreshNames, Model, Patch, Reads, TensorError, element_count, floats, integers, is_onnx_domain,
-    node_label, subgraphs,
+    ElementType, Facts, FreshNames, Known, Model, Patch, Reads, TensorError, element_count, floats, integers,
+    is_onnx_domain, node_label, subgraphs,
 };
 
 /// The first operator set whose arithmetic broadcasts like NumPy. Before it, broadcasting has to be asked for.
@@ -457,8 +457,8 @@ impl<'model> Draft<'model> {
 
 /// Rewrites every node of the main graph that `rewrite` returns `Some` for, after it wrote the nodes that take its
 /// place. Constants are of the type of the node's first input, or of 32-bit floating numbers.
-pub(super) fn rewrite_nodes(
-    model: &Model,
+pub(super) fn rewrite_nodes<'model>(
+    model: &'model Known<'model>,
     is_wanted: impl Fn(&NodeProto) -> bool,
     rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
 ) -> Result<Option<Patch>, PassError> {
@@ -466,8 +466,8 @@ pub(super) fn rewrite_nodes(
 }
 
 /// As [`rewrite_nodes`], for the operators of another domain.
-pub(super) fn rewrite_nodes_of(
-    model: &Model,
+pub(super) fn rewrite_nodes_of<'model>(
+    model: &'model Known<'model>,
     is_domain: fn(&str) -> bool,
     is_wanted: impl Fn(&NodeProto) -> bool,
     mut rewrite: impl FnMut(&Site<'_>, &mut Draft) -> Option<()>,
@@ -476,12 +476,12 @@ pub(super) fn rewrite_nodes_of(
     if !model.graph().node.iter().any(is_wanted) {
         return Ok(None);
     }
-    let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
+    let (facts, reads) = (model.facts(), model.reads());
     let mut draft = Draft::of(model);
     let mut patch = Patch::default();
     for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_wanted(node)) {
         let Some(stem) = node.output.iter().find(|output| !output.is_empty()) else { continue };
-        let site = Site { node, facts: &facts, reads: &reads, model };
+        let site = Site { node, facts, reads, model };
         let element = site.input(0).and_then(|input| facts.element(input)).filter(|element| element.is_float());
         draft.begin(stem, element.unwrap_or(ElementType::Float32));
         let constants = draft.constants.len();

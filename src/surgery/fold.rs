@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::inline;
 use super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{Array, Facts, FreshNames, Model, Patch, Reads, kernels};
+use crate::onnx::{Array, Facts, FreshNames, Known, Patch, Reads, kernels};
 
 /// What one constant may take, in bytes, although it is larger than what it is computed of. Weights that an exporter
 /// writes as a small value and a large shape stay that way.
@@ -27,10 +27,10 @@ impl Pass for FoldConstants {
         "what is the same on every run is computed once, so that the tools need not know how"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let graph = model.graph();
-        let reads = Reads::of(graph);
-        let mut folding = Folding { facts: Facts::of(model), opset: model.opset(), results: HashMap::new(), growth: 0 };
+        let reads = model.reads();
+        let mut folding = Folding { facts: model.facts(), opset: model.opset(), results: HashMap::new(), growth: 0 };
         let mut patch = Patch::default();
         for (place, node) in graph.node.iter().enumerate() {
             let is_constant = matches!(node.op_type(), "Constant" | "Identity") && gives_output(node, &reads);
@@ -75,7 +75,7 @@ fn gives_output(node: &NodeProto, reads: &Reads<'_>) -> bool {
 }
 
 struct Folding<'model> {
-    facts: Facts<'model>,
+    facts: &'model Facts<'model>,
     opset: i64,
     /// What was computed so far.
     results: HashMap<&'model str, Array>,

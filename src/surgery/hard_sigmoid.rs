@@ -3,7 +3,7 @@
 use super::build::{Along, Builder};
 use super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{ElementType, FreshNames, Model, Patch, TensorError, element_types, is_onnx_domain, node_label};
+use crate::onnx::{ElementType, FreshNames, Known, Patch, TensorError, element_types, is_onnx_domain, node_label};
 
 /// Rewrites `HardSigmoid(x)` as `Clip(alpha * x + beta, 0, 1)`, which is its definition.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl Pass for LowerHardSigmoid {
         "the MYRIAD compiler has no HardSigmoid"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let is_hard_sigmoid = |node: &NodeProto| node.op_type() == "HardSigmoid" && is_onnx_domain(node.domain());
         let nodes = model.graph().node.iter().enumerate();
         let found: Vec<_> = nodes.filter(|(_, node)| is_hard_sigmoid(node)).collect();

@@ -1,7 +1,7 @@
 //! Constants that are listed as inputs.
 
 use super::{Pass, PassError};
-use crate::onnx::{Model, Patch};
+use crate::onnx::{Known, Patch};
 
 /// Removes from the inputs what initializers give a value. Files of IR version 3 had to list them.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ impl Pass for FreeInitializers {
         "a constant that is also an input would be compiled as an input"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let real = model.inputs();
         let is_real = |name: &str| real.iter().any(|input| input.name == name);
         let inputs = model.graph().input.iter().map(|input| input.name());

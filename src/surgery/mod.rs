@@ -34,7 +34,7 @@ pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
 
 use crate::hint::Hint;
-use crate::onnx::{Model, NodeLabel, Patch, PatchError, TensorError};
+use crate::onnx::{Known, Model, NodeLabel, Patch, PatchError, TensorError};
 
 /// How often the list of passes is gone through before it is an error that there is still something to do. Passes that
 /// enable each other need a round per link; no chain of ours is nearly as long.
@@ -57,7 +57,7 @@ pub trait Pass {
     ///
     /// # Errors
     /// Something would have to be changed, but cannot.
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError>;
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError>;
 }
 
 /// How often a pass runs.
@@ -212,19 +212,12 @@ pub fn operate(mut model: Model, passes: &[&dyn Pass]) -> Result<(Model, Vec<Ope
     let mut idle_at = vec![None; passes.len()];
     for round in 0..=MAX_ROUNDS {
         let mut changed = None;
-        let listed = passes.iter().zip(&mut idle_at);
-        for (pass, idle_at) in listed.filter(|(pass, _)| round == 0 || pass.repetition() == Repetition::UntilStable) {
-            if *idle_at == Some(operations.len()) {
-                continue;
-            }
-            let name = pass.name();
-            let patch = pass.apply(&model).map_err(|source| SurgeryError::Pass { pass: name, source })?;
-            *idle_at = Some(operations.len());
-            if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
-                operations.push(describe(*pass, &patch, &model));
-                model = patch.apply(model).map_err(|source| SurgeryError::Patch { pass: name, source })?;
-                changed = Some(name);
-            }
+        let mut due = passes.iter().zip(&mut idle_at);
+        let mut due = due.by_ref().filter(|(pass, _)| round == 0 || pass.repetition() == Repetition::UntilStable);
+        while let Some((pass, patch)) = next_change(&mut due, &Known::of(&model), operations.len())? {
+            operations.push(describe(pass, &patch, &model));
+            model = patch.apply(model).map_err(|source| SurgeryError::Patch { pass: pass.name(), source })?;
+            changed = Some(pass.name());
         }
         match changed {
             None => break,
@@ -233,6 +226,23 @@ pub fn operate(mut model: Model, passes: &[&dyn Pass]) -> Result<(Model, Vec<Ope
         }
     }
     Ok((model, operations))
+}
+
+/// Goes through passes, each with the number of changes at which it found nothing to do, until one finds something after
+/// so many `changes`.
+fn next_change<'passes, 'model>(
+    due: &mut dyn Iterator<Item = (&&'passes dyn Pass, &mut Option<usize>)>,
+    model: &'model Known<'model>,
+    changes: usize,
+) -> Result<Option<(&'passes dyn Pass, Patch)>, SurgeryError> {
+    for (pass, idle_at) in due.filter(|(_, idle_at)| **idle_at != Some(changes)) {
+        let patch = pass.apply(model).map_err(|source| SurgeryError::Pass { pass: pass.name(), source })?;
+        *idle_at = Some(changes);
+        if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
+            return Ok(Some((*pass, patch)));
+        }
+    }
+    Ok(None)
 }
 
 fn describe(pass: &dyn Pass, patch: &Patch, model: &Model) -> Operation {

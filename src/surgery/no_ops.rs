@@ -6,7 +6,7 @@ use super::build::Builder;
 use super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::{
-    Attributes, Dimension, ElementType, Facts, FreshNames, Model, Patch, Reads, is_onnx_domain, subgraphs,
+    Attributes, Dimension, ElementType, Facts, FreshNames, Known, Model, Patch, Reads, is_onnx_domain, subgraphs,
 };
 
 /// The first operator set whose `Reshape` takes its target as an input.
@@ -28,11 +28,11 @@ impl Pass for RemoveNoOps {
         "nodes that change nothing cost time on the device"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let graph = model.graph();
         let mut work = Work {
-            facts: Facts::of(model),
-            reads: Reads::of(graph),
+            facts: model.facts(),
+            reads: model.reads(),
             model,
             builder: Builder::new(model.opset(), FreshNames::of(model)),
             patch: Patch::default(),
@@ -50,8 +50,8 @@ impl Pass for RemoveNoOps {
 }
 
 struct Work<'model> {
-    facts: Facts<'model>,
-    reads: Reads<'model>,
+    facts: &'model Facts<'model>,
+    reads: &'model Reads<'model>,
     model: &'model Model,
     builder: Builder<'model>,
     patch: Patch,

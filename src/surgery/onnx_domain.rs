@@ -1,7 +1,7 @@
 //! The two names of ONNX's own domain.
 
 use super::{Pass, PassError};
-use crate::onnx::{Model, Patch, is_onnx_domain};
+use crate::onnx::{Known, Patch, is_onnx_domain};
 
 /// Writes ONNX's own domain as the empty text on nodes that spell it out as `ai.onnx`.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ impl Pass for PlainDomain {
         "the ONNX importer of OpenVINO knows the domain `ai.onnx` by its empty name only"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate() {
             if is_onnx_domain(node.domain()) && !node.domain().is_empty() {

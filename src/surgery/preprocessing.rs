@@ -11,7 +11,7 @@ use super::build::{Along, Builder};
 use super::{Pass, PassError, Repetition};
 use crate::hint::{Hint, nearest};
 use crate::onnx::proto::ValueInfoProto;
-use crate::onnx::{Dimension, ElementType, FreshNames, Model, Patch, Shape, TensorError, Value, read_floats};
+use crate::onnx::{Dimension, ElementType, FreshNames, Known, Patch, Shape, TensorError, Value, read_floats};
 
 /// What is done to one input.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -140,7 +140,7 @@ impl Pass for Preprocess {
         Repetition::Once
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let values = model.inputs();
         let mut builder = Builder::new(model.opset(), FreshNames::of(model));
         let mut patch = Patch::default();

@@ -373,7 +373,7 @@ impl Pass for Endless {
         "to show that the rounds are bounded"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let mut node = model.graph().node[0].clone();
         node.output[0] = format!("e{}", model.graph().node.len());
         Ok(Some(Patch { inserted_nodes: [(0, vec![node])].into(), ..Patch::default() }))
@@ -393,7 +393,7 @@ fn passes_without_end_and_invalid_patches_are_caught() {
         fn reason(&self) -> &'static str {
             "to show that its patch is refused"
         }
-        fn apply(&self, _: &Model) -> Result<Option<Patch>, PassError> {
+        fn apply<'model>(&self, _: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
             Ok(Some(Patch { removed_nodes: [0].into(), ..Patch::default() }))
         }
     }

@@ -1,10 +1,9 @@
 //! Inference through nested graphs.
 
-use std::collections::HashMap;
-
 use super::{Contents, Fact, Scope, follow};
 use crate::onnx::attributes::Attributes;
 use crate::onnx::geometry;
+use crate::onnx::names::ByName;
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::onnx::value::{Dimension, Shape};
 
@@ -25,7 +24,7 @@ fn outputs<'model>(
     outer: &Scope<'_, 'model>,
     given: Vec<Fact<'model>>,
 ) -> Vec<Fact<'model>> {
-    let scope = Scope { facts: HashMap::new(), outer: Some(outer) };
+    let scope = Scope { facts: ByName::default(), outer: Some(outer) };
     let names = graph.input.iter().map(|input| input.name());
     let inner = follow(graph, opset, scope, names.zip(given).collect());
     graph.output.iter().map(|output| inner.find(output.name()).cloned().unwrap_or_default()).collect()

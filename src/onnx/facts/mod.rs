@@ -9,7 +9,6 @@ mod control;
 mod entries;
 mod rules;
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use self::call::Call;
@@ -20,6 +19,7 @@ use super::attributes::Attributes;
 use super::element::ElementType;
 use super::graph::{is_onnx_domain, is_runtime_domain};
 use super::kernels;
+use super::names::ByName;
 use super::proto::{GraphProto, NodeProto, TensorProto};
 use super::types::result_type;
 use super::value::{Dimension, Shape, Value};
@@ -101,7 +101,7 @@ impl Fact<'_> {
 /// The values that a graph can read, its own and those around it.
 #[derive(Debug)]
 struct Scope<'scope, 'model> {
-    facts: HashMap<&'model str, Fact<'model>>,
+    facts: ByName<'model, Fact<'model>>,
     outer: Option<&'scope Scope<'scope, 'model>>,
 }
 
@@ -115,7 +115,7 @@ impl<'model> Scope<'_, 'model> {
 #[derive(Clone, Debug)]
 pub struct Facts<'model> {
     model: &'model Model,
-    facts: OnceLock<HashMap<&'model str, Fact<'model>>>,
+    facts: OnceLock<ByName<'model, Fact<'model>>>,
 }
 
 impl<'model> Facts<'model> {
@@ -126,8 +126,8 @@ impl<'model> Facts<'model> {
 
     fn find(&self, name: &str) -> Option<&Fact<'model>> {
         let infer = || {
-            let scope = Scope { facts: HashMap::new(), outer: None };
-            follow(self.model.graph(), self.model.opset(), scope, HashMap::new()).facts
+            let scope = Scope { facts: ByName::default(), outer: None };
+            follow(self.model.graph(), self.model.opset(), scope, ByName::default()).facts
         };
         self.facts.get_or_init(infer).get(name)
     }
@@ -187,9 +187,9 @@ fn follow<'scope, 'model>(
     graph: &'model GraphProto,
     opset: i64,
     mut scope: Scope<'scope, 'model>,
-    mut given: HashMap<&'model str, Fact<'model>>,
+    mut given: ByName<'model, Fact<'model>>,
 ) -> Scope<'scope, 'model> {
-    let mut stated: HashMap<&str, Value> = HashMap::new();
+    let mut stated: ByName<'_, Value> = ByName::default();
     for info in graph.value_info.iter().chain(&graph.output) {
         stated.insert(info.name(), Value::from_proto(info));
     }

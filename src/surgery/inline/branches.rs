@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Transplant, prefix, splice};
 use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
-use crate::onnx::{Attributes, Facts, FreshNames, Model, Patch, is_onnx_domain, rename_reads};
+use crate::onnx::{Attributes, Facts, FreshNames, Known, Patch, is_onnx_domain, rename_reads};
 use crate::surgery::{Pass, PassError};
 
 /// Puts the branch that is taken in the place of an `If` whose condition is constant, or whose branches are the same.
@@ -20,12 +20,12 @@ impl Pass for InlineBranches {
         "a branch that is always taken is no branch, and the tools know none"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let is_branch = |node: &NodeProto| node.op_type() == "If" && is_onnx_domain(node.domain());
         if !model.graph().node.iter().any(is_branch) {
             return Ok(None);
         }
-        let facts = Facts::of(model);
+        let facts = model.facts();
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_branch(node)) {

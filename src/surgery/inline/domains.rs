@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{Model, Patch, is_onnx_domain, subgraphs};
+use crate::onnx::{Known, Patch, is_onnx_domain, subgraphs};
 use crate::surgery::{Pass, PassError};
 
 /// Removes functions that nothing calls, and imports of operator sets that nothing uses.
@@ -19,7 +19,7 @@ impl Pass for UnusedDomains {
         "tools refuse operator sets that they do not know, used or not"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let mut used = Used::default();
         model.graph().node.iter().for_each(|node| used.add(node));
         // A function that is called uses what its body uses.

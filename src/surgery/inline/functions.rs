@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{MAX_NODES, Transplant, prefix, splice};
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
-use crate::onnx::{FreshNames, Model, Patch, is_onnx_domain, node_label, subgraphs};
+use crate::onnx::{FreshNames, Known, Patch, is_onnx_domain, node_label, subgraphs};
 use crate::surgery::{Pass, PassError};
 
 /// How deep functions may call functions; exporters make one level for each module in a module.
@@ -23,7 +23,7 @@ impl Pass for InlineFunctions {
         "the tools know no operators that a model defines itself"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let functions = model.functions().iter();
         let functions: Functions<'_> = functions
             .filter(|function| gives_its_outputs(function))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{MAX_NODES, Transplant, node, prefix};
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::onnx::{
-    Array, Attributes, ElementType, Facts, FreshNames, Model, Patch, integers, is_onnx_domain, kernels, node_label,
+    Array, Attributes, ElementType, Facts, FreshNames, Known, Patch, integers, is_onnx_domain, kernels, node_label,
 };
 use crate::surgery::build::{integer, integers_attribute};
 use crate::surgery::{Pass, PassError};
@@ -32,12 +32,12 @@ impl Pass for UnrollLoops {
         "a loop of a known number of rounds is a plain network, and the tools know no loops"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let is_loop = |node: &NodeProto| matches!(node.op_type(), "Loop" | "Scan") && is_onnx_domain(node.domain());
         if !model.graph().node.iter().any(is_loop) {
             return Ok(None);
         }
-        let facts = Facts::of(model);
+        let facts = model.facts();
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_loop(node)) {

@@ -31,7 +31,7 @@ pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
 use super::{Pass, PassError};
-use crate::onnx::{Model, Patch};
+use crate::onnx::{Known, Patch};
 
 /// The rewriting of the nodes of some operators.
 pub struct Lowering {
@@ -50,7 +50,7 @@ impl Pass for Lowering {
         self.reason
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         rewrite_nodes(model, |node| self.operators.contains(&node.op_type()), self.rewrite)
     }
 }

@@ -8,7 +8,7 @@ use super::super::build::{integer, integers_attribute};
 use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{Dimension, ElementType, Facts, Model, Patch, Reads, is_onnx_domain, node_label, subgraphs};
+use crate::onnx::{Dimension, ElementType, Facts, Known, Model, Patch, Reads, is_onnx_domain, node_label, subgraphs};
 
 /// Writes all nodes in the forms of the newest operator set that a tool reads, if all can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,11 @@ impl Pass for OldForms {
         }
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         if model.opset() <= self.newest() {
             return Ok(None);
         }
-        let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
+        let (facts, reads) = (model.facts(), model.reads());
         let mut draft = Draft::for_opset(model, self.newest());
         let own = String::new;
         let mut patch = Patch {
@@ -58,7 +58,7 @@ impl Pass for OldForms {
             ..Patch::default()
         };
         for (place, node) in model.graph().node.iter().enumerate() {
-            let site = Site { node, facts: &facts, reads: &reads, model };
+            let site = Site { node, facts, reads, model };
             match self.restated(&site, &mut draft) {
                 Some(Form::Same) => {}
                 Some(Form::Other) => patch.replace(place, draft.take()),

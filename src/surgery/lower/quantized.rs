@@ -10,7 +10,7 @@ use super::super::build::integer;
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{ElementType, Facts, Model, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
+use crate::onnx::{ElementType, Facts, Known, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
 
 /// How integers stand for numbers: `(integer - zero point) * scale`, for all elements or for each index of an axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,13 +237,13 @@ impl Pass for Unquantize {
         "MyriadX computes with halves: values keep the limits of the quantization and are not rounded"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let nodes = &model.graph().node;
         let is = |node: &NodeProto, operator: &str| node.op_type() == operator && is_onnx_domain(node.domain());
         if !nodes.iter().any(|node| is(node, "QuantizeLinear")) {
             return Ok(None);
         }
-        let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
+        let (facts, reads) = (model.facts(), model.reads());
         let mut removed: BTreeMap<usize, String> = BTreeMap::new();
         let patch = rewrite_nodes(
             model,
@@ -314,7 +314,7 @@ impl Pass for UnquantizeDynamically {
         "MyriadX computes with halves: values are not rounded to integers first"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let nodes = &model.graph().node;
         let is_product = |node: &NodeProto| {
             matches!(node.op_type(), "ConvInteger" | "MatMulInteger") && is_onnx_domain(node.domain())
@@ -324,7 +324,7 @@ impl Pass for UnquantizeDynamically {
         if !nodes.iter().any(|node| is_product(node) || is_quantizer(node)) {
             return Ok(None);
         }
-        let (facts, reads) = (Facts::of(model), Reads::of(model.graph()));
+        let (facts, reads) = (model.facts(), model.reads());
         let dynamic = |value: &str| {
             let node = nodes.get(reads.producer(value)?)?;
             Some(node).filter(|node| is_quantizer(node) && node.output.first().is_some_and(|output| output == value))

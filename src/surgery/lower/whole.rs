@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::NodeProto;
-use crate::onnx::{Attributes, ElementType, Facts, Model, Patch, Reads, is_onnx_domain};
+use crate::onnx::{Attributes, ElementType, Facts, Known, Model, Patch, is_onnx_domain};
 
 /// The whole numbers up to which single precision holds all.
 const EXACT: RangeInclusive<i64> = -(1 << 24)..=1 << 24;
@@ -36,7 +36,7 @@ impl Pass for WholeNumberInputs {
         "the MYRIAD compiler only converts and looks up whole numbers that a network is fed"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let graph = model.graph();
         let inputs = model.inputs().into_iter();
         let is_converted = |element: &ElementType| is_whole(*element) || *element == ElementType::Boolean;
@@ -45,7 +45,7 @@ impl Pass for WholeNumberInputs {
         if inputs.is_empty() {
             return Ok(None);
         }
-        let (facts, reads) = (Facts::of(model), Reads::of(graph));
+        let (facts, reads) = (model.facts(), model.reads());
         let long = lead_to_long_tables(model, &facts);
         let mut draft = Draft::of(model);
         let mut replaced: BTreeMap<usize, Vec<NodeProto>> = BTreeMap::new();

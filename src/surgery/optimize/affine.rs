@@ -4,7 +4,7 @@ use super::super::build::float;
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{ElementType, Facts, Model, Patch, Reads, is_onnx_domain, read_floats};
+use crate::onnx::{ElementType, Facts, Known, Model, Patch, Reads, is_onnx_domain, read_floats};
 
 /// What a chain of multiplications and additions does to each channel: `factor * x + shift`.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ impl Pass for FuseBeforeConvolution {
         "a convolution scales and shifts its input at no cost"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let is_convolution = |node: &NodeProto| node.op_type() == "Conv";
         let mut removed = Vec::new();
         let patch = rewrite_nodes(model, is_convolution, |site, draft| {
@@ -189,14 +189,14 @@ fn fold(site: &Site<'_>, draft: &mut Draft, convolution: &Convolution<'_>, affin
     let taps = weights.len().checked_div(results.checked_mul(members)?).filter(|taps| *taps > 0)?;
     let in_group = results.checked_div(channels / members)?;
     let mut bias = convolution.bias.clone().unwrap_or_else(|| vec![0.0; results]);
-    for (place, filter) in weights.chunks_mut(taps).enumerate() {
-        let (result, member) = (place / members, place % members);
-        let channel = result.checked_div(in_group)? * members + member;
-        let (factor, shift) = (affine.factors.get(channel)?, affine.shifts.get(channel)?);
-        let bias = bias.get_mut(result)?;
-        // One by one, in this order: what is rounded is part of the result.
-        filter.iter().for_each(|weight| *bias += *weight * shift);
-        filter.iter_mut().for_each(|weight| *weight *= factor);
+    for ((result, filters), bias) in weights.chunks_mut(members * taps).enumerate().zip(&mut bias) {
+        let first = result.checked_div(in_group)? * members;
+        let [factors, shifts] = [&affine.factors, &affine.shifts].map(|values| values.get(first..first + members));
+        for ((filter, factor), shift) in filters.chunks_mut(taps).zip(factors?).zip(shifts?) {
+            // One by one, in this order: what is rounded is part of the result.
+            filter.iter().for_each(|weight| *bias += *weight * shift);
+            filter.iter_mut().for_each(|weight| *weight *= factor);
+        }
     }
     let mut node = site.node.clone();
     input.clone_into(node.input.first_mut()?);
@@ -226,7 +226,7 @@ impl Pass for FuseAfterConvolution {
         "a batch normalization behind a convolution costs nothing"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         if model.opset() < BATCH_NORMALIZATION {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
-use crate::onnx::{Model, Patch, read_floats};
+use crate::onnx::{Known, Patch, read_floats};
 
 /// Multiplies with the reciprocal of a constant instead of dividing by it.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ impl Pass for DivisionToMultiplication {
         "a multiplication is cheaper and can be folded into convolutions"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let inverse = |value: f64| Some(1.0 / value).filter(|inverse| inverse.is_finite() && *inverse != 0.0);
         rewrite_nodes(model, |node| node.op_type() == "Div", |site, draft| replace(site, draft, "Mul", inverse))
     }
@@ -36,7 +36,7 @@ impl Pass for SubtractionToAddition {
         "an addition can be folded into convolutions"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         rewrite_nodes(
             model,
             |node| node.op_type() == "Sub",

@@ -4,7 +4,7 @@ use super::super::draft::{Site, rewrite_nodes};
 use super::super::{Pass, PassError};
 use super::affine::{Convolution, only_reader, step};
 use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{Model, Patch, is_onnx_domain, read_floats};
+use crate::onnx::{Known, Patch, is_onnx_domain, read_floats};
 
 /// The longest chain between the joined channels and the convolution.
 const LONGEST_CHAIN: usize = 8;
@@ -22,7 +22,7 @@ impl Pass for FuseChannelOrder {
         "a convolution takes the channels of its input in any order at no cost"
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let nodes = &model.graph().node;
         let mut removed = Vec::new();
         let patch = rewrite_nodes(

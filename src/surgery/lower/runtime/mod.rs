@@ -9,7 +9,7 @@ use super::super::draft::rewrite_nodes_of;
 use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
 use super::{IMPORTER_LACKS, Lowering, attention};
-use crate::onnx::{Model, Patch, is_runtime_domain};
+use crate::onnx::{Known, Patch, is_runtime_domain};
 
 /// A rewriting of ONNX Runtime's own operators.
 pub struct RuntimeLowering(Lowering);
@@ -23,7 +23,7 @@ impl Pass for RuntimeLowering {
         self.0.reason
     }
 
-    fn apply(&self, model: &Model) -> Result<Option<Patch>, PassError> {
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let Lowering { operators, rewrite, .. } = self.0;
         rewrite_nodes_of(model, is_runtime_domain, |node| operators.contains(&node.op_type()), rewrite)
     }
