@@ -290,7 +290,7 @@ fn contents(tensor: &TensorProto, place: &dyn Fn() -> String) -> Result<(), Onnx
         Some(bits) => Ok(bits.div_ceil(8)),
         None => Err(OnnxError::TooManyElements { what: place(), dimensions: tensor.dims.clone() }),
     };
-    if let Some(data) = external::read(tensor, &place())? {
+    if let Some(data) = external::read(tensor, place)? {
         let bits = element.bits().ok_or_else(|| ambiguous("is text, which cannot be in another file"))?;
         let expected = bytes(bits)?;
         return match data.length {

@@ -56,18 +56,18 @@ pub(super) fn list(model: &Model) -> Vec<ExternalData> {
     let mut found = Vec::new();
     // The model is checked, so every description can be read.
     let _: Result<(), OnnxError> = visit_tensors(model, &mut |tensor, place| {
-        found.extend(read(tensor, &place())?);
+        found.extend(read(tensor, place)?);
         Ok(())
     });
     found
 }
 
 /// Reads the description of one tensor, if its elements are in another file.
-pub(super) fn read(tensor: &TensorProto, what: &str) -> Result<Option<ExternalData>, OnnxError> {
+pub(super) fn read(tensor: &TensorProto, what: &dyn Fn() -> String) -> Result<Option<ExternalData>, OnnxError> {
     if tensor.data_location() != DataLocation::External {
         return Ok(None);
     }
-    let bad = |reason| OnnxError::BadExternalData { what: what.to_owned(), reason };
+    let bad = |reason| OnnxError::BadExternalData { what: what(), reason };
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value());
     let number = |key: &str, reason: &'static str| match entry(key) {
         None => Ok(None),
@@ -100,9 +100,10 @@ pub(super) fn embed(mut model: Model, files: &BTreeMap<String, Bytes>) -> Result
 }
 
 fn embed_one(tensor: &mut TensorProto, files: &BTreeMap<String, Bytes>) -> Result<(), OnnxError> {
-    let what = format!("tensor `{}`", tensor.name());
+    let name = tensor.name.clone();
+    let what = || format!("tensor `{}`", name.as_deref().unwrap_or_default());
     let Some(data) = read(tensor, &what)? else { return Ok(()) };
-    let bad = |reason| OnnxError::BadExternalData { what: what.clone(), reason };
+    let bad = |reason| OnnxError::BadExternalData { what: what(), reason };
     let file = files.get(&data.location).ok_or_else(|| bad("its file is missing"))?;
     let start = usize::try_from(data.offset).unwrap_or(usize::MAX);
     let rest = file.len().checked_sub(start).ok_or_else(|| bad("it begins behind the end of its file"))?;

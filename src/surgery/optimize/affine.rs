@@ -192,8 +192,16 @@ fn fold(site: &Site<'_>, draft: &mut Draft, convolution: &Convolution<'_>, affin
     for ((result, filters), bias) in weights.chunks_mut(members * taps).enumerate().zip(&mut bias) {
         let first = result.checked_div(in_group)? * members;
         let [factors, shifts] = [&affine.factors, &affine.shifts].map(|values| values.get(first..first + members));
-        for ((filter, factor), shift) in filters.chunks_mut(taps).zip(factors?).zip(shifts?) {
-            // One by one, in this order: what is rounded is part of the result.
+        let (factors, shifts) = (factors?, shifts?);
+        // One by one, in this order: what is rounded is part of the result.
+        if taps == 1 {
+            for ((weight, factor), shift) in filters.iter_mut().zip(factors).zip(shifts) {
+                *bias += *weight * shift;
+                *weight *= factor;
+            }
+            continue;
+        }
+        for ((filter, factor), shift) in filters.chunks_mut(taps).zip(factors).zip(shifts) {
             filter.iter().for_each(|weight| *bias += *weight * shift);
             filter.iter_mut().for_each(|weight| *weight *= factor);
         }
