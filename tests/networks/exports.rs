@@ -24,6 +24,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("decided", decided()),
         ("causal", causal()),
         ("turned", turned()),
+        ("relative", relative()),
     ]
 }
 
@@ -82,6 +83,23 @@ fn turned() -> Vec<u8> {
     piece(piece(network, "j", "zero", "two", "k"), "j", "two", "three", "l")
         .node(Node::new("Concat", &["nothing", "l", "k", "f"], &["y"]).int("axis", 1))
         .bytes(&[1, 6])
+}
+
+/// Attention with a table of relative places that is fitted to the picture, as in SAM, at opset 17.
+fn relative() -> Vec<u8> {
+    let distances: Vec<i64> = (0..4).flat_map(|row| (0..4).map(move |column| row - column + 3)).collect();
+    Network::new(17, &[1, 4, 4, 16])
+        .weights("table", &[1, 16, 5])
+        .integers("sizes", &[1, 16, 7])
+        .integers("flat", &[16, -1])
+        .constant(Tensor::integers("distances", &[4, 4], &distances))
+        .node(Node::new("Resize", &["table", "", "", "sizes"], &["a"]).text("mode", "linear"))
+        .apply("Reshape", &["a", "flat"], &["b"])
+        .node(Node::new("Transpose", &["b"], &["c"]).ints("perm", &[1, 0]))
+        .apply("Gather", &["c", "distances"], &["d"])
+        .node(Node::new("Einsum", &["x", "d"], &["e"]).text("equation", "bhwc,hkc->bhwk"))
+        .node(Node::new("Softmax", &["e"], &["y"]).int("axis", -1))
+        .bytes(&[1, 4, 4, 4])
 }
 
 /// A block of MobileNetV3 at opset 18.

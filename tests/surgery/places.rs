@@ -252,6 +252,20 @@ fn convolutions_of_volumes() {
 }
 
 #[test]
+fn tables_of_another_length() {
+    let table = |length: i64| {
+        Network::new(13, &[1, 4, length])
+            .weights("table", &[1, 4, 7])
+            .integers("sizes", &[1, 4, length])
+            .node(Node::new("Resize", &["table", "", "", "sizes"], &["a"]).text("mode", "linear"))
+            .apply("Add", &["x", "a"], &["y"])
+            .bytes(&[1, 4, length])
+    };
+    let of = |name, length| case(name, "resize-to-matmul", &["Resize"], table(length));
+    check(&[of("the same", 7), of("longer", 9), of("shorter", 5)]);
+}
+
+#[test]
 fn pieces_that_are_reduced() {
     let whole = [1, 8, 6, 5];
     let cut = |network: Network| {
