@@ -355,6 +355,24 @@ fn a_frozen_input_decides_branches_before_the_network_is_imported() {
 }
 
 #[test]
+fn a_network_that_its_quantization_is_everything_to_is_the_user_s() {
+    let folder = folder();
+    let graph = Graph::new()
+        .node(Node::new("QuantizeLinear", &["img", "scale", "zero"], &["steps"]))
+        .node(Node::new("DequantizeLinear", &["steps", "scale", "zero"], &["out"]))
+        .initializer(Tensor::floats("scale", &[], &[400.0]))
+        .initializer(Tensor::raw("zero", onnx_builder::UINT8, &[], &[0]))
+        .input("img", FLOAT, &sizes(&[1, 3, 20, 20]))
+        .output("out", FLOAT, &sizes(&[1, 3, 20, 20]));
+    fs::write(folder.path().join("m.onnx"), Model::new(graph).opset(13).bytes()).unwrap();
+    let words = ["convert", "rvc2", "--to", "native", "rvc2.superblob", "False", "--path", "m.onnx"];
+    let error = fail(program(folder.path(), &shared_store()).args(words), 1);
+    for part in ["without the rounding of its quantization", "from before its quantization", "`verification.cosine`"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
 fn calibration_samples_are_proven_beside_what_is_drawn() {
     let folder = folder();
     let graph = network(0).node(Node::new("Add", &["out", "more"], &["sum"]));

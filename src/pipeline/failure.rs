@@ -166,12 +166,12 @@ const fn kind_of_compile(error: &CompileError) -> FailureKind {
     }
 }
 
-/// A wrong rewriting is our defect, a wrong import the vendor's; a model that does not run and a broken sample are the
-/// user's.
+/// A wrong rewriting is our defect, a wrong import the vendor's; a model that does not run, one that its quantization is
+/// everything to, and a broken sample are the user's.
 const fn kind_of_proof(error: &ProofError) -> FailureKind {
     match error {
         ProofError::Sample(error) if error.is_about_the_machine() => FailureKind::Environment,
-        ProofError::Sample(_) | ProofError::Original { .. } => FailureKind::Project,
+        ProofError::Sample(_) | ProofError::Original { .. } | ProofError::Unrounded { .. } => FailureKind::Project,
         ProofError::Disk(_)
         | ProofError::Tool(_)
         | ProofError::Crash { .. }

@@ -280,7 +280,7 @@ fn one_stage(
     proof.lines().iter().for_each(|line| journal.line(line));
     proof::doubts(&proof).into_iter().for_each(|doubt| journal.warn(doubt));
     told.proofs.push(proof.clone());
-    proof::judge(&proof).map_err(unproven)?;
+    claim.judge(&proof).map_err(unproven)?;
     if let Some(runnable) = runnable {
         links.follow(given, &runnable, &intermediates, workshop, journal).map_err(unlinked)?;
     }

@@ -111,6 +111,17 @@ pub enum ProofError {
         /// The output.
         output: String,
     },
+    /// An output of a quantized network makes more of it than is allowed that values are not rounded.
+    #[error(
+        "output `{output}` of the network, which is computed without the rounding of its quantization, is not the \
+         original's: {excess}"
+    )]
+    Unrounded {
+        /// The output.
+        output: String,
+        /// What is further off than allowed.
+        excess: String,
+    },
     /// An output is too far from the original's.
     #[error("output `{output}` of the {network} network is not the original's: {excess}")]
     Different {
@@ -139,6 +150,13 @@ impl Hint for ProofError {
             Self::Original { .. } => {
                 vec!["check the model, and the shapes of its inputs, with ONNX Runtime".to_owned(), without()]
             }
+            Self::Unrounded { .. } => {
+                let other = "convert the model from before its quantization, as MyriadX computes in FP16 anyway, or \
+                             quantize it with more representative samples";
+                let fine = "if so much is fine for this network, lower `verification.cosine` and raise \
+                            `verification.relative`";
+                vec![other.to_owned(), fine.to_owned(), without()]
+            }
             Self::Different { network, .. } => {
                 let fine = "if so much is fine for this network, lower `verification.cosine` and raise \
                             `verification.relative`, or `verification.differing` for whole numbers";
@@ -157,6 +175,8 @@ pub struct Claim<'run> {
     way: Way,
     /// What is allowed of the rewritten network.
     tolerance: Tolerance,
+    /// Whether the original rounds values to integers and the networks that are compared with it do not.
+    is_unrounded: bool,
 }
 
 /// How a claim is shown.
@@ -212,9 +232,9 @@ impl<'run> Claim<'run> {
             }
         };
         let tolerance = subject.stage.settings.verification.tolerance;
-        let unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
-        let tolerance = if unrounded { tolerance.for_unrounded() } else { tolerance };
-        Ok(Self { subject, way, tolerance })
+        let is_unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
+        let tolerance = if is_unrounded { tolerance.for_unrounded() } else { tolerance };
+        Ok(Self { subject, way, tolerance, is_unrounded })
     }
 
     /// Runs the networks while `compile` compiles; when that fails, running them ends too.
@@ -299,6 +319,25 @@ impl<'run> Claim<'run> {
         let calibration_samples = u32::try_from(request.recorded.len()).unwrap_or(samples);
         let noise = rounding.noise;
         Ok(Proof { stage: stage.name.clone(), samples, calibration_samples, seed, rewritten, imported, noise })
+    }
+
+    /// Checks that what was found is within its tolerance.
+    ///
+    /// # Errors
+    /// An output is further off than allowed.
+    pub fn judge(&self, proof: &Proof) -> Result<(), ProofError> {
+        for (network, finding) in [(Compared::Rewritten, &proof.rewritten), (Compared::Imported, &proof.imported)] {
+            let Finding::Compared(comparison) = finding else { continue };
+            for distance in &comparison.outputs {
+                let Some(excess) = distance.excess(&comparison.tolerance) else { continue };
+                let output = distance.output.clone();
+                return Err(match network {
+                    Compared::Rewritten if self.is_unrounded => ProofError::Unrounded { output, excess },
+                    _ => ProofError::Different { network, output, excess },
+                });
+            }
+        }
+        Ok(())
     }
 
     fn run(
@@ -455,22 +494,6 @@ fn found(account: Account, network: Compared, outputs: &[String], tolerance: Tol
     }
     let runtime = account.runtime.unwrap_or_default();
     Ok(Finding::Compared(Comparison { runtime, tolerance, outputs: distances }))
-}
-
-/// Checks that what was found is within its tolerance.
-///
-/// # Errors
-/// An output is further off than allowed.
-pub fn judge(proof: &Proof) -> Result<(), ProofError> {
-    for (network, finding) in [(Compared::Rewritten, &proof.rewritten), (Compared::Imported, &proof.imported)] {
-        let Finding::Compared(comparison) = finding else { continue };
-        for distance in &comparison.outputs {
-            if let Some(excess) = distance.excess(&comparison.tolerance) {
-                return Err(ProofError::Different { network, output: distance.output.clone(), excess });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Returns what people should be warned of although nothing is wrong.

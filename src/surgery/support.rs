@@ -83,7 +83,7 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         }
         if let Some(reason) = reason {
             let mut advice = advice(node, front_end, compiled);
-            if matches!(node.op_type(), "If" | "Loop") {
+            if matches!(node.op_type(), "If" | "Loop" | "Range") {
                 advice.extend(decide(model, &reads, node));
             }
             // A network that ends before this node would still have the one before it.
@@ -180,6 +180,9 @@ fn uncompilable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
         return None;
     }
     let operator = node.op_type();
+    if operator == "Range" {
+        return Some("the MYRIAD compiler has no values whose size depends on what the network is fed".to_owned());
+    }
     if let Some((_, layer)) = COMPILER_LACKS.iter().find(|(name, _)| *name == operator) {
         return Some(format!("the MYRIAD compiler has no layer {layer}"));
     }
@@ -196,11 +199,15 @@ fn advice(node: &NodeProto, front_end: FrontEnd, compiled: bool) -> Vec<String> 
     advice
 }
 
-/// Returns advice to fix the inputs that decide a branch or a number of rounds, if they are no pictures or the like.
+/// Returns advice to fix the inputs that decide a branch, a number of rounds or a size, if they are no pictures or the like.
 fn decide(model: &Model, reads: &Reads<'_>, node: &NodeProto) -> Option<String> {
     let nodes = &model.graph().node;
     // A loop is decided by its number of rounds and its first condition, a branch by its condition.
-    let count = if node.op_type() == "Loop" { 2 } else { 1 };
+    let count = match node.op_type() {
+        "If" => 1,
+        "Loop" => 2,
+        _ => node.input.len(),
+    };
     let mut waiting: Vec<&str> = node.input.iter().take(count).map(String::as_str).collect();
     let mut found: HashSet<&str> = HashSet::new();
     while let Some(name) = waiting.pop() {
@@ -402,6 +409,7 @@ mod tests {
         let cases = [
             (node("Relu"), None, None),
             (node("NonMaxSuppression"), None, None),
+            (node("Range"), Some("has no values whose size depends"), Some("has no values whose size depends")),
             (node("DequantizeLinear"), None, None),
             (node("HardSwish"), Some("does not know this operator"), Some("does not know this operator")),
             (node("Einsum"), Some("does not know this operator"), None),

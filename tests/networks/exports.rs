@@ -23,6 +23,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("volumes", volumes()),
         ("decided", decided()),
         ("causal", causal()),
+        ("turned", turned()),
+        ("relative", relative()),
     ]
 }
 
@@ -49,6 +51,55 @@ fn detector() -> Vec<u8> {
         .apply("Sigmoid", &["classes"], &["i"])
         .node(Node::new("Concat", &["h", "i"], &["y"]).int("axis", 1))
         .bytes(&[1, 12, 64])
+}
+
+/// A rotation of two directions that stand behind each other, and nothing behind it, at opset 13.
+fn turned() -> Vec<u8> {
+    let piece = |network: Network, from: &str, first: &str, last: &str, to: &str| {
+        network.apply("Slice", &[from, first, last, "inner"], &[to])
+    };
+    let network = Network::new(13, &[1, 16, 4, 4])
+        .weights("w", &[6, 256])
+        .weights("bias", &[6])
+        .integers("inner", &[1])
+        .integers("zero", &[0])
+        .integers("one", &[1])
+        .integers("two", &[2])
+        .integers("three", &[3])
+        .integers("six", &[6])
+        .floats("least", &[], &[1e-12])
+        .node(Node::new("Flatten", &["x"], &["flat"]).int("axis", 1))
+        .node(Node::new("Gemm", &["flat", "w", "bias"], &["a"]).int("transB", 1));
+    let network = piece(network, "a", "zero", "three", "b");
+    let network = piece(network, "a", "three", "six", "c");
+    let network = piece(network, "a", "six", "six", "nothing")
+        .node(Node::new("ReduceL2", &["b"], &["d"]).ints("axes", &[-1]))
+        .apply("Clip", &["d", "least"], &["e"])
+        .apply("Div", &["b", "e"], &["f"])
+        .apply("Mul", &["f", "c"], &["g"])
+        .apply("ReduceSum", &["g", "inner"], &["h"])
+        .apply("Mul", &["h", "f"], &["i"])
+        .apply("Sub", &["c", "i"], &["j"]);
+    piece(piece(network, "j", "zero", "two", "k"), "j", "two", "three", "l")
+        .node(Node::new("Concat", &["nothing", "l", "k", "f"], &["y"]).int("axis", 1))
+        .bytes(&[1, 6])
+}
+
+/// Attention with a table of relative places that is fitted to the picture, as in SAM, at opset 17.
+fn relative() -> Vec<u8> {
+    let distances: Vec<i64> = (0..4).flat_map(|row| (0..4).map(move |column| row - column + 3)).collect();
+    Network::new(17, &[1, 4, 4, 16])
+        .weights("table", &[1, 16, 5])
+        .integers("sizes", &[1, 16, 7])
+        .integers("flat", &[16, -1])
+        .constant(Tensor::integers("distances", &[4, 4], &distances))
+        .node(Node::new("Resize", &["table", "", "", "sizes"], &["a"]).text("mode", "linear"))
+        .apply("Reshape", &["a", "flat"], &["b"])
+        .node(Node::new("Transpose", &["b"], &["c"]).ints("perm", &[1, 0]))
+        .apply("Gather", &["c", "distances"], &["d"])
+        .node(Node::new("Einsum", &["x", "d"], &["e"]).text("equation", "bhwc,hkc->bhwk"))
+        .node(Node::new("Softmax", &["e"], &["y"]).int("axis", -1))
+        .bytes(&[1, 4, 4, 4])
 }
 
 /// A block of MobileNetV3 at opset 18.

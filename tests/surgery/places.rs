@@ -1,12 +1,14 @@
 //! What networks look up at computed places, angles, windows and sequences, before and after it is rewritten.
 
+use std::collections::BTreeMap;
+
 use modelconverter::onnx::Model;
 use modelconverter::surgery::myriad_passes;
 
 use crate::builder::{self, BOOL, FLOAT, Graph, INT64, Node, Tensor, sizes};
 use crate::lowering::{Case, case, check};
 use crate::network::Network;
-use crate::pairs::rewritten;
+use crate::pairs::{Pair, assert_same, rewritten};
 
 const IMAGE: [i64; 4] = [1, 4, 6, 8];
 
@@ -247,6 +249,113 @@ fn convolutions_of_volumes() {
         .node(Node::new("Conv", &["x", "w"], &["y"]).ints("pads", &[1; 6]))
         .bytes(&[1, 3, 4, 6, 5]);
     check(&[case("volume", "volumes-with-bias", &[], volume)]);
+}
+
+#[test]
+fn tables_of_another_length() {
+    let table = |length: i64| {
+        Network::new(13, &[1, 4, length])
+            .weights("table", &[1, 4, 7])
+            .integers("sizes", &[1, 4, length])
+            .node(Node::new("Resize", &["table", "", "", "sizes"], &["a"]).text("mode", "linear"))
+            .apply("Add", &["x", "a"], &["y"])
+            .bytes(&[1, 4, length])
+    };
+    let of = |name, length| case(name, "resize-to-matmul", &["Resize"], table(length));
+    check(&[of("the same", 7), of("longer", 9), of("shorter", 5)]);
+}
+
+#[test]
+fn pieces_that_are_reduced() {
+    let whole = [1, 8, 6, 5];
+    let cut = |network: Network| {
+        network
+            .integers("halves", &[4, 4])
+            .node(Node::new("Split", &["x", "halves"], &["a", "b"]).int("axis", 1))
+            .apply("Add", &["a", "r"], &["c"])
+            .apply("Mul", &["c", "b"], &["y"])
+            .bytes(&[1, 4, 6, 5])
+    };
+    let reduced = |operator: &str, axes: &[i64]| {
+        cut(Network::new(13, &whole).node(Node::new(operator, &["a"], &["r"]).ints("axes", axes)))
+    };
+    let sum =
+        cut(Network::new(13, &whole).integers("axes", &[1, -1]).node(Node::new("ReduceSum", &["a", "axes"], &["r"])));
+    let sliced = Network::new(13, &[1, 6])
+        .integers("begin", &[3])
+        .integers("end", &[6])
+        .integers("axes", &[-1])
+        .apply("Slice", &["x", "begin", "end", "axes"], &["a"])
+        .node(Node::new("ReduceL2", &["a"], &["r"]).ints("axes", &[-1]))
+        .apply("Div", &["a", "r"], &["y"])
+        .bytes(&[1, 3]);
+    let of = |name, bytes| case(name, "reduction-of-a-copied-piece", &[], bytes);
+    check(&[
+        of("length", reduced("ReduceL2", &[1])),
+        of("least", reduced("ReduceMin", &[2, 3])),
+        of("greatest", reduced("ReduceMax", &[1, 3])),
+        of("sum", sum),
+        of("sliced", sliced),
+    ]);
+    // What becomes a pooling is right as it is, and so is what is not a piece.
+    let mean = reduced("ReduceMean", &[2, 3]);
+    let all = Network::new(13, &whole)
+        .apply("Relu", &["x"], &["a"])
+        .node(Node::new("ReduceMin", &["a"], &["y"]).ints("axes", &[1]))
+        .bytes(&[1, 1, 6, 5]);
+    for bytes in [mean, all] {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(operations.is_empty(), "{operations:?}");
+    }
+}
+
+#[test]
+fn parts_without_elements() {
+    let joined = |inputs: &[&str], length: i64| {
+        Network::new(13, &[6, 1, 4])
+            .integers("end", &[6])
+            .integers("first", &[0])
+            .apply("Slice", &["x", "end", "end", "first"], &["a"])
+            .apply("Tanh", &["a"], &["b"])
+            .node(Node::new("Concat", inputs, &["c"]).int("axis", 0))
+            .apply("Relu", &["c"], &["y"])
+            .bytes(&[length, 1, 4])
+    };
+    check(&[
+        case("one", "joined-with-nothing", &["Concat"], joined(&["b", "x"], 6)),
+        case("two", "joined-with-nothing", &[], joined(&["x", "b", "x"], 12)),
+    ]);
+}
+
+#[test]
+fn whole_numbers_that_are_given_out_as_they_came() {
+    let graph = Graph::new().input("x", INT64, &sizes(&[6])).node(Node::new("Identity", &["x"], &["y"])).output(
+        "y",
+        INT64,
+        &sizes(&[6]),
+    );
+    let bytes = builder::Model::new(graph).opset(13).bytes();
+    check(&[case("passed on", "whole-number-inputs-through-floats", &[], bytes)]);
+}
+
+#[test]
+fn places_in_double_precision() {
+    /// Double precision.
+    const DOUBLE: i32 = 11;
+    let sampled = |element: i32| {
+        let network = Network::new(16, &[1, 2, 5, 5])
+            .weights("moves", &[2, 2, 1, 1])
+            .apply("Conv", &["x", "moves"], &["a"])
+            .node(Node::new("Transpose", &["a"], &["b"]).ints("perm", &[0, 2, 3, 1]))
+            .node(Node::new("Cast", &["b"], &["c"]).int("to", element.into()))
+            .apply("GridSample", &["x", "c"], &["y"])
+            .bytes(&[1, 2, 5, 5]);
+        Model::parse(network.into()).unwrap()
+    };
+    // ONNX Runtime does not sample at them itself.
+    let (after, _) = rewritten(&sampled(DOUBLE), &myriad_passes());
+    let before = sampled(FLOAT);
+    assert_same(&[Pair { name: "places".to_owned(), before, after, sizes: BTreeMap::new(), tolerance: 1e-5 }]);
 }
 
 #[test]

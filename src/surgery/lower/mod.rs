@@ -12,6 +12,7 @@ mod curves;
 mod einsum;
 mod normalization;
 pub(super) mod opset;
+mod pieces;
 mod pooling;
 mod quantized;
 mod recurrent;
@@ -264,6 +265,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::cast_like,
     },
     Lowering {
+        name: "joined-with-nothing",
+        reason: COMPILER_REFUSES,
+        operators: &["Concat"],
+        rewrite: pieces::joined_with_nothing,
+    },
+    Lowering {
         name: "joined-constants-to-sum",
         reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
         operators: &["Concat"],
@@ -354,6 +361,12 @@ pub static MYRIAD: &[Lowering] = &[
             "TopK",
         ],
         rewrite: whole::through_floats,
+    },
+    Lowering {
+        name: "reduction-of-a-copied-piece",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, misreads pieces of values that it reduces",
+        operators: &["ReduceL2", "ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"],
+        rewrite: pieces::reduced_piece,
     },
     Lowering {
         name: "scatter-to-concatenation",

@@ -90,6 +90,8 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let is_taken = is_flat
         && mode != "cubic"
         && !antialias
+        // What is made of constants is computed now: the compiler does not survive it.
+        && site.varies(input)
         && !matches!(&*coordinates, "half_pixel_symmetric" | "tf_crop_and_resize");
     if is_taken || site.opset() < 11 || !site.facts.element(input)?.is_float() {
         return None;

@@ -102,7 +102,10 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         return None;
     }
     let each = rows.checked_div(batch).filter(|each| *each > 0)?;
-    let flat = draft.reshape(grid, &[rows, lengths.len() as i64]);
+    let element = site.facts.element(input)?;
+    let is_alike = site.facts.element(grid) == Some(element);
+    let grid = if is_alike { grid.to_owned() } else { draft.cast(grid, element) };
+    let flat = draft.reshape(&grid, &[rows, lengths.len() as i64]);
     let mut columns = draft.split(&flat, 1, &vec![1; lengths.len()]);
     // Places begin with the last axis.
     columns.reverse();

@@ -78,8 +78,6 @@ fn takes_whole(node: &NodeProto, input: &str) -> bool {
         _ if !is_onnx_domain(node.domain()) => true,
         "Cast" => to().is_some_and(ElementType::is_float),
         "Gather" => node.input.first().is_none_or(|data| data != input),
-        // It does nothing, so the compiler never sees it; what is fed is also the result.
-        "Identity" => true,
         _ => false,
     }
 }

@@ -1,0 +1,64 @@
+//! Pieces that are cut out of values, and pieces that values are put together of.
+
+use super::super::build::integer;
+use super::super::draft::{Draft, Site};
+use crate::onnx::{Attributes, ElementType, is_onnx_domain};
+
+/// The axis along which the CPU device cuts without copying, if there is one member of the batch.
+const CUT_AXIS: i64 = 1;
+
+/// Reduces a copy of a piece: the CPU device reads other elements than those of a piece, and writes over its neighbours,
+/// where it reduces and does not pool. Measured for all axes of two to five dimensions.
+pub(super) fn reduced_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let sizes = site.sizes(0)?;
+    let axes = site.axes(sizes.len())?;
+    let is_pooled = !matches!(site.node.op_type(), "ReduceL2" | "ReduceMin") && axes.is_sorted_by(|a, b| a + 1 == *b);
+    let is_float = site.facts.element(input).is_some_and(ElementType::is_float);
+    if is_pooled || !is_float || sizes.len() < 2 || sizes.first() != Some(&1) || !is_cut(site, input) {
+        return None;
+    }
+    let copy = draft.apply("Max", &[input, input]);
+    let mut inputs: Vec<&str> = site.node.input.iter().map(String::as_str).collect();
+    *inputs.first_mut()? = &copy;
+    let result = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Whether a value is cut out of another one along [`CUT_AXIS`].
+fn is_cut(site: &Site<'_>, value: &str) -> bool {
+    let Some(node) = site.reads.producer(value).and_then(|place| site.model.graph().node.get(place)) else {
+        return false;
+    };
+    let rank = site.facts.rank(value).and_then(|rank| i64::try_from(rank).ok()).unwrap_or_default();
+    let is_along = |axis: i64| axis == CUT_AXIS || axis + rank == CUT_AXIS;
+    match node.op_type() {
+        _ if !is_onnx_domain(node.domain()) => false,
+        "Split" => is_along(Attributes(node).int("axis").unwrap_or(0)),
+        "Slice" => {
+            let cut = Site { node, ..*site };
+            // Without axes it is cut along the first ones.
+            let axes = cut.integers("axes").map(<[i64]>::to_vec).or_else(|| cut.constant_integers(3));
+            axes.is_none_or(|axes| axes.into_iter().any(is_along))
+        }
+        _ => false,
+    }
+}
+
+/// Leaves out the parts without elements of what is joined.
+pub(super) fn joined_with_nothing(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let output = site.output(0)?;
+    let axis = Site::axis(site.integer("axis")?, site.rank(0)?)?;
+    let is_empty = |name: &&str| site.facts.sizes(name).is_some_and(|sizes| sizes.get(axis) == Some(&0));
+    let parts: Vec<&str> = site.node.input.iter().map(String::as_str).filter(|name| !is_empty(name)).collect();
+    if parts.is_empty() || parts.len() == site.node.input.len() {
+        return None;
+    }
+    let result = match parts.as_slice() {
+        [part] => (*part).to_owned(),
+        parts => draft.apply_with("Concat", parts, vec![integer("axis", axis as i64)]),
+    };
+    draft.yields(&result, output);
+    Some(())
+}
