@@ -19,6 +19,7 @@ mod remainders;
 mod resize;
 mod runtime;
 mod sampling;
+mod scatter;
 mod sequences;
 mod shapes;
 mod whole;
@@ -163,6 +164,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["CumSum"],
         rewrite: contractions::cumulative_sum,
+    },
+    Lowering {
+        name: "scatter-to-arithmetic",
+        reason: IMPORTER_MISREADS,
+        operators: &["ScatterElements", "ScatterND"],
+        rewrite: scatter::reduced,
     },
     Lowering {
         name: "lower-reductions",
@@ -359,7 +366,7 @@ pub static MYRIAD: &[Lowering] = &[
         name: "scatter-to-concatenation",
         reason: COMPILER_LACKS,
         operators: &["ScatterND"],
-        rewrite: shapes::scatter,
+        rewrite: scatter::replaced,
     },
     Lowering {
         name: "sum-of-one",

@@ -1,0 +1,64 @@
+//! What networks write to constant places, cut out of regions and spread over volumes, before and after it is rewritten.
+
+use crate::builder::{FLOAT, Node, Tensor};
+use crate::lowering::{case, check};
+use crate::network::Network;
+
+const IMAGE: [i64; 4] = [1, 4, 6, 8];
+const INT32: i32 = 6;
+
+#[test]
+fn updates_that_are_added_or_compared() {
+    // The second and the fourth member of the batch meet the same row twice, one of them from the end.
+    let rows = |opset: i64, reduction: &str| {
+        Network::new(opset, &IMAGE)
+            .constant(Tensor::integers("i", &[4, 2], &[0, 1, 0, 3, 0, -3, 0, 0]))
+            .weights("u", &[4, 6, 8])
+            .node(Node::new("ScatterND", &["x", "i", "u"], &["y"]).text("reduction", reduction))
+            .bytes(&IMAGE)
+    };
+    // Every second element meets the same place.
+    let elements = |opset: i64, reduction: &str| {
+        Network::new(opset, &IMAGE)
+            .constant(Tensor::integers(
+                "i",
+                &[1, 2, 3, 4],
+                &(0..24).map(|at| at % 2 * (at % 4 - 3)).collect::<Vec<_>>(),
+            ))
+            .weights("u", &[1, 2, 3, 4])
+            .node(Node::new("ScatterElements", &["x", "i", "u"], &["y"]).int("axis", 2).text("reduction", reduction))
+            .bytes(&IMAGE)
+    };
+    // Whole rows, as an exporter expands the indices of channels.
+    let indices: Vec<i64> = [3, 0, 3, 3, -1].iter().flat_map(|channel| [*channel; 48]).collect();
+    let channels = Network::new(18, &IMAGE)
+        .constant(Tensor::integers("i", &[1, 5, 6, 8], &indices))
+        .weights("u", &[1, 5, 6, 8])
+        .node(Node::new("ScatterElements", &["x", "i", "u"], &["y"]).int("axis", 1).text("reduction", "add"))
+        .bytes(&IMAGE);
+    let nothing = Network::new(18, &IMAGE)
+        .constant(Tensor::integers("i", &[0, 2], &[]))
+        .weights("u", &[0, 6, 8])
+        .node(Node::new("ScatterND", &["x", "i", "u"], &["y"]).text("reduction", "add"))
+        .bytes(&IMAGE);
+    let whole = Network::fed(18, INT32, &[2, 3])
+        .constant(Tensor::integers("i", &[3, 1], &[1, 1, 0]))
+        .constant(Tensor::raw("u", INT32, &[3, 3], &(1..10_i32).flat_map(i32::to_le_bytes).collect::<Vec<_>>()))
+        .node(Node::new("ScatterND", &["x", "i", "u"], &["a"]).text("reduction", "add"))
+        .node(Node::new("Cast", &["a"], &["y"]).int("to", FLOAT.into()))
+        .bytes(&[2, 3]);
+    let of = |name, bytes| case(name, "scatter-to-arithmetic", &["ScatterND", "ScatterElements"], bytes);
+    check(&[
+        of("rows_added", rows(16, "add")),
+        of("rows_multiplied", rows(16, "mul")),
+        of("rows_max", rows(18, "max")),
+        of("rows_min", rows(18, "min")),
+        of("elements_added", elements(16, "add")),
+        of("elements_multiplied", elements(16, "mul")),
+        of("elements_max", elements(18, "max")),
+        of("elements_min", elements(18, "min")),
+        of("channels", channels),
+        of("nothing", nothing),
+        of("whole", whole),
+    ]);
+}
