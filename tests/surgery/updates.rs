@@ -62,3 +62,28 @@ fn updates_that_are_added_or_compared() {
         of("whole", whole),
     ]);
 }
+
+#[test]
+fn regions_smaller_than_an_element() {
+    // Regions within, across and outside of the picture, and one without any area.
+    let regions =
+        [1.3, 2.1, 9.7, 11.2, -4.0, -3.0, 5.0, 20.0, 3.0, 3.0, 3.0, 3.0, 2.2, 2.4, 2.6, 2.9, 30.0, 30.0, 40.0, 44.0];
+    let align = |samples: i64, scale: f32, node: fn(Node) -> Node| {
+        Network::new(16, &IMAGE)
+            .floats("r", &[5, 4], &regions)
+            .integers("b", &[0; 5])
+            .node(node(
+                Node::new("RoiAlign", &["x", "r", "b"], &["y"])
+                    .int("output_height", 3)
+                    .int("output_width", 2)
+                    .int("sampling_ratio", samples)
+                    .float("spatial_scale", scale),
+            ))
+            .bytes(&[5, 4, 3, 2])
+    };
+    let of = |name, bytes| case(name, "regions-to-products", &["RoiAlign"], bytes);
+    check(&[
+        of("half_pixel", align(2, 0.5, |node| node)),
+        of("one_sample", align(1, 1.0, |node| node.text("coordinate_transformation_mode", "half_pixel"))),
+    ]);
+}

@@ -15,6 +15,7 @@ pub(super) mod opset;
 mod pooling;
 mod quantized;
 mod recurrent;
+mod regions;
 mod remainders;
 mod resize;
 mod runtime;
@@ -213,6 +214,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["GridSample"],
         rewrite: sampling::rewrite,
+    },
+    Lowering {
+        name: "regions-to-products",
+        reason: IMPORTER_MISREADS,
+        operators: &["RoiAlign"],
+        rewrite: regions::rewrite,
     },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
