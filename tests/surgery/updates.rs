@@ -87,3 +87,33 @@ fn regions_smaller_than_an_element() {
         of("one_sample", align(1, 1.0, |node| node.text("coordinate_transformation_mode", "half_pixel"))),
     ]);
 }
+
+#[test]
+fn transposed_convolutions_of_volumes() {
+    let back = |shape: &[i64], kernel: &[i64], node: fn(Node) -> Node, result: &[i64]| {
+        let network = Network::new(11, shape).weights("w", kernel).weights("b", &result[1..2]);
+        network.node(node(Node::new("ConvTranspose", &["x", "w", "b"], &["y"]))).bytes(result)
+    };
+    fn double(node: Node) -> Node {
+        node.ints("strides", &[2, 2, 2])
+    }
+    let overlapping = |node: Node| double(node).ints("pads", &[1, 1, 0, 1, 0, 1]).ints("output_padding", &[1, 1, 0]);
+    let dilated = |node: Node| {
+        node.ints("strides", &[3, 1, 2]).ints("dilations", &[2, 1, 2]).int("group", 2).ints("pads", &[0, 0, 1, 2, 1, 0])
+    };
+    let sparse = |node: Node| node.ints("strides", &[4, 1, 1]).ints("output_padding", &[2, 0, 0]);
+    let same = |node: Node| double(node).text("auto_pad", "SAME_UPPER");
+    let without = Network::new(13, &[1, 2, 3, 4, 5])
+        .weights("w", &[2, 3, 2, 2, 2])
+        .node(double(Node::new("ConvTranspose", &["x", "w"], &["y"])))
+        .bytes(&[1, 3, 6, 8, 10]);
+    let of = |name, bytes| case(name, "transposed-convolution-of-planes", &[], bytes);
+    let cases = [
+        of("double", without),
+        of("overlapping", back(&[1, 2, 3, 4, 5], &[2, 3, 3, 3, 3], overlapping, &[1, 3, 6, 9, 10])),
+        of("dilated", back(&[2, 4, 3, 4, 5], &[4, 3, 2, 2, 3], dilated, &[2, 6, 7, 4, 12])),
+        of("sparse", back(&[1, 2, 3, 4, 5], &[2, 3, 3, 1, 1], sparse, &[1, 3, 13, 4, 5])),
+        of("same", back(&[1, 2, 3, 4, 5], &[2, 3, 3, 3, 3], same, &[1, 3, 6, 8, 10])),
+    ];
+    check(&cases);
+}

@@ -23,6 +23,7 @@ mod sampling;
 mod scatter;
 mod sequences;
 mod shapes;
+mod volumes;
 mod whole;
 mod windows;
 
@@ -257,6 +258,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["Conv"],
         rewrite: windows::computed_kernel,
+    },
+    Lowering {
+        name: "transposed-convolution-of-planes",
+        reason: COMPILER_REFUSES,
+        operators: &["ConvTranspose"],
+        rewrite: volumes::transposed,
     },
     Lowering {
         name: "flat-transposed-convolution",
