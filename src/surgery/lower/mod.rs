@@ -18,6 +18,7 @@ mod recurrent;
 mod regions;
 mod remainders;
 mod resize;
+mod rotary;
 mod runtime;
 mod sampling;
 mod scatter;
@@ -129,6 +130,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["MeanVarianceNormalization"],
         rewrite: normalization::mean_variance,
+    },
+    Lowering {
+        name: "rotation-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["RotaryEmbedding"],
+        rewrite: rotary::standard,
     },
     Lowering {
         name: "attention-to-products",
