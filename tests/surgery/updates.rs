@@ -1,7 +1,8 @@
-//! What networks write to constant places, cut out of regions and spread over volumes, before and after it is rewritten.
+//! What networks write to constant places, cut out of regions, spread over volumes and take apart into frequencies, before
+//! and after it is rewritten.
 
 use crate::builder::{FLOAT, Node, Tensor};
-use crate::lowering::{case, check};
+use crate::lowering::{Case, case, check};
 use crate::network::Network;
 
 const IMAGE: [i64; 4] = [1, 4, 6, 8];
@@ -116,4 +117,62 @@ fn transposed_convolutions_of_volumes() {
         of("same", back(&[1, 2, 3, 4, 5], &[2, 3, 3, 3, 3], same, &[1, 3, 6, 8, 10])),
     ];
     check(&cases);
+}
+
+#[test]
+fn signals_and_their_frequencies() {
+    let whole = |opset: i64, shape: &[i64], inputs: &[&str], node: fn(Node) -> Node, result: &[i64]| {
+        Network::new(opset, shape)
+            .constant(Tensor::integers("n", &[], &[10]))
+            .constant(Tensor::integers("a", &[], &[-3]))
+            .node(node(Node::new("DFT", inputs, &["y"])))
+            .bytes(result)
+    };
+    let frames = |shape: &[i64], inputs: &[&str], onesided: i64, result: &[i64]| {
+        Network::new(17, shape)
+            .constant(Tensor::integers("step", &[], &[5]))
+            .weights("window", &[16])
+            .constant(Tensor::integers("n", &[], &[16]))
+            .node(Node::new("STFT", inputs, &["y"]).int("onesided", onesided))
+            .bytes(result)
+    };
+    let half = |node: Node| node.int("axis", 1).int("onesided", 1);
+    let back = |node: Node| node.int("axis", 1).int("inverse", 1);
+    let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "fourier-to-product", &["DFT"], bytes) };
+    let by_frame = |name, bytes| Case { tolerance: 1e-5, ..case(name, "frames-to-convolution", &["STFT"], bytes) };
+    check(&[
+        of("half", whole(17, &[2, 12, 1], &["x"], half, &[2, 7, 2])),
+        of("cut", whole(17, &[2, 12, 3, 2], &["x", "n"], |node| node.int("axis", 1), &[2, 10, 3, 2])),
+        of("filled", whole(20, &[2, 7, 3, 1], &["x", "n", "a"], |node| node, &[2, 10, 3, 2])),
+        of("last", whole(20, &[2, 9, 2], &["x"], |node| node, &[2, 9, 2])),
+        of("back", whole(17, &[2, 12, 2], &["x"], back, &[2, 12, 2])),
+        by_frame("frames", frames(&[2, 40, 1], &["x", "step", "window"], 1, &[2, 5, 9, 2])),
+        by_frame("plain_frames", frames(&[2, 40, 1], &["x", "step", "", "n"], 0, &[2, 5, 16, 2])),
+    ]);
+}
+
+#[test]
+fn edges_that_wrap_and_cuts_in_the_middle() {
+    let wrapped = |opset: i64, inputs: &[&str], pads: &[i64], result: &[i64]| {
+        Network::new(opset, &IMAGE)
+            .integers("p", pads)
+            .integers("a", &[-1, 2])
+            .node(Node::new("Pad", inputs, &["y"]).text("mode", "wrap"))
+            .bytes(result)
+    };
+    let centred = |axes: &[i64], wanted: &[i64], result: &[i64]| {
+        Network::new(18, &IMAGE)
+            .integers("n", wanted)
+            .node(Node::new("CenterCropPad", &["x", "n"], &["y"]).ints("axes", axes))
+            .bytes(result)
+    };
+    let of = |name, bytes| case(name, "wrapped-padding-to-lookup", &[], bytes);
+    let centre = |name, bytes| case(name, "centred-cut-to-slice", &["CenterCropPad"], bytes);
+    check(&[
+        of("wrapped", wrapped(19, &["x", "p"], &[0, 0, 1, 3, 0, 2, 0, 1], &[1, 6, 7, 12])),
+        of("wrapped_axes", wrapped(19, &["x", "p", "", "a"], &[3, 0, 1, 2], &[1, 4, 8, 12])),
+        centre("both", centred(&[2, 3], &[3, 11], &[1, 4, 3, 11])),
+        centre("cut", centred(&[-1, 1], &[5, 1], &[1, 1, 6, 5])),
+        centre("filled", centred(&[2], &[9], &[1, 4, 9, 8])),
+    ]);
 }

@@ -9,7 +9,9 @@ mod attention;
 mod comparisons;
 mod contractions;
 mod curves;
+mod edges;
 mod einsum;
+mod fourier;
 mod normalization;
 pub(super) mod opset;
 mod pooling;
@@ -155,6 +157,8 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Pow"],
         rewrite: normalization::squares,
     },
+    Lowering { name: "fourier-to-product", reason: IMPORTER_LACKS, operators: &["DFT"], rewrite: fourier::whole },
+    Lowering { name: "frames-to-convolution", reason: IMPORTER_LACKS, operators: &["STFT"], rewrite: fourier::frames },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "high-rank-matmul",
@@ -296,6 +300,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
         operators: &["Concat"],
         rewrite: shapes::joined_constants,
+    },
+    Lowering {
+        name: "wrapped-padding-to-lookup",
+        reason: IMPORTER_LACKS,
+        operators: &["Pad"],
+        rewrite: edges::wrapped,
+    },
+    Lowering {
+        name: "centred-cut-to-slice",
+        reason: IMPORTER_LACKS,
+        operators: &["CenterCropPad"],
+        rewrite: edges::centred,
     },
     Lowering {
         name: "negative-padding-to-slice",
