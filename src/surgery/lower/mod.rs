@@ -167,6 +167,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: contractions::high_rank,
     },
     Lowering {
+        name: "product-of-many-rows-and-sum",
+        reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
+        operators: &["Gemm"],
+        rewrite: contractions::many_rows_and_sum,
+    },
+    Lowering {
         name: "product-of-many-rows-to-convolution",
         reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
         operators: &["MatMul"],

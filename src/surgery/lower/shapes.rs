@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::super::build::integer;
 use super::super::draft::{Draft, Site};
+use super::whole::{floating, is_whole};
 use crate::onnx::proto::TensorProto;
 use crate::onnx::{ElementType, element_count, read_floats};
 
@@ -33,9 +34,11 @@ pub(super) fn triangle(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         Some(_) => *site.constant_integers(1)?.first()?,
         None => 0,
     };
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    if !element.is_float() && !is_whole(element) && element != ElementType::Boolean {
         return None;
     }
+    let input = &floating(site, draft, 0)?;
     let upper = site.integer("upper") != Some(0);
     let stays = |row: i64, column: i64| {
         let place = column.saturating_sub(row);
@@ -50,7 +53,10 @@ pub(super) fn triangle(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         ..TensorProto::default()
     });
     let zero = draft.number(0.0);
-    let result = draft.apply("Where", &[&mask, input, &zero]);
+    let mut result = draft.apply("Where", &[&mask, input, &zero]);
+    if !element.is_float() {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }
