@@ -176,3 +176,29 @@ fn edges_that_wrap_and_cuts_in_the_middle() {
         centre("filled", centred(&[2], &[9], &[1, 4, 9, 8])),
     ]);
 }
+
+#[test]
+fn convolutions_with_moved_taps() {
+    let moved = |groups: i64, inputs: &[&str], node: fn(Node) -> Node, places: [i64; 2]| {
+        let [height, width] = places;
+        let network = Network::new(19, &IMAGE)
+            .weights("w", &[5, 4, 3, 2])
+            .weights("shift", &[5])
+            .weights("o", &[1, groups * 12, height, width])
+            .weights("m", &[1, groups * 6, height, width]);
+        let node = node(Node::new("DeformConv", inputs, &["y"]).int("offset_group", groups));
+        // Moved by up to two elements, also out of the picture.
+        network
+            .floats("two", &[], &[2.0])
+            .apply("Mul", &["o", "two"], &["offsets"])
+            .node(node)
+            .bytes(&[1, 5, height, width])
+    };
+    let strided = |node: Node| node.ints("strides", &[2, 1]).ints("pads", &[1, 1, 1, 0]).ints("dilations", &[1, 2]);
+    let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "moved-taps-to-lookups", &["DeformConv"], bytes) };
+    check(&[
+        of("moved", moved(1, &["x", "w", "offsets"], |node| node, [4, 7])),
+        of("masked", moved(1, &["x", "w", "offsets", "shift", "m"], strided, [3, 7])),
+        of("groups", moved(2, &["x", "w", "offsets", "", "m"], |node| node, [4, 7])),
+    ]);
+}

@@ -9,6 +9,7 @@ mod attention;
 mod comparisons;
 mod contractions;
 mod curves;
+mod deformed;
 mod edges;
 mod einsum;
 mod fourier;
@@ -232,6 +233,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["GridSample"],
         rewrite: sampling::rewrite,
+    },
+    Lowering {
+        name: "moved-taps-to-lookups",
+        reason: IMPORTER_LACKS,
+        operators: &["DeformConv"],
+        rewrite: deformed::convolution,
     },
     Lowering {
         name: "regions-to-products",
