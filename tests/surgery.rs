@@ -19,6 +19,8 @@ mod network;
 mod lowering;
 #[path = "surgery/places.rs"]
 mod places;
+#[path = "surgery/updates.rs"]
+mod updates;
 #[path = "surgery/runtime.rs"]
 mod runtime;
 #[path = "surgery/optimizations.rs"]

@@ -126,7 +126,8 @@ fn runtime_type(node: &NodeProto, place: usize, known: &dyn Fn(&str) -> Option<E
         | ("FusedConv" | "FusedGemm" | "FusedMatMul" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM", _)
         | ("QLinearAdd" | "QLinearMul" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QLinearSoftmax", _)
         | ("QLinearAveragePool" | "QLinearGlobalAveragePool", _)
-        | ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" | "Attention", _) => input(0),
+        | ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" | "Attention", _)
+        | ("GroupQueryAttention" | "MatMulNBits" | "MultiHeadAttention" | "RotaryEmbedding", _) => input(0),
         _ => None,
     }
 }

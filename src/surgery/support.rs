@@ -256,6 +256,9 @@ fn own_advice(node: &NodeProto) -> Option<String> {
     if let Some((_, opset)) = YOUNG.iter().find(|(name, _)| *name == operator) {
         return Some(format!("export with opset {}, in which exporters write it with simpler operators", opset - 1));
     }
+    if let Some((_, advice)) = FORMS.iter().find(|(name, _)| *name == operator) {
+        return Some((*advice).into());
+    }
     if QUANTIZED.contains(&operator) {
         return Some("convert the model from before its quantization; MyriadX computes in FP16".into());
     }
@@ -364,6 +367,15 @@ const YOUNG: &[(&str, i64)] = &[
     ("Trilu", 14),
 ];
 
+/// Operators of which some forms can be written otherwise: the operator, and what the form has to be.
+const FORMS: &[(&str, &str)] = &[
+    ("DFT", "let the length and the axis of the transform be constants"),
+    ("RoiAlign", "give it a `sampling_ratio` of 1 or more, the mode `avg` and a single batch, or `output_half_pixel`"),
+    ("STFT", "let the step, the window and the length of the frames be constants"),
+    ("ScatterElements", "let its indices be constants: what is added to known places can be written otherwise"),
+    ("ScatterND", "let its indices be constants: what is written to known places can be written otherwise"),
+];
+
 /// Operators of quantized networks.
 const QUANTIZED: &[&str] =
     &["ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QuantizeLinear"];
@@ -395,7 +407,8 @@ mod tests {
         let young: Vec<&str> = YOUNG.iter().map(|(name, _)| *name).collect();
         let known = |names: &'static str| names.split(' ').collect::<Vec<_>>();
         let (importer, optimizer) = (known(IMPORTER_KNOWS), known(OPTIMIZER_KNOWS));
-        for table in [&importer, &optimizer, QUANTIZED, &names, &young] {
+        let forms: Vec<&str> = FORMS.iter().map(|(name, _)| *name).collect();
+        for table in [&importer, &optimizer, QUANTIZED, &names, &young, &forms] {
             assert!(table.is_sorted_by(|left, right| left < right), "{table:?}");
         }
         for name in young {

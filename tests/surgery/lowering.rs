@@ -57,6 +57,15 @@ fn one(opset: i64, node: Node, result: &[i64]) -> Vec<u8> {
 #[test]
 fn activations_and_signs() {
     let gelu = || Node::new("Gelu", &["x"], &["y"]);
+    // The network is fed 0 to 3, from which 2 is taken.
+    let whole = |operator: &str, opset: i64| {
+        Network::fed(opset, builder::INT64, &[4, 6])
+            .constant(Tensor::integers("two", &[], &[2]))
+            .apply("Sub", &["x", "two"], &["a"])
+            .apply(operator, &["a"], &["b"])
+            .node(Node::new("Cast", &["b"], &["y"]).int("to", FLOAT.into()))
+            .bytes(&[4, 6])
+    };
     check(&[
         case("hard_swish", "lower-activations", &["HardSwish"], unary("HardSwish", 14)),
         case("mish", "lower-activations", &["Mish"], unary("Mish", 18)),
@@ -73,6 +82,8 @@ fn activations_and_signs() {
         case("sign", "lower-signs", &["Sign"], unary("Sign", 13)),
         case("softsign", "lower-signs", &["Softsign", "Abs"], unary("Softsign", 13)),
         case("abs", "absolute-value-to-maximum", &["Abs"], unary("Abs", 13)),
+        case("abs_of_whole", "absolute-value-to-maximum", &["Abs"], whole("Abs", 11)),
+        case("sign_of_whole", "lower-signs", &["Sign"], whole("Sign", 13)),
     ]);
 }
 
@@ -167,6 +178,12 @@ fn contractions_and_reductions() {
         Network::new(11, shape).weights("w", &[7, 5]).apply("MatMul", &["x", "w"], &["y"]).bytes(result)
     };
     let many = "product-of-many-rows-to-convolution";
+    let gemm = |shape: &[i64], weights: &[i64], shift: &[i64], node: fn(Node) -> Node| {
+        let network = Network::new(13, shape).weights("w", weights).weights("b", shift);
+        network.node(node(Node::new("Gemm", &["x", "w", "b"], &["y"]))).bytes(&[300, 5])
+    };
+    let scaled = |node: Node| node.int("transA", 1).float("alpha", 0.5).float("beta", 3.0);
+    let sum = "product-of-many-rows-and-sum";
     let running = |axis: i64, reverse: i64, exclusive: i64| {
         Network::new(14, &IMAGE)
             .constant(Tensor::integers("a", &[], &[axis]))
@@ -182,6 +199,13 @@ fn contractions_and_reductions() {
         case("rows", many, &["MatMul"], rows(&[300, 7], &[300, 5])),
         case("rows_of_batch", many, &["MatMul"], rows(&[2, 300, 7], &[2, 300, 5])),
         case("rows_of_heads", many, &["MatMul"], rows(&[20, 3, 5, 7], &[20, 3, 5, 5])),
+        case(
+            "rows_and_sum",
+            sum,
+            &["Gemm", "MatMul"],
+            gemm(&[300, 7], &[5, 7], &[300, 1], |node| node.int("transB", 1)),
+        ),
+        case("columns_and_sum", sum, &["Gemm", "MatMul"], gemm(&[7, 300], &[7, 5], &[5], scaled)),
         case("running", "cumulative-sum-to-matmul", &["CumSum"], running(3, 0, 0)),
         case("running_back", "cumulative-sum-to-matmul", &["CumSum"], running(1, 1, 1)),
         case("product", "lower-reductions", &["ReduceProd"], reduce("ReduceProd", 1, &[1, 1, 6, 8])),
@@ -221,6 +245,17 @@ fn pooling_and_transposed_convolution() {
             ),
         ),
         case(
+            "wider_shape",
+            "explicit-transposed-convolution",
+            &[],
+            back(
+                &IMAGE,
+                &kernel,
+                |node| node.ints("strides", &[3, 2]).ints("output_shape", &[20, 18]),
+                &[1, 6, 20, 18],
+            ),
+        ),
+        case(
             "same_upper",
             "explicit-transposed-convolution",
             &[],
@@ -243,6 +278,13 @@ fn shapes_and_selections() {
             .node(Node::new("Trilu", &["x", "k"], &["y"]).int("upper", upper))
             .bytes(&IMAGE)
     };
+    let whole_triangle = Network::fed(14, builder::INT64, &[4, 6])
+        .apply("Trilu", &["x"], &["a"])
+        .node(Node::new("Cast", &["a"], &["y"]).int("to", FLOAT.into()));
+    let any = Network::fed(20, builder::BOOL, &[4, 6])
+        .integers("axes", &[1])
+        .apply("ReduceMax", &["x", "axes"], &["a"])
+        .node(Node::new("Cast", &["a"], &["y"]).int("to", FLOAT.into()));
     let like = Network::new(15, &IMAGE)
         .constant(Tensor::integers("i", &[], &[1]))
         .floats("f", &[], &[1.0])
@@ -286,6 +328,8 @@ fn shapes_and_selections() {
         case("squeezed_by_nothing", "squeeze-of-named-axes", &["Squeeze"], squeezed(13, &[3, 2], &[3, 2])),
         case("upper", "triangle-to-mask", &["Trilu"], triangle(1, 1)),
         case("lower", "triangle-to-mask", &["Trilu"], triangle(0, -2)),
+        case("whole_triangle", "triangle-to-mask", &["Trilu"], whole_triangle.bytes(&[4, 6])),
+        case("any", "whole-numbers-through-floats", &[], any.bytes(&[4, 1])),
         case("like", "cast-like-to-cast", &["CastLike"], like.bytes(&IMAGE)),
         case("pads", "negative-padding-to-slice", &[], pads.bytes(&[1, 4, 6, 7])),
         case("gather", "positive-indices", &[], gather.bytes(&[1, 3, 6, 8])),
@@ -374,6 +418,7 @@ fn resizing_without_a_layer() {
 #[test]
 fn newer_forms_become_those_of_opset_13() {
     let reduce = Network::new(18, &IMAGE).integers("a", &[2, -1]).apply("ReduceMean", &["x", "a"], &["y"]);
+    let reduce_all = Network::new(18, &IMAGE).integers("a", &[]).apply("ReduceMean", &["x", "a"], &["y"]);
     let split = Network::new(18, &IMAGE)
         .node(Node::new("Split", &["x"], &["a", "b", "y"]).int("axis", 3).int("num_outputs", 3));
     let pad = Network::new(18, &IMAGE).integers("p", &[1, 1, 2, 0]).integers("a", &[-1, 2]).apply(
@@ -402,6 +447,7 @@ fn newer_forms_become_those_of_opset_13() {
     let of = |name, bytes| case(name, "old-forms", &[], bytes);
     let cases = [
         of("reduce", reduce.bytes(&[1, 4, 1, 1])),
+        of("reduce_all", reduce_all.bytes(&[1, 1, 1, 1])),
         of("split", split.bytes(&[1, 4, 6, 2])),
         of("pad", pad.bytes(&[1, 4, 7, 11])),
         of("scale", scale.bytes(&[1, 4, 12, 16])),

@@ -50,6 +50,11 @@ fn fused_operators() {
         .node(own("FusedMatMul", &["x", "w"], &["y"]).int("transA", 1).float("alpha", 0.25));
     let scores =
         network(13, &IMAGE).weights("w", &[1, 4, 5, 8]).node(own("FusedMatMul", &["x", "w"], &["y"]).int("transB", 1));
+    // The rows of the left matrices stand before the axes of the batch.
+    let rows_first = |shape: &[i64], weights: &[i64], turned: i64, result: &[i64]| {
+        let node = own("FusedMatMul", &["x", "w"], &["y"]).int("transBatchA", 1).int("transA", turned);
+        network(13, shape).weights("w", weights).node(node.int("transB", turned)).bytes(result)
+    };
     let fused = "runtime-operators-to-onnx";
     check(&[
         case("gelu", fused, &["Gelu"], one(own("Gelu", &["x"], &["y"]))),
@@ -79,6 +84,8 @@ fn fused_operators() {
         case("gemm", fused, &["FusedGemm"], gemm.bytes(&[3, 5])),
         case("product", fused, &["FusedMatMul"], product.bytes(&[1, 4, 8, 5])),
         case("scores", fused, &["FusedMatMul"], scores.bytes(&[1, 4, 6, 5])),
+        case("rows_first", fused, &["FusedMatMul"], rows_first(&IMAGE, &[4, 6, 8, 5], 0, &[4, 6, 1, 5])),
+        case("columns_first", fused, &["FusedMatMul"], rows_first(&IMAGE, &[4, 6, 5, 1], 1, &[4, 6, 8, 5])),
     ]);
 }
 
@@ -188,6 +195,103 @@ fn attention_as_onnx_has_it() {
         case("scaled", pass, gone, flat(&["x", "k", "v", "a"], |node| node.float("scale", 0.4))),
         case("masked", pass, gone, flat(&["x", "k", "v", "m"], |node| node)),
         case("shared", pass, gone, shared),
+    ]);
+}
+
+#[test]
+fn weights_of_a_few_bits() {
+    // 20 rows in blocks of 16, the last of which is longer than what is left.
+    let product = |bits: i64, zeros: Option<Tensor>, shift: &str| {
+        let width = 2 * bits;
+        let inputs = ["x", "w", "s", if zeros.is_some() { "z" } else { "" }, "", shift];
+        let network = network(13, &[2, 5, 20])
+            .constant(Tensor::raw("w", builder::UINT8, &[6, 2, width], &bytes(12 * width)))
+            .weights("s", &[12])
+            .weights("b", &[6]);
+        let node = own("MatMulNBits", &inputs, &["y"]).int("K", 20).int("N", 6).int("bits", bits).int("block_size", 16);
+        zeros.into_iter().fold(network, Network::constant).node(node).bytes(&[2, 5, 6])
+    };
+    let packed = |bits: i64| {
+        let width = (2 * bits + 7) / 8;
+        Some(Tensor::raw("z", builder::UINT8, &[6, width], &bytes(6 * width)))
+    };
+    let floating = Some(Tensor::floats("z", &[6, 2], &numbers(12)));
+    let of = |name, bytes| Case {
+        // ONNX Runtime computes with numbers of its own accuracy.
+        tolerance: 1e-5,
+        ..case(name, "packed-weights-to-numbers", &["MatMulNBits"], bytes)
+    };
+    check(&[
+        of("four", product(4, None, "")),
+        of("four_from_zero", product(4, packed(4), "b")),
+        of("four_from_numbers", product(4, floating, "")),
+        of("eight", product(8, None, "b")),
+        of("eight_from_zero", product(8, packed(8), "")),
+    ]);
+}
+
+#[test]
+fn pairs_that_are_turned() {
+    let places = |dims: &[i64], values: &[i64]| Tensor::integers("p", dims, values);
+    let tables = |network: Network, half: i64| network.weights("c", &[9, half]).weights("s", &[9, half]);
+    let runtime = |shape: &[i64], half: i64, places: Tensor, node: fn(Node) -> Node| {
+        let rotated = own("RotaryEmbedding", &["x", "p", "c", "s"], &["y"]);
+        tables(network(13, shape), half).constant(places).node(node(rotated)).bytes(shape)
+    };
+    let (text, heads) = ([2, 5, 24], [2, 3, 5, 8]);
+    let each = || places(&[2, 5], &[0, 1, 2, 3, 4, 8, 7, 6, 5, 4]);
+    let neighbours = |node: Node| node.int("interleaved", 1);
+    let part = |node: Node| node.int("rotary_embedding_dim", 4).int("num_heads", 3);
+    let standard = |shape: &[i64], half: i64, node: fn(Node) -> Node| {
+        let rotated = Node::new("RotaryEmbedding", &["x", "c", "s", "p"], &["y"]).int("num_heads", 3);
+        tables(Network::new(23, shape), half).constant(each()).node(node(rotated)).bytes(shape)
+    };
+    let own_tables = Network::new(23, &heads)
+        .weights("c", &[2, 5, 4])
+        .weights("s", &[2, 5, 4])
+        .node(neighbours(Node::new("RotaryEmbedding", &["x", "c", "s"], &["y"])))
+        .bytes(&heads);
+    let gone = &["RotaryEmbedding"];
+    let of = |name, bytes| case(name, "runtime-attention-to-products", gone, bytes);
+    let as_onnx = |name, bytes| case(name, "rotation-to-products", gone, bytes);
+    check(&[
+        of("from", runtime(&text, 4, places(&[1], &[3]), |node| node)),
+        of("each", runtime(&text, 4, each(), neighbours)),
+        of("heads", runtime(&heads, 4, each(), |node| node)),
+        of("part", runtime(&text, 2, each(), part)),
+        as_onnx("onnx", standard(&text, 4, |node| node)),
+        as_onnx("onnx_part", standard(&heads, 2, |node| node.int("rotary_embedding_dim", 4))),
+        as_onnx("onnx_tables", own_tables),
+    ]);
+}
+
+#[test]
+fn attention_of_groups() {
+    let text = [2, 5, 32];
+    let grouped = |inputs: &[&str], node: fn(Node) -> Node, shape: &[i64], result: &[i64]| {
+        let ends: Vec<u8> = [4_i32, 4].iter().flat_map(|last| last.to_le_bytes()).collect();
+        let attention =
+            own("GroupQueryAttention", inputs, &["y", "pk", "pv"]).int("num_heads", 4).int("kv_num_heads", 2);
+        network(13, shape)
+            .weights("k", &[2, 5, 16])
+            .weights("v", &[2, 5, 16])
+            .constant(Tensor::raw("last", INT32, &[2, 1], &ends))
+            .constant(Tensor::raw("all", INT32, &[], &5_i32.to_le_bytes()))
+            .weights("c", &[9, 8])
+            .weights("s", &[9, 8])
+            .node(node(attention))
+            .bytes(result)
+    };
+    let apart = ["x", "k", "v", "", "", "last", "all"];
+    let packed = ["x", "", "", "", "", "last", "all", "c", "s"];
+    let of = |name, bytes| Case {
+        tolerance: 1e-5,
+        ..case(name, "runtime-attention-to-products", &["GroupQueryAttention", "Attention", "RotaryEmbedding"], bytes)
+    };
+    check(&[
+        of("apart", grouped(&apart, |node| node, &text, &text)),
+        of("scaled", grouped(&apart, |node| node.float("scale", 0.5).float("softcap", 2.0), &text, &text)),
+        of("packed", grouped(&packed, |node| node.int("do_rotary", 1), &[2, 5, 128], &[2, 5, 64])),
     ]);
 }
 

@@ -1,6 +1,7 @@
 //! Comparisons, logic and signs.
 
 use super::super::draft::{Draft, Site};
+use super::whole::{floating, is_whole};
 use crate::onnx::ElementType;
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
@@ -53,11 +54,13 @@ fn either(draft: &mut Draft, left: &str, right: &str) -> String {
 pub(super) const COMPARISONS: i64 = 9;
 
 pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    if !site.facts.element(input)?.is_float() {
+    let output = site.output(0)?;
+    let element = site.facts.element(site.input(0)?)?;
+    if !element.is_float() && !is_whole(element) {
         return None;
     }
-    let result = match site.node.op_type() {
+    let input = &floating(site, draft, 0)?;
+    let mut result = match site.node.op_type() {
         "Sign" if site.opset() >= COMPARISONS => {
             let (zero, one, minus) = (draft.number(0.0), draft.number(1.0), draft.number(-1.0));
             let (above, below) = (draft.binary("Greater", input, &zero), draft.binary("Less", input, &zero));
@@ -71,6 +74,9 @@ pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         }
         _ => return None,
     };
+    if is_whole(element) {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }
@@ -79,13 +85,17 @@ pub(super) fn sign(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 const WHOLE_MAXIMUM: i64 = 12;
 
 pub(super) fn absolute(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    let element = site.facts.element(input)?;
-    let is_whole = matches!(element, ElementType::Int32 | ElementType::Int64) && site.opset() >= WHOLE_MAXIMUM;
-    if !element.is_float() && !is_whole {
+    let output = site.output(0)?;
+    let element = site.facts.element(site.input(0)?)?;
+    if !element.is_float() && !is_whole(element) {
         return None;
     }
-    let result = magnitude(draft, input);
+    let is_older = is_whole(element) && site.opset() < WHOLE_MAXIMUM;
+    let input = if is_older { floating(site, draft, 0)? } else { site.input(0)?.to_owned() };
+    let mut result = magnitude(draft, &input);
+    if is_older {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }

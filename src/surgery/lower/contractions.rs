@@ -86,6 +86,38 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Writes the product of many rows with a constant matrix and the sum of it apart, as that product is written otherwise.
+pub(super) fn many_rows_and_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let (sizes, weights) = (site.sizes(0)?, site.constant(1)?);
+    let (&[first, second], &[_, width]) = (sizes.as_slice(), weights.dims.as_slice()) else { return None };
+    let flag = |name: &str| site.integer(name).is_some_and(|value| value != 0);
+    let rows = if flag("transA") { second } else { first };
+    if rows <= MOST_ROWS || site.opset() < SUM_OF_ANY_SHAPE || !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let left = if flag("transA") { draft.transpose(input, &[1, 0]) } else { input.to_owned() };
+    let (mut dims, mut numbers) = (weights.dims.clone(), read_floats(weights).ok()?);
+    if flag("transB") {
+        dims.reverse();
+        numbers = transposed(&numbers, usize::try_from(width).ok()?);
+    }
+    let alpha = site.float("alpha", 1.0);
+    numbers.iter_mut().for_each(|number| *number *= alpha);
+    let right = draft.floats(&dims, &numbers);
+    let mut result = draft.apply("MatMul", &[&left, &right]);
+    if let Some(shift) = site.input(2) {
+        let beta = site.float("beta", 1.0);
+        let shift = if beta == 1.0 { shift.to_owned() } else { draft.with_number("Mul", shift, beta) };
+        result = draft.binary("Add", &result, &shift);
+    }
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// The first operator set whose `Gemm` takes a summand of any shape that fits.
+const SUM_OF_ANY_SHAPE: i64 = 7;
+
 /// The longest axis whose running sum is written as a product with a triangle of ones: the triangle has the square of
 /// its elements.
 const LONGEST_RUNNING_SUM: i64 = 4096;

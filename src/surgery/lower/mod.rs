@@ -9,19 +9,26 @@ mod attention;
 mod comparisons;
 mod contractions;
 mod curves;
+mod deformed;
+mod edges;
 mod einsum;
+mod fourier;
 mod normalization;
 pub(super) mod opset;
 mod pieces;
 mod pooling;
 mod quantized;
 mod recurrent;
+mod regions;
 mod remainders;
 mod resize;
+mod rotary;
 mod runtime;
 mod sampling;
+mod scatter;
 mod sequences;
 mod shapes;
+mod volumes;
 mod whole;
 mod windows;
 
@@ -129,6 +136,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: normalization::mean_variance,
     },
     Lowering {
+        name: "rotation-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["RotaryEmbedding"],
+        rewrite: rotary::standard,
+    },
+    Lowering {
         name: "attention-to-products",
         reason: IMPORTER_LACKS,
         operators: &["Attention"],
@@ -146,12 +159,20 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Pow"],
         rewrite: normalization::squares,
     },
+    Lowering { name: "fourier-to-product", reason: IMPORTER_LACKS, operators: &["DFT"], rewrite: fourier::whole },
+    Lowering { name: "frames-to-convolution", reason: IMPORTER_LACKS, operators: &["STFT"], rewrite: fourier::frames },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "high-rank-matmul",
         reason: COMPILER_REFUSES,
         operators: &["MatMul"],
         rewrite: contractions::high_rank,
+    },
+    Lowering {
+        name: "product-of-many-rows-and-sum",
+        reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
+        operators: &["Gemm"],
+        rewrite: contractions::many_rows_and_sum,
     },
     Lowering {
         name: "product-of-many-rows-to-convolution",
@@ -164,6 +185,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["CumSum"],
         rewrite: contractions::cumulative_sum,
+    },
+    Lowering {
+        name: "scatter-to-arithmetic",
+        reason: IMPORTER_MISREADS,
+        operators: &["ScatterElements", "ScatterND"],
+        rewrite: scatter::reduced,
     },
     Lowering {
         name: "lower-reductions",
@@ -208,6 +235,18 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["GridSample"],
         rewrite: sampling::rewrite,
     },
+    Lowering {
+        name: "moved-taps-to-lookups",
+        reason: IMPORTER_LACKS,
+        operators: &["DeformConv"],
+        rewrite: deformed::convolution,
+    },
+    Lowering {
+        name: "regions-to-products",
+        reason: IMPORTER_MISREADS,
+        operators: &["RoiAlign"],
+        rewrite: regions::rewrite,
+    },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
         name: "dilated-max-pool",
@@ -246,6 +285,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: windows::computed_kernel,
     },
     Lowering {
+        name: "transposed-convolution-of-planes",
+        reason: COMPILER_REFUSES,
+        operators: &["ConvTranspose"],
+        rewrite: volumes::transposed,
+    },
+    Lowering {
         name: "flat-transposed-convolution",
         reason: COMPILER_REFUSES,
         operators: &["ConvTranspose"],
@@ -275,6 +320,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
         operators: &["Concat"],
         rewrite: shapes::joined_constants,
+    },
+    Lowering {
+        name: "wrapped-padding-to-lookup",
+        reason: IMPORTER_LACKS,
+        operators: &["Pad"],
+        rewrite: edges::wrapped,
+    },
+    Lowering {
+        name: "centred-cut-to-slice",
+        reason: IMPORTER_LACKS,
+        operators: &["CenterCropPad"],
+        rewrite: edges::centred,
     },
     Lowering {
         name: "negative-padding-to-slice",
@@ -372,7 +429,7 @@ pub static MYRIAD: &[Lowering] = &[
         name: "scatter-to-concatenation",
         reason: COMPILER_LACKS,
         operators: &["ScatterND"],
-        rewrite: shapes::scatter,
+        rewrite: scatter::replaced,
     },
     Lowering {
         name: "sum-of-one",

@@ -274,18 +274,24 @@ fn without(site: &Site<'_>, draft: &mut Draft, names: &[&str], agrees: bool) -> 
 }
 
 fn reduction(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
-    if site.input(1).is_none() && site.integer("noop_with_empty_axes") != Some(1) {
-        return without(site, draft, &["noop_with_empty_axes"], true);
-    }
+    let does_nothing = site.integer("noop_with_empty_axes") == Some(1);
+    let names = ["noop_with_empty_axes", "axes"];
     let axes = match site.input(1) {
         // Axes that count from the end need no rank.
-        Some(_) => site.constant_integers(1).filter(|axes| !axes.is_empty())?,
-        None => return None,
+        Some(_) => site.constant_integers(1)?,
+        None if does_nothing => return None,
+        None => return without(site, draft, &names[..1], true),
     };
+    if axes.is_empty() && does_nothing {
+        return None;
+    }
     let mut node = site.node.clone();
     node.input.truncate(1);
-    node.attribute.retain(|attribute| !matches!(attribute.name(), "noop_with_empty_axes" | "axes"));
-    node.attribute.push(integers_attribute("axes", axes));
+    node.attribute.retain(|attribute| !names.contains(&attribute.name()));
+    // Without any, all axes are meant.
+    if !axes.is_empty() {
+        node.attribute.push(integers_attribute("axes", axes));
+    }
     draft.keep(node);
     Some(Form::Other)
 }

@@ -215,7 +215,7 @@ pub(super) fn convolution_output_shape(site: &Site<'_>, draft: &mut Draft) -> Op
     let rank = sizes.len();
     let or = |name: &str, value: i64| site.integers(name).map_or(vec![value; rank], <[i64]>::to_vec);
     let (strides, dilations, extra) = (or("strides", 1), or("dilations", 1), or("output_padding", 0));
-    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    let (mut before, mut behind, mut more) = (Vec::new(), Vec::new(), Vec::new());
     for axis in 0..rank {
         let at = |values: &[i64]| values.get(axis).copied();
         let stride = at(&strides)?;
@@ -226,16 +226,24 @@ pub(super) fn convolution_output_shape(site: &Site<'_>, draft: &mut Draft) -> Op
         };
         let reach = (at(&kernel)? - 1).checked_mul(at(&dilations)?)? + 1;
         let total = stride.checked_mul(at(&sizes)? - 1)? + at(&extra)? + reach - target;
-        if total < 0 {
+        // What is missing is added behind, where it does not make another step.
+        let missing = (-total).max(0);
+        if at(&extra)?.checked_add(missing)? >= stride.max(at(&dilations)?) && missing > 0 {
             return None;
         }
+        more.push(at(&extra)? + missing);
+        let total = total.max(0);
         let half = total / 2;
         let first = if auto == "SAME_UPPER" { half } else { total - half };
         before.push(first);
         behind.push(total - first);
     }
     let pads = integers_attribute("pads", [before, behind].concat());
-    draft.keep(altered(site, vec![("auto_pad", None), ("output_shape", None), ("pads", Some(pads))]));
+    let mut changes = vec![("auto_pad", None), ("output_shape", None), ("pads", Some(pads))];
+    if more != extra {
+        changes.push(("output_padding", Some(integers_attribute("output_padding", more))));
+    }
+    draft.keep(altered(site, changes));
     Some(())
 }
 

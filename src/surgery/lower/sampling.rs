@@ -122,6 +122,22 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// What a picture of one batch, with nothing around it, has between its elements: `[places, channels]`, at indices of rows
+/// and of columns, `[places, 1]` each.
+pub(super) fn between(
+    draft: &mut Draft,
+    input: &str,
+    channels: i64,
+    lengths: [i64; 2],
+    at: &[String],
+) -> Option<String> {
+    let axis = |length: i64| Axis { length, aligned: true, mode: Mode::Linear, outside: Outside::Zeros };
+    let axes = lengths.map(axis);
+    let taps: Vec<Vec<Tap>> = axes.iter().zip(at).map(|(axis, at)| axis.taps_at(draft, at)).collect();
+    let data = elements_last(draft, input, 1, channels, &lengths);
+    looked_up(draft, &data, 1, 1, taps)
+}
+
 /// Brings the channels of a value behind its places; a single batch goes.
 fn elements_last(draft: &mut Draft, input: &str, batch: i64, channels: i64, lengths: &[i64]) -> String {
     let first: &[i64] = if batch == 1 { &[] } else { &[batch] };
@@ -166,7 +182,12 @@ impl Axis {
 
     /// The elements that count at each place from -1 to 1, as columns.
     fn taps(&self, draft: &mut Draft, places: &str) -> Vec<Tap> {
-        let at = &self.coordinate(draft, places);
+        let at = self.coordinate(draft, places);
+        self.taps_at(draft, &at)
+    }
+
+    /// The elements that count at each place that is given as an index between elements, as columns.
+    fn taps_at(&self, draft: &mut Draft, at: &str) -> Vec<Tap> {
         if self.mode == Mode::Nearest {
             let at = rounded(draft, at);
             return vec![self.tap(draft, &at, None)];

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::super::build::integer;
 use super::super::draft::{Draft, Site};
+use super::whole::{floating, is_whole};
 use crate::onnx::proto::TensorProto;
 use crate::onnx::{ElementType, element_count, read_floats};
 
@@ -33,9 +34,11 @@ pub(super) fn triangle(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         Some(_) => *site.constant_integers(1)?.first()?,
         None => 0,
     };
-    if !site.facts.element(input)?.is_float() {
+    let element = site.facts.element(input)?;
+    if !element.is_float() && !is_whole(element) && element != ElementType::Boolean {
         return None;
     }
+    let input = &floating(site, draft, 0)?;
     let upper = site.integer("upper") != Some(0);
     let stays = |row: i64, column: i64| {
         let place = column.saturating_sub(row);
@@ -50,7 +53,10 @@ pub(super) fn triangle(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         ..TensorProto::default()
     });
     let zero = draft.number(0.0);
-    let result = draft.apply("Where", &[&mask, input, &zero]);
+    let mut result = draft.apply("Where", &[&mask, input, &zero]);
+    if !element.is_float() {
+        result = draft.cast(&result, element);
+    }
     draft.yields(&result, output);
     Some(())
 }
@@ -302,37 +308,6 @@ pub(super) fn positive_indices(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     let mut node = site.node.clone();
     *node.input.get_mut(1)? = draft.shaped_integers(&site.constant(1)?.dims, &indices);
     draft.keep(node);
-    Some(())
-}
-
-/// Writes scattered rows as a choice: row by row of all old and new rows behind each other.
-pub(super) fn scatter(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, updates, output) = (site.input(0)?, site.input(2)?, site.output(0)?);
-    if site.text("reduction", "none") != "none" {
-        return None;
-    }
-    let sizes = site.sizes(0)?;
-    let indices = site.constant_integers(1)?;
-    let depth = usize::try_from(*site.constant(1)?.dims.last()?).ok().filter(|depth| *depth > 0)?;
-    let (outer, inner) = sizes.split_at_checked(depth)?;
-    let count = |sizes: &[i64]| element_count(sizes).and_then(|count| i64::try_from(count).ok());
-    let (rows, length) = (count(outer)?, count(inner)?);
-    let mut choice: Vec<i64> = (0..rows).collect();
-    for (update, index) in indices.chunks_exact(depth).enumerate() {
-        let mut row = 0_i64;
-        for (place, size) in index.iter().zip(outer) {
-            let place = if *place < 0 { place.checked_add(*size)? } else { *place };
-            row = row.checked_mul(*size)?.checked_add(Some(place).filter(|place| (0..*size).contains(place))?)?;
-        }
-        *choice.get_mut(usize::try_from(row).ok()?)? = rows.checked_add(i64::try_from(update).ok()?)?;
-    }
-    let old = draft.reshape(input, &[rows, length]);
-    let new = draft.reshape(updates, &[i64::try_from(indices.len() / depth).ok()?, length]);
-    let all = draft.concat(&[&old, &new], 0);
-    let choice = draft.integers(&choice);
-    let chosen = draft.apply_with("Gather", &[&all, &choice], vec![integer("axis", 0)]);
-    let result = draft.reshape(&chosen, &sizes);
-    draft.yields(&result, output);
     Some(())
 }
 

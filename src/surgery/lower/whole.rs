@@ -141,7 +141,7 @@ pub(super) fn formed_indices(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 pub(super) fn through_floats(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let element = site.facts.element(site.input(0)?)?;
     let operator = site.node.op_type();
-    let is_truth = element == ElementType::Boolean && matches!(operator, "Expand" | "Tile");
+    let is_truth = element == ElementType::Boolean && matches!(operator, "Expand" | "ReduceMax" | "ReduceMin" | "Tile");
     if !(is_whole(element) || is_truth) || site.node.input.iter().all(|input| site.facts.is_constant(input)) {
         return None;
     }

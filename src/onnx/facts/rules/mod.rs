@@ -1,4 +1,4 @@
-//! The shapes of results, operator by operator (ONNX operator sets 1 to 21).
+//! The shapes of results, operator by operator (ONNX operator sets 1 to 24).
 //!
 //! A rule returns what holds whatever the unknown sizes turn out to be, or nothing.
 
@@ -88,6 +88,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         | "Reciprocal"
         | "Relu"
         | "ReverseSequence"
+        | "RotaryEmbedding"
         | "Round"
         | "Scatter"
         | "ScatterElements"
@@ -102,6 +103,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         | "Softplus"
         | "Softsign"
         | "Sqrt"
+        | "Swish"
         | "Tan"
         | "Tanh"
         | "ThresholdedRelu"

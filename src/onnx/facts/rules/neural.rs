@@ -39,6 +39,7 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
             let statistics = [dims.get(..axis)?, &tail].concat();
             Some(vec![Some(dims.to_vec()), Some(statistics.clone()), Some(statistics)])
         }
+        "Attention" => one(attention(call)?),
         "Dropout" => {
             let dims = call.dims(0)?.to_vec();
             Some(vec![Some(dims.clone()), Some(dims)])
@@ -84,6 +85,20 @@ pub(super) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
         }
         "DFT" => one(fourier(call)?),
         "STFT" => one(short_fourier(call)?),
+        _ => None,
+    }
+}
+
+/// The weighted values, which stand like the query: `[batch, heads, length, size]` or `[batch, length, heads * size]`.
+fn attention(call: &Call<'_, '_>) -> Option<Dims> {
+    let last = call.dims(2)?.last()?;
+    match call.dims(0)? {
+        [batch, heads, length, _] => Some(vec![batch.clone(), heads.clone(), length.clone(), last.clone()]),
+        [batch, length, _] => {
+            let heads = |name: &str| call.attributes.int(name).filter(|heads| *heads > 0);
+            let (heads, groups) = (heads("q_num_heads")?, heads("kv_num_heads")?);
+            Some(vec![batch.clone(), length.clone(), map(last, |width| (width / groups).checked_mul(heads))])
+        }
         _ => None,
     }
 }

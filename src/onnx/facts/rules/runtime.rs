@@ -7,7 +7,7 @@ use crate::onnx::value::Dimension;
 pub(in crate::onnx::facts) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
     match call.operator() {
         "BiasGelu" | "DequantizeLinear" | "FastGelu" | "Gelu" | "QLinearLeakyRelu" | "QLinearSigmoid"
-        | "QLinearSoftmax" | "QuantizeLinear" | "QuickGelu" => one(call.dims(0)?.to_vec()),
+        | "QLinearSoftmax" | "QuantizeLinear" | "QuickGelu" | "RotaryEmbedding" => one(call.dims(0)?.to_vec()),
         "QLinearAdd" | "QLinearMul" => one(broadcast(call.dims(0)?, call.dims(3)?)?),
         "QLinearConcat" => one(concat(call)?),
         "QLinearAveragePool" | "QLinearGlobalAveragePool" if call.attributes.flag("channels_last") => None,
@@ -31,6 +31,15 @@ pub(in crate::onnx::facts) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
             Some(vec![Some(dims.clone()), Some(vec![call.dims(0)?.first()?.clone()]), Some(dims)])
         }
         "Attention" => attention(call),
+        "MultiHeadAttention" => {
+            let ([batch, length, _], [_, _, width]) = (call.dims(0)?, call.dims(2)?) else { return None };
+            one(vec![batch.clone(), length.clone(), width.clone()])
+        }
+        "GroupQueryAttention" if call.has(1) => one(call.dims(0)?.to_vec()),
+        "MatMulNBits" => {
+            let (_, before) = call.dims(0)?.split_last()?;
+            one([before, &[Dimension::Known(call.attributes.int("N")?)]].concat())
+        }
         _ => None,
     }
 }
@@ -48,18 +57,19 @@ fn concat(call: &Call<'_, '_>) -> Option<Dims> {
 }
 
 fn fused_product(call: &Call<'_, '_>) -> Option<Dims> {
-    if call.attributes.flag("transBatchA") || call.attributes.flag("transBatchB") {
-        return None;
-    }
-    let side = |place: usize, name: &str| {
+    let side = |place: usize, turned: &str, with_batch: &str| {
         let mut dims = call.dims(place)?.to_vec();
-        if call.attributes.flag(name) {
-            let last = dims.len().checked_sub(2)?;
+        let last = dims.len().checked_sub(2)?;
+        if call.attributes.flag(with_batch) {
+            // The rows stand first.
+            dims.get_mut(..=last)?.rotate_left(1);
+        }
+        if call.attributes.flag(turned) {
             dims.get_mut(last..)?.reverse();
         }
         Some(dims)
     };
-    product(&side(0, "transA")?, &side(1, "transB")?)
+    product(&side(0, "transA", "transBatchA")?, &side(1, "transB", "transBatchB")?)
 }
 
 fn attention(call: &Call<'_, '_>) -> Option<Shapes> {

@@ -87,20 +87,26 @@ fn activated(site: &Site<'_>, draft: &mut Draft, value: &str, parameters: [Optio
 }
 
 fn product(site: &Site<'_>, draft: &mut Draft) -> Option<String> {
-    if ["transBatchA", "transBatchB"].iter().any(|name| site.integer(name).is_some_and(|value| value != 0)) {
-        return None;
-    }
-    let mut side = |place: usize, name: &str| {
+    let flag = |name: &str| site.integer(name).is_some_and(|value| value != 0);
+    let mut side = |place: usize, [turned, with_batch]: [&str; 2]| {
         let input = site.input(place)?;
-        if site.integer(name).is_none_or(|value| value == 0) {
+        if !flag(turned) && !flag(with_batch) {
             return Some(input.to_owned());
         }
         let rank = site.rank(place)?;
+        let last = rank.checked_sub(2)?;
         let mut order: Vec<usize> = (0..rank).collect();
-        order.swap(rank.checked_sub(1)?, rank.checked_sub(2)?);
+        if flag(with_batch) {
+            // The rows stand first, before the axes of the batch.
+            order.get_mut(..=last)?.rotate_left(1);
+        }
+        if flag(turned) {
+            order.swap(last, last + 1);
+        }
         Some(draft.transpose(input, &order))
     };
-    let (left, right) = (side(0, "transA")?, side(1, "transB")?);
+    let left = side(0, ["transA", "transBatchA"])?;
+    let right = side(1, ["transB", "transBatchB"])?;
     let result = draft.apply("MatMul", &[&left, &right]);
     let alpha = site.float("alpha", 1.0);
     Some(if alpha == 1.0 { result } else { draft.with_number("Mul", &result, alpha) })

@@ -3,12 +3,14 @@
 //! Owns the domain `com.microsoft`, and what old versions of ONNX Runtime put into ONNX's own domain before ONNX had it.
 
 mod fused;
+mod grouped;
+mod packed;
 mod quantized;
 
 use super::super::draft::rewrite_nodes_of;
 use super::super::draft::{Draft, Site};
 use super::super::{Pass, PassError};
-use super::{IMPORTER_LACKS, Lowering, attention};
+use super::{IMPORTER_LACKS, Lowering, attention, rotary};
 use crate::onnx::{Known, Patch, is_runtime_domain};
 
 /// A rewriting of ONNX Runtime's own operators.
@@ -33,7 +35,9 @@ fn attend(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     match site.node.op_type() {
         "Attention" => attention::fused(site, draft),
         "EmbedLayerNormalization" => attention::embedding(site, draft),
+        "GroupQueryAttention" => grouped::attention(site, draft),
         "MultiHeadAttention" => attention::multi_head(site, draft),
+        "RotaryEmbedding" => rotary::runtime(site, draft),
         _ => None,
     }
 }
@@ -62,8 +66,20 @@ pub static RUNTIME: &[RuntimeLowering] = &[
     RuntimeLowering(Lowering {
         name: "runtime-attention-to-products",
         reason: IMPORTER_LACKS,
-        operators: &["Attention", "EmbedLayerNormalization", "MultiHeadAttention"],
+        operators: &[
+            "Attention",
+            "EmbedLayerNormalization",
+            "GroupQueryAttention",
+            "MultiHeadAttention",
+            "RotaryEmbedding",
+        ],
         rewrite: attend,
+    }),
+    RuntimeLowering(Lowering {
+        name: "packed-weights-to-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["MatMulNBits"],
+        rewrite: packed::product,
     }),
     RuntimeLowering(Lowering {
         name: "quantized-runtime-operators-to-onnx",

@@ -1,0 +1,86 @@
+//! `DeformConv`: convolutions whose taps the network itself moves (ONNX's operator set 19).
+
+use super::super::draft::{Draft, Site};
+use super::pooling::Window;
+use super::sampling;
+use crate::onnx::{ElementType, element_count};
+
+/// Looks up what each tap of the kernel meets at each place, and multiplies it with the weights.
+pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, weights, offsets) = (site.input(0)?, site.input(1)?, site.input(2)?);
+    let &[1, channels, rows, columns] = site.sizes(0)?.as_slice() else { return None };
+    let &[made, members, height, width] = site.sizes(1)?.as_slice() else { return None };
+    let &[_, _, made_height, made_width] = site.facts.sizes(site.output(0)?)?.as_slice() else { return None };
+    let is_float = |name: &str| site.facts.element(name).is_some_and(ElementType::is_float);
+    // All channels of the input take part in each of the result.
+    if members != channels || !is_float(input) || !is_float(offsets) {
+        return None;
+    }
+    let window = Window::of(site, vec![height, width])?;
+    let groups = site.integer("offset_group").unwrap_or(1);
+    if groups < 1 || channels % groups != 0 || rows < 1 || columns < 1 {
+        return None;
+    }
+    let (&[stride_down, stride_right], &[step_down, step_right], &[top, left, ..]) =
+        (window.strides.as_slice(), window.dilations.as_slice(), window.pads.as_slice())
+    else {
+        return None;
+    };
+    let (taps, places) = (height.checked_mul(width)?, made_height.checked_mul(made_width)?);
+    let count = usize::try_from(element_count(&[taps, places])?).ok()?;
+    // Where each tap would lie at each place, as indices of rows and of columns.
+    let mut bases = [Vec::with_capacity(count), Vec::with_capacity(count)];
+    for tap in 0..taps {
+        for place in 0..places {
+            let [down, right] = &mut bases;
+            down.push((place / made_width * stride_down - top + tap / width * step_down) as f64);
+            right.push((place % made_width * stride_right - left + tap % width * step_right) as f64);
+        }
+    }
+    let all = taps.checked_mul(places)?;
+    let bases = bases.map(|base| draft.floats(&[all, 1], &base));
+    let moves = draft.reshape(offsets, &[groups.checked_mul(taps)?, 2, places]);
+    let masks = match site.input(4) {
+        Some(mask) => Some(draft.reshape(mask, &[groups.checked_mul(all)?, 1])),
+        None => None,
+    };
+    let part = channels / groups;
+    let mut found = Vec::new();
+    for group in 0..groups {
+        let data = draft.slice(input, &[1], &[group * part], &[(group + 1) * part]);
+        let own = draft.slice(&moves, &[0], &[group * taps], &[(group + 1) * taps]);
+        let ways = draft.split(&own, 1, &[1, 1]);
+        let at: Vec<String> = ways
+            .iter()
+            .zip(&bases)
+            .map(|(way, base)| {
+                let way = draft.reshape(way, &[all, 1]);
+                draft.binary("Add", &way, base)
+            })
+            .collect();
+        let mut values = sampling::between(draft, &data, part, [rows, columns], &at)?;
+        if let Some(masks) = &masks {
+            let mask = draft.slice(masks, &[0], &[group * all], &[(group + 1) * all]);
+            values = draft.binary("Mul", &values, &mask);
+        }
+        found.push(values);
+    }
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    let whole = if let [one] = found.as_slice() { (*one).to_owned() } else { draft.concat(&found, 1) };
+    // `[taps, places, channels]` to `[places, taps * channels]`, and the weights likewise.
+    let inner = taps.checked_mul(channels)?;
+    let apart = draft.reshape(&whole, &[taps, places, channels]);
+    let turned = draft.transpose(&apart, &[1, 0, 2]);
+    let left = draft.reshape(&turned, &[places, inner]);
+    let flat = draft.reshape(weights, &[made, channels, taps]);
+    let turned = draft.transpose(&flat, &[2, 1, 0]);
+    let right = draft.reshape(&turned, &[inner, made]);
+    let mut result = draft.apply("MatMul", &[&left, &right]);
+    if let Some(shift) = site.input(3) {
+        result = draft.binary("Add", &result, shift);
+    }
+    let turned = draft.transpose(&result, &[1, 0]);
+    let result = draft.reshape(&turned, &[1, made, made_height, made_width]);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}

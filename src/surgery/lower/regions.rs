@@ -1,0 +1,102 @@
+//! `RoiAlign` with regions that may be smaller than an element (ONNX's operator set 16: `half_pixel`).
+//!
+//! An element of the result is the mean of samples between the elements of the data. How much each row of the data counts
+//! for it depends on nothing but the rows of the region, and likewise each column, so the whole is two products.
+
+use super::super::draft::{Draft, Site};
+use super::comparisons::magnitude;
+
+/// The first operator set in which regions are not widened to an element.
+const HALF_PIXEL: i64 = 16;
+/// The most numbers that say how much rows or columns count.
+const MOST_WEIGHTS: i64 = 1 << 24;
+
+/// One axis of the data and of the result.
+struct Axis {
+    /// The elements of the data and of the result.
+    length: i64,
+    results: i64,
+    /// The places of the beginning and the end of the axis in a region.
+    ends: [usize; 2],
+}
+
+pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, regions, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let samples = site.integer("sampling_ratio").filter(|samples| *samples > 0)?;
+    let is_half = site.opset() >= HALF_PIXEL
+        && site.text("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+        && site.text("mode", "avg") == "avg";
+    // With one batch, it is the batch of all regions.
+    let &[1, channels, rows, columns] = site.sizes(0)?.as_slice() else { return None };
+    let &[count, 4] = site.sizes(1)?.as_slice() else { return None };
+    if !is_half || !site.facts.element(input)?.is_float() || !site.facts.element(regions)?.is_float() {
+        return None;
+    }
+    let (height, width) = (site.integer("output_height").unwrap_or(1), site.integer("output_width").unwrap_or(1));
+    let scale = site.float("spatial_scale", 1.0);
+    let vertical = Axis { length: rows, results: height, ends: [1, 3] };
+    let horizontal = Axis { length: columns, results: width, ends: [0, 2] };
+    let by_row = vertical.weights(draft, regions, count, samples, scale)?;
+    let by_column = horizontal.weights(draft, regions, count, samples, scale)?;
+    // Rows first: `[regions * height, rows]` by `[rows, channels * columns]`.
+    let apart = draft.reshape(input, &[channels, rows, columns]);
+    let apart = draft.transpose(&apart, &[1, 0, 2]);
+    let apart = draft.reshape(&apart, &[rows, channels.checked_mul(columns)?]);
+    let by_row = draft.reshape(&by_row, &[count.checked_mul(height)?, rows]);
+    let found = draft.apply("MatMul", &[&by_row, &apart]);
+    // Then columns: `[regions, height * channels, columns]` by `[regions, columns, width]`.
+    let found = draft.reshape(&found, &[count, height.checked_mul(channels)?, columns]);
+    let turned = draft.transpose(&by_column, &[0, 2, 1]);
+    let found = draft.apply("MatMul", &[&found, &turned]);
+    let found = draft.reshape(&found, &[count, height, channels, width]);
+    let result = draft.transpose(&found, &[0, 2, 1, 3]);
+    draft.yields(&result, output);
+    Some(())
+}
+
+impl Axis {
+    /// How much each element of the data counts for each of the result, `[regions, results, length]`.
+    fn weights(&self, draft: &mut Draft, regions: &str, count: i64, samples: i64, scale: f64) -> Option<String> {
+        let places = self.results.checked_mul(samples).filter(|places| *places > 0)?;
+        let all = count.checked_mul(places)?.checked_mul(self.length)?;
+        if self.length < 1 || all > MOST_WEIGHTS {
+            return None;
+        }
+        // A sample lies in the middle of its part of the region.
+        let part = |place: i64| (place as f64 + 0.5) / places as f64;
+        let [first, last] = self.ends;
+        let mut matrix = Vec::new();
+        for end in 0..4 {
+            matrix.extend((0..places).map(|place| match end {
+                end if end == first => scale * (1.0 - part(place)),
+                end if end == last => scale * part(place),
+                _ => 0.0,
+            }));
+        }
+        let matrix = draft.floats(&[4, places], &matrix);
+        let spread = draft.apply("MatMul", &[regions, &matrix]);
+        let at = draft.with_number("Sub", &spread, 0.5);
+        // What is more than an element outside does not count, what is less is taken for the border.
+        let (zero, one) = (draft.number(0.0), draft.number(1.0));
+        let (least, most) = (draft.number(-1.0), draft.number(self.length as f64));
+        let (below, above) = (draft.binary("Less", &at, &least), draft.binary("Greater", &at, &most));
+        let counts = draft.apply("Where", &[&below, &zero, &one]);
+        let counts = draft.apply("Where", &[&above, &zero, &counts]);
+        let at = draft.clip(&at, [0.0, (self.length - 1) as f64]);
+        let at = draft.reshape(&at, &[count, places, 1]);
+        let elements: Vec<f64> = (0..self.length).map(|element| element as f64).collect();
+        let elements = draft.floats(&[1, 1, self.length], &elements);
+        let distance = draft.binary("Sub", &at, &elements);
+        let distance = magnitude(draft, &distance);
+        let near = draft.binary("Sub", &one, &distance);
+        let near = draft.apply("Max", &[&near, &zero]);
+        let counts = draft.reshape(&counts, &[count, places, 1]);
+        let weights = draft.binary("Mul", &near, &counts);
+        if samples == 1 {
+            return Some(weights);
+        }
+        let apart = draft.reshape(&weights, &[count.checked_mul(self.results)?, samples, self.length]);
+        let means = draft.reduce("ReduceMean", &apart, &[1], false);
+        Some(draft.reshape(&means, &[count, self.results, self.length]))
+    }
+}
