@@ -31,7 +31,8 @@ impl Transform {
         }
         // The angle is small, so that it is exact.
         let angle = TAU * (place * frequency % self.length) as f64 / self.length as f64;
-        let (cosine, sine) = if self.inverse { (angle.cos(), angle.sin()) } else { (angle.cos(), -angle.sin()) };
+        let (cosine, sine) = (libm::cos(angle), libm::sin(angle));
+        let sine = if self.inverse { sine } else { -sine };
         let weight = match (from, to) {
             (0, 0) | (1, 1) => cosine,
             (0, _) => sine,
