@@ -91,6 +91,15 @@ pub struct CumulativeSum {
     pub is_from_end: bool,
 }
 
+/// Integers that real numbers are rounded to, without becoming them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pretended {
+    /// The least and the greatest number that the integers stand for.
+    pub range: [f64; 2],
+    /// How far apart neighbours are.
+    pub step: f64,
+}
+
 /// A layer with long short-term memory; a limit of 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lstm {
@@ -310,6 +319,25 @@ impl Operator {
     /// The table is broken.
     pub fn cumulative_sum(&self) -> Result<CumulativeSum, TfliteError> {
         Ok(CumulativeSum { leaves_own_out: self.flag(0)?, is_from_end: self.flag(1)? })
+    }
+
+    /// Reads `FAKE_QUANT`. Zero is always one of the numbers, so the range is moved by up to half a step.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn pretended(&self) -> Result<Pretended, TfliteError> {
+        let [low, high] = [self.scalar::<f32>(0, 0.0)?, self.scalar::<f32>(1, 0.0)?].map(f64::from);
+        let bits = match self.scalar::<i32>(2, 0)? {
+            bits @ 2..=16 => bits,
+            bits => return Err(self.odd("number of bits", bits.into())),
+        };
+        if !(low <= 0.0 && high >= 0.0 && low < high && (high - low).is_finite()) {
+            return Err(self.odd("range, which begins at", low as i64));
+        }
+        let (first, last) = (f64::from(u8::from(self.flag(3)?)), f64::from((1 << bits) - 1));
+        let step = (high - low) / (last - first);
+        let zero = (first - low / step).round();
+        Ok(Pretended { range: [(first - zero) * step, (last - zero) * step], step })
     }
 
     /// Reads `LOCAL_RESPONSE_NORMALIZATION`.

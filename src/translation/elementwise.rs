@@ -1,6 +1,5 @@
 //! What is done to each element for itself.
 
-use super::layers::activation;
 use super::network::{Attribute, CHANNELS_FIRST, Network};
 use super::operators::{constant, input, output};
 use super::{Order, Trouble, refused};
@@ -170,7 +169,6 @@ fn clip(network: &mut Network<'_>, operator: &Operator, bounds: [f64; 2]) -> Res
 fn binary(network: &mut Network<'_>, operator: &Operator, onnx: &str, fused: Activation) -> Result<(), Trouble> {
     let to = output(operator, 0)?;
     let (order, operands) = operands(network, operator, to)?;
-    let fused = activation(network, to, fused)?;
     let result = network.begin(to, order, fused)?;
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
     network.node(onnx, &operands, &result.raw, &[]);

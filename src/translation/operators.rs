@@ -3,8 +3,8 @@
 use super::network::Network;
 use super::scattered::Scattered;
 use super::{
-    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, scattered, shapes, slices,
-    spectra, volumes,
+    Order, Trouble, batches, elementwise, indices, layers, quantized, recurrent, reductions, refused, scattered,
+    shapes, slices, spectra, volumes,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -57,9 +57,9 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "ARG_MIN" => reductions::position(network, operator, "ArgMin"),
         "SOFTMAX" => reductions::softmax(network, operator, "Softmax"),
         "LOG_SOFTMAX" => reductions::softmax(network, operator, "LogSoftmax"),
-        "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT" | "DENSIFY" => {
-            network.share(input(operator, 0)?, output(operator, 0)?)
-        }
+        "QUANTIZE" => quantized::quantize(network, operator),
+        "FAKE_QUANT" => quantized::pretend(network, operator),
+        "DEQUANTIZE" | "DENSIFY" => network.share(input(operator, 0)?, output(operator, 0)?),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" if is_complex(network, operator) => spectra::reshape(network, operator),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => shapes::reshape(network, operator),
         "TRANSPOSE" => shapes::transpose(network, operator),

@@ -16,7 +16,7 @@ import numpy
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "uint32": 15}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -820,6 +820,33 @@ def quantized_network(net, kind):
     dense = net.op("FULLY_CONNECTED", [flat, weights, bias], kind, version=4, family="FullyConnectedOptions", quantization=quantization(-8, 8, kind))
     real = net.op("DEQUANTIZE", [dense], version=2)
     return [dense, net.op("TANH", [real])]
+
+
+@variants("int8", "uint8", "int16")
+def quantized_within_limits(net, kind):
+    """Much of what is computed is beyond what the integers can say."""
+    bounds = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}[kind]
+
+    def limits(low, high):
+        if kind == "int16":
+            return {"scale": numpy.float32(max(-low, high) / 32767), "zero": 0}
+        return quantization(low, high, kind)
+
+    one = net.op("QUANTIZE", [net.input(PICTURE)], kind, quantization=limits(-2, 1.5))
+    moved = net.op("TRANSPOSE", [one, integer(net, [0, 2, 1, 3])], kind, version=5, quantization=limits(-2, 1.5))
+    sum = net.op("ADD", [one, one], kind, version=2, family="AddOptions", quantization=limits(-1, 2))
+    product = net.op("MUL", [sum, one], kind, version=2, family="MulOptions", quantization=limits(-0.8, 1))
+    positive = net.op("MUL", [sum, one], kind, version=2, family="MulOptions", fusedActivationFunction=1, quantization=limits(-0.1, 1))
+    relu = net.op("RELU", [one], kind, version=2, quantization=limits(-0.2, 1))
+    likely = net.op("LOGISTIC", [sum], kind, version=3, quantization={"scale": numpy.float32(1 / 32768 if kind == "int16" else 1 / 256), "zero": min(bounds[0], 0) if kind != "int16" else 0})
+    return [net.op("DEQUANTIZE", [value], version=3) for value in (moved, sum, product, positive, relu, likely)]
+
+
+@variants((-1.0, 1.5, 8), (0.0, 2.3, 8), (-2.0, 0.3, 10))
+def quantized_in_pretence(net, low, high, bits):
+    """As networks that are trained for integers are written while they are not of integers yet."""
+    options = {"min": low, "max": high, "numBits": bits}
+    return net.op("FAKE_QUANT", [net.input(PICTURE)], family="FakeQuantOptions", **options)
 
 
 @case
