@@ -321,6 +321,22 @@ impl Operator {
         Ok(CumulativeSum { leaves_own_out: self.flag(0)?, is_from_end: self.flag(1)? })
     }
 
+    /// Reads the bounds of `BUCKETIZE`, in ascending order.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn bounds(&self) -> Result<Vec<f32>, TfliteError> {
+        self.options.as_ref().map_or(Ok(Vec::new()), |options| Ok(options.vector::<f32>(0)?.iter().collect()))
+    }
+
+    /// Reads `REVERSE_SEQUENCE`: the dimension of time, and that in which sequences stand side by side.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn sequence_dimensions(&self) -> Result<[i64; 2], TfliteError> {
+        Ok([self.scalar::<i32>(0, 0)?.into(), self.scalar::<i32>(1, 0)?.into()])
+    }
+
     /// Reads `FAKE_QUANT`. Zero is always one of the numbers, so the range is moved by up to half a step.
     ///
     /// # Errors

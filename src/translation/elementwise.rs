@@ -38,8 +38,13 @@ const BINARY: &[(&str, &str)] = &[
     ("MINIMUM", "Min"),
     ("MUL", "Mul"),
     ("POW", "Pow"),
+    ("STABLEHLO_ADD", "Add"),
+    ("STABLEHLO_MULTIPLY", "Mul"),
     ("SUB", "Sub"),
 ];
+
+/// Why operators that thin out boxes have no translation.
+pub(super) const CHOOSES: &str = "chooses among boxes one after the other, which no network does";
 
 /// Comparisons that are the opposite of one.
 const NEGATED: &[(&str, &str)] = &[("GREATER_EQUAL", "Less"), ("LESS_EQUAL", "Greater"), ("NOT_EQUAL", "Equal")];
@@ -136,13 +141,20 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
             }
         }),
         "GELU" => gelu(network, operator),
-        "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => {
-            Err(refused("chooses among boxes one after the other, which no network does"))
-        }
+        "ATAN2" => angle(network, operator),
+        "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => Err(refused(CHOOSES)),
         "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
         "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
         "IF" => Err(refused("has branches whose results differ in shape")),
-        "ASSIGN_VARIABLE" | "READ_VARIABLE" | "SVDF" | "VAR_HANDLE" => Err(refused("keeps a state between runs")),
+        "ASSIGN_VARIABLE" | "CALL_ONCE" | "LSTM" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
+            Err(refused("keeps a state between runs"))
+        }
+        "MULTINOMIAL" | "RANDOM_STANDARD_NORMAL" | "RANDOM_UNIFORM" | "STABLEHLO_RNG_BIT_GENERATOR" => {
+            Err(refused("draws random numbers, so nobody could tell whether the result is right"))
+        }
+        "HASHTABLE" | "HASHTABLE_FIND" | "HASHTABLE_IMPORT" | "HASHTABLE_LOOKUP" | "HASHTABLE_SIZE" => {
+            Err(refused("looks keys up in a table, which no network does"))
+        }
         _ => Err(refused("has no translation")),
     }
 }
@@ -325,5 +337,31 @@ fn gelu(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
         let gate = step(network, "Add", "gate", &curve, 1.0);
         let half = step(network, "Mul", "half", operand, 0.5);
         network.node("Mul", &[&half, &gate], raw, &[]);
+    })
+}
+
+/// The angle of a point, whose ordinate is the first operand. An abscissa of zero has no slope.
+fn angle(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    use std::f32::consts::{FRAC_PI_2, PI};
+    composed(network, operator, |network, operands, raw| {
+        let [ordinate, abscissa] = operands else { return };
+        let [zero, one, half, whole, less] =
+            [0.0, 1.0, FRAC_PI_2, PI, -PI].map(|value| network.number(&format!("{raw}/number"), value));
+        let inner = |network: &mut Network<'_>, onnx: &str, operands: &[&str]| {
+            network.inner(onnx, operands, &format!("{raw}/{}", onnx.to_lowercase()), &[])
+        };
+        let is_upright = inner(network, "Equal", &[abscissa, &zero]);
+        let divisor = inner(network, "Where", &[&is_upright, &one, abscissa]);
+        let slope = inner(network, "Div", &[ordinate, &divisor]);
+        let angle = inner(network, "Atan", &[&slope]);
+        // On the left, the slope is that of the opposite point.
+        let is_below = inner(network, "Less", &[ordinate, &zero]);
+        let turn = inner(network, "Where", &[&is_below, &less, &whole]);
+        let is_left = inner(network, "Less", &[abscissa, &zero]);
+        let turn = inner(network, "Where", &[&is_left, &turn, &zero]);
+        let turned = inner(network, "Add", &[&angle, &turn]);
+        let sign = inner(network, "Sign", &[ordinate]);
+        let upright = inner(network, "Mul", &[&sign, &half]);
+        network.node("Where", &[&is_upright, &upright, &turned], raw, &[]);
     })
 }

@@ -9,6 +9,7 @@
 //! goes away, and the limits of the integers stay. An input of integers keeps its integers, an output of integers becomes the real numbers they stand for.
 
 mod batches;
+mod bits;
 mod dilations;
 mod elementwise;
 mod indices;
@@ -19,6 +20,7 @@ mod quantized;
 mod recurrent;
 mod reductions;
 mod scattered;
+mod segments;
 mod shapes;
 mod slices;
 mod spectra;

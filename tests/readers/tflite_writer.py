@@ -1095,6 +1095,72 @@ def elements_at_computed_places(net, begins):
     return net.op("STRIDED_SLICE", inputs, family="StridedSliceOptions", shrinkAxisMask=2 ** len(begins) - 1)
 
 
+@variants(PICTURE, (4, 9))
+def angles(net, *shape):
+    """Also on the axes, where there is no slope."""
+    ordinates, abscissas = (net.op("ROUND", [net.input(shape)]) for _ in range(2))
+    return [net.op("ATAN2", [ordinates, abscissas]), net.op("ATAN2", [net.input(shape), net.input(shape)])]
+
+
+@variants("int32", "int16", "int8", "uint8", "uint32")
+def bits_that_differ(net, kind):
+    # Inputs are small; the constant has all bits.
+    other = net.const(net.random.integers(numpy.iinfo(kind).min, numpy.iinfo(kind).max, (3, 5), endpoint=True).astype(kind))
+    return net.op("BITWISE_XOR", [net.input((3, 5), kind), other], kind)
+
+
+@variants("int32", "int16", "int8", "uint8")
+def bits_moved_down(net, kind):
+    shifts = net.const(numpy.array([0, 1, 3, 7, 5], kind))
+    return net.op("RIGHT_SHIFT", [net.input((3, 5), kind), shifts], kind)
+
+
+@variants("float32", "int32")
+def buckets(net, kind):
+    """Numbers on a bound belong above it."""
+    given = net.op("ROUND", [net.input(PICTURE)]) if kind == "float32" else net.input(PICTURE, kind)
+    bounds = [-2.0, -1.0, 0.5, 2.0] if kind == "float32" else [-50.0, -7.0, 0.0, 3.0, 60.5]
+    return net.op("BUCKETIZE", [given], "int32", family="BucketizeOptions", boundaries=bounds)
+
+
+# shape, dimensions of time and batch, lengths
+@variants(((3, 6, 4), 1, 0, [2, 6, 1]), ((3, 6, 4), 1, 0, [4, 4, 4]), ((2, 7, 6, 5), 2, 3, [1, 6, 3, 2, 5]), ((5, 2, 3), 0, 1, None))
+def sequences_turned_around(net, shape, time, batch, lengths):
+    counts = computed_list(net, [3, 5]) if lengths is None else integer(net, lengths)
+    return net.op("REVERSE_SEQUENCE", [net.input(shape), counts], family="ReverseSequenceOptions", seqDim=time, batchDim=batch)
+
+
+@variants(*[(name, kind) for name in ("MAX", "MIN", "PROD") for kind in ("float32", "int32")])
+def segments_in_any_order(net, name, kind):
+    """One has no rows, one has one, one row belongs nowhere."""
+    given = net.input((6, 3, 2), kind)
+    if name == "PROD" and kind == "int32":
+        given = net.op("FLOOR_MOD", [given, integer(net, 7)], kind)
+    reduced = net.op(f"UNSORTED_SEGMENT_{name}", [given, integer(net, [2, 0, 3, 0, 2, 2]), integer(net, 5)], kind)
+    # What stands for nothing is so large that it would hide errors.
+    limit = net.const(numpy.array(1000, kind))
+    return net.op("MAXIMUM", [net.op("MINIMUM", [reduced, limit], kind), net.const(numpy.array(-1000, kind))], kind)
+
+
+# shapes of the whole and of the part, where the part begins
+@variants(((5, 6, 4), (2, 6, 4), [1, 0, 0]), ((5, 6, 4), (2, 3, 4), [9, 2, 0]), ((5, 6, 4), (3, 2, 1), [-3, 4, 1]), ((3, 4), (3, 4), [1, 1]))
+def part_that_is_replaced(net, shape, part, begins):
+    updated = net.op("DYNAMIC_UPDATE_SLICE", [net.input(shape), net.input(part), integer(net, begins)])
+    return net.op("NEG", [updated])
+
+
+@case
+def broadcast_shapes(net):
+    shapes = [net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2) for given in (net.input((3, 1)), net.input((2, 1, 4)))]
+    both = net.op("BROADCAST_ARGS", shapes, "int32")
+    return net.op("BROADCAST_TO", [net.input((3, 4)), both], version=2)
+
+
+@variants("ADD", "MULTIPLY")
+def of_another_dialect(net, name):
+    return net.op(f"STABLEHLO_{name}", [net.input(PICTURE), net.input(PICTURE)])
+
+
 @case
 def shared_weights(net):
     """Layers with the same weights, as those that look at several scales."""
