@@ -134,9 +134,11 @@ impl Operator {
     }
 
     /// Reads which graphs of the file `IF` runs, or `WHILE`: first what decides or is run if true, then the other one.
+    /// `STABLEHLO_COMPOSITE` runs one, which says in plain operators what it is.
     pub(super) fn graphs(&self) -> Result<Option<[i32; 2]>, TfliteError> {
         match self.name.as_str() {
             "IF" | "WHILE" if !self.is_custom => Ok(Some([self.scalar(0, 0)?, self.scalar(1, 0)?])),
+            "STABLEHLO_COMPOSITE" if !self.is_custom => Ok(Some([self.scalar(1, 0)?; 2])),
             _ => Ok(None),
         }
     }

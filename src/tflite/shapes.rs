@@ -66,6 +66,8 @@ const ELEMENTWISE: &[&str] = &[
     "SQUARE",
     "SQUARED_DIFFERENCE",
     "STABLEHLO_ADD",
+    "STABLEHLO_MAXIMUM",
+    "STABLEHLO_MINIMUM",
     "STABLEHLO_MULTIPLY",
     "SUB",
     "TANH",

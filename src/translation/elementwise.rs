@@ -39,6 +39,8 @@ const BINARY: &[(&str, &str)] = &[
     ("MUL", "Mul"),
     ("POW", "Pow"),
     ("STABLEHLO_ADD", "Add"),
+    ("STABLEHLO_MAXIMUM", "Max"),
+    ("STABLEHLO_MINIMUM", "Min"),
     ("STABLEHLO_MULTIPLY", "Mul"),
     ("SUB", "Sub"),
 ];
@@ -58,9 +60,10 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     if let Some(onnx) = listed(UNARY, name) {
         return unary(network, operator, onnx, &[]);
     }
-    if matches!(name, "MAXIMUM" | "MINIMUM") && !is_real(network, operator)? {
+    if matches!(name, "MAXIMUM" | "MINIMUM" | "STABLEHLO_MAXIMUM" | "STABLEHLO_MINIMUM") && !is_real(network, operator)?
+    {
         // The operator set has these for real numbers only.
-        let is_left = if name == "MAXIMUM" { "Greater" } else { "Less" };
+        let is_left = if name.ends_with("MAXIMUM") { "Greater" } else { "Less" };
         return composed(network, operator, |network, operands, raw| {
             if let [left, right] = operands {
                 let chosen = network.inner(is_left, operands, &format!("{raw}/is_left"), &[]);
@@ -146,6 +149,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
         "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
         "IF" => Err(refused("has branches whose results differ in shape")),
+        "STABLEHLO_COMPOSITE" => Err(refused("stands for operators that keep a state, or are too many")),
         "ASSIGN_VARIABLE" | "CALL_ONCE" | "LSTM" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
             Err(refused("keeps a state between runs"))
         }

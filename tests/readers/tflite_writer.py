@@ -15,6 +15,7 @@ import flatbuffers
 import numpy
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from flatbuffers import flexbuffers
 
 TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "uint32": 15}
 BUILTIN = schema.BuiltinOperator
@@ -74,7 +75,7 @@ class Net:
     def weights(self, *shape):
         return self.const(self.random.normal(0, 0.5, shape).astype("float32"))
 
-    def op(self, name, inputs, kind="float32", count=1, shape=(), quantization=None, **options):
+    def op(self, name, inputs, /, kind="float32", count=1, shape=(), quantization=None, **options):
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(BUILTIN, name, BUILTIN.CUSTOM)
         code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), options.pop("version", 1)
@@ -84,6 +85,12 @@ class Net:
         family = options.pop("family", None)
         if code.builtinCode == BUILTIN.CUSTOM:
             code.customCode, operator.customOptions = name, numpy.frombuffer(options["content"], numpy.uint8)
+        elif family and not hasattr(schema.BuiltinOptions, family):
+            # What came into the schema later.
+            operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, family)
+            operator.builtinOptions2 = getattr(schema, family + "T")()
+            for key, value in options.items():
+                setattr(operator.builtinOptions2, key, value)
         elif family:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, family)
             operator.builtinOptions = getattr(schema, family + "T")()
@@ -1156,9 +1163,23 @@ def broadcast_shapes(net):
     return net.op("BROADCAST_TO", [net.input((3, 4)), both], version=2)
 
 
-@variants("ADD", "MULTIPLY")
-def of_another_dialect(net, name):
-    return net.op(f"STABLEHLO_{name}", [net.input(PICTURE), net.input(PICTURE)])
+@variants(*[(name, kind) for name in ("ADD", "MAXIMUM", "MINIMUM", "MULTIPLY") for kind in ("float32", "int32")])
+def of_another_dialect(net, name, kind):
+    return net.op(f"STABLEHLO_{name}", [net.input(PICTURE, kind), net.input(PICTURE, kind)], kind)
+
+
+@case
+def named_as_a_whole(net):
+    """As PyTorch's layers come from their converter."""
+
+    def parts(inner):
+        left, right = inner.input((2, 4)), inner.input((2, 4))
+        return [inner.op("TANH", [inner.op("ADD", [left, right], family="AddOptions")]), left]
+
+    options = {"name": "odml.some_layer", "decompositionSubgraphIndex": net.nested(parts)}
+    options["compositeAttributes"] = numpy.frombuffer(flexbuffers.Dumps({}), numpy.uint8)
+    given = [net.input((2, 4)), net.input((2, 4))]
+    return net.op("STABLEHLO_COMPOSITE", given, count=2, family="StableHLOCompositeOptions", **options)
 
 
 @case
