@@ -93,52 +93,44 @@ pub(super) fn bucketize(network: &mut Network<'_>, operator: &Operator) -> Resul
     network.write(to, Order::AsStored, "Cast", &[&count], &cast(element))
 }
 
-/// Turns the beginning of each sequence around; how long it is stands in a list.
+/// Turns the beginning of each sequence around; how long it is stands in a constant list.
 pub(super) fn reverse(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
     let (sizes, name) = (&network.tensor(from)?.shape, &network.tensor(to)?.name);
     let [time, batch] = operator.sequence_dimensions()?;
     let (time, batch) = (axis(time, sizes.len())?, axis(batch, sizes.len())?);
-    if time == batch {
-        return Err(refused("has its sequences in one dimension"));
+    let size = |axis: usize| sizes.get(axis).copied().unwrap_or(0);
+    let lengths = integers(network, operator, 1)?;
+    if time == batch || lengths.len() as i64 != size(batch) {
+        return Err(refused("has another number of sequences than of lengths"));
     }
-    let given = input(operator, 1)?;
-    let is_constant = network.constant(given)?.is_some();
-    let lengths = if is_constant { integers(network, operator, 1)? } else { Vec::new() };
+    let steps = listable(size(time))?;
+    let turned = |length: i64| (0..length.clamp(0, steps)).rev().chain(length.clamp(0, steps)..steps);
     if let Some((&length, others)) = lengths.split_first()
         && others.iter().all(|other| *other == length)
     {
-        let size = listable(sizes.get(time).copied().unwrap_or(0))?;
-        let indices = (0..length.clamp(0, size)).rev().chain(length.clamp(0, size)..size).collect();
-        return write_picked(network, [from, to], &[Picked { axis: time, indices }]);
+        return write_picked(network, [from, to], &[Picked { axis: time, indices: turned(length).collect() }]);
     }
-    // ONNX has time and batch in front; the operator set has lengths of 64 bits.
-    let order: Vec<i64> = [time, batch]
-        .into_iter()
-        .chain((0..sizes.len()).filter(|axis| ![time, batch].contains(axis)))
-        .map(|axis| axis as i64)
-        .collect();
-    let back: Vec<i64> = (0..sizes.len() as i64)
-        .filter_map(|axis| order.iter().position(|moved| *moved == axis))
-        .map(|place| place as i64)
-        .collect();
+    // With sequence and step in one dimension, all steps are picked at once.
+    listable(steps.saturating_mul(lengths.len() as i64))?;
+    let others = (0..sizes.len()).filter(|axis| ![time, batch].contains(axis));
+    let order: Vec<usize> = [batch, time].into_iter().chain(others).collect();
+    let back = (0..sizes.len()).filter_map(|axis| order.iter().position(|moved| *moved == axis));
+    let permutation =
+        |order: Vec<usize>| [Attribute::Integers("perm", order.into_iter().map(|axis| axis as i64).collect())];
+    let back = permutation(back.collect());
+    let front: Vec<i64> = order.iter().map(|axis| size(*axis)).collect();
+    let joined = [&[steps * lengths.len() as i64], front.get(2..).unwrap_or_default()].concat();
+    let rows =
+        (0_i64..).zip(&lengths).flat_map(|(sequence, length)| turned(*length).map(move |step| sequence * steps + step));
+    let rows = network.list(&format!("{name}/steps"), &rows.collect::<Vec<i64>>());
     let operand = network.take(from, Order::AsStored)?;
-    let lengths = if is_constant {
-        network.list(&format!("{name}/lengths"), &lengths)
-    } else {
-        let lengths = network.take(given, Order::AsStored)?;
-        network.inner(
-            "Cast",
-            &[&lengths],
-            &format!("{name}/lengths"),
-            &[Attribute::Integer("to", ElementType::Int64.code().into())],
-        )
-    };
-    let front =
-        network.inner("Transpose", &[&operand], &format!("{name}/time_first"), &[Attribute::Integers("perm", order)]);
-    let attributes = [Attribute::Integer("time_axis", 0), Attribute::Integer("batch_axis", 1)];
-    let turned = network.inner("ReverseSequence", &[&front, &lengths], &format!("{name}/turned"), &attributes);
-    network.write(to, Order::AsStored, "Transpose", &[&turned], &[Attribute::Integers("perm", back)])
+    let sequences = network.inner("Transpose", &[&operand], &format!("{name}/sequences"), &permutation(order));
+    let [flat, wide] = ["flat", "wide"].map(|what| network.fresh(&format!("{name}/{what}")));
+    network.reshape(&sequences, &joined, &flat);
+    let picked = network.inner("Gather", &[&flat, &rows], &format!("{name}/turned"), &[Attribute::Integer("axis", 0)]);
+    network.reshape(&picked, &front, &wide);
+    network.write(to, Order::AsStored, "Transpose", &[&wide], &back)
 }
 
 /// Puts a part over another one, which begins at a constant place.
