@@ -1,7 +1,8 @@
 //! Loops and branches, written out as operators of the main graph, and the shapes of what they compute.
 //!
 //! A loop is written out round by round where its condition follows from constants alone. Of a branch, the side that
-//! constants choose is taken; if they choose none, both are computed and one is selected. What remains stays an operator.
+//! constants choose is taken; if they choose none, both are computed and one is selected. What is named as a whole is its
+//! parts. What remains stays an operator.
 //! Lists that loops fill element by element are joined from their elements once.
 
 use std::collections::{HashMap, HashSet};
@@ -222,10 +223,13 @@ impl Writer<'_> {
         let (Some(first), Some(second), Some(given)) = (find(nested[0]), find(nested[1]), given) else {
             return Ok(None);
         };
-        if operator.name == "WHILE" {
-            self.repeat(&first, &second, given, depth)
-        } else {
-            self.branch(&first, &second, &given, depth)
+        match operator.name.as_str() {
+            "WHILE" => self.repeat(&first, &second, given, depth),
+            "IF" => self.branch(&first, &second, &given, depth),
+            _ if first.graph.inputs.len() == given.len() && first.graph.operators.len() + self.written <= MOST => {
+                self.run(&first, &given, depth).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

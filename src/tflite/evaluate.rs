@@ -81,6 +81,7 @@ pub(super) fn evaluate(
             let neutral = i64::from(operator.name != "SUM");
             vec![operand(0)?.into_iter().try_fold(neutral, join)?]
         }
+        "BROADCAST_ARGS" => common(operand(0)?, operand(1)?)?,
         "SELECT" | "SELECT_V2" => match *operand(0)?.as_slice() {
             [condition] => operand(if condition == 0 { 2 } else { 1 })?,
             _ => return None,
@@ -88,6 +89,19 @@ pub(super) fn evaluate(
         name => pairs(&operand(0)?, &operand(1)?, |left, right| pair(name, left, right))?,
     };
     fits(result, &values).then_some(values)
+}
+
+/// Returns the shape that two shapes are broadcast to.
+fn common(mut left: Vec<i64>, mut right: Vec<i64>) -> Option<Vec<i64>> {
+    let rank = left.len().max(right.len());
+    for shape in [&mut left, &mut right] {
+        shape.splice(0..0, vec![1; rank - shape.len()]);
+    }
+    let size = |(left, right)| match (left, right) {
+        (1, size) | (size, 1) => Some(size),
+        (left, right) => (left == right).then_some(left),
+    };
+    left.into_iter().zip(right).map(size).collect()
 }
 
 /// Whether a result is of integers, of as many as its shape says, and none of them would have been wrapped.

@@ -23,7 +23,8 @@ use thiserror::Error;
 
 pub use self::constant::{Constant, Values};
 pub use self::options::{
-    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Resize, StridedSlice, VolumeConvolution,
+    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Pretended, Resize, StridedSlice,
+    VolumeConvolution,
 };
 
 use self::flat::{Table, Vector};
@@ -420,7 +421,8 @@ impl File {
                 is_custom: *is_custom,
                 inputs: inputs.iter().map(operand).collect::<Result<_, _>>()?,
                 outputs: results.collect::<Result<_, _>>()?,
-                options: table.table(4)?,
+                // What came into the schema later has a field of its own.
+                options: table.table(4)?.map_or_else(|| table.table(12), |options| Ok(Some(options)))?,
                 own_options: table.vector::<u8>(5)?.bytes().clone(),
             });
         }

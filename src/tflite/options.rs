@@ -91,6 +91,15 @@ pub struct CumulativeSum {
     pub is_from_end: bool,
 }
 
+/// Integers that real numbers are rounded to, without becoming them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pretended {
+    /// The least and the greatest number that the integers stand for.
+    pub range: [f64; 2],
+    /// How far apart neighbours are.
+    pub step: f64,
+}
+
 /// A layer with long short-term memory; a limit of 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lstm {
@@ -125,9 +134,11 @@ impl Operator {
     }
 
     /// Reads which graphs of the file `IF` runs, or `WHILE`: first what decides or is run if true, then the other one.
+    /// `STABLEHLO_COMPOSITE` runs one, which says in plain operators what it is.
     pub(super) fn graphs(&self) -> Result<Option<[i32; 2]>, TfliteError> {
         match self.name.as_str() {
             "IF" | "WHILE" if !self.is_custom => Ok(Some([self.scalar(0, 0)?, self.scalar(1, 0)?])),
+            "STABLEHLO_COMPOSITE" if !self.is_custom => Ok(Some([self.scalar(1, 0)?; 2])),
             _ => Ok(None),
         }
     }
@@ -310,6 +321,41 @@ impl Operator {
     /// The table is broken.
     pub fn cumulative_sum(&self) -> Result<CumulativeSum, TfliteError> {
         Ok(CumulativeSum { leaves_own_out: self.flag(0)?, is_from_end: self.flag(1)? })
+    }
+
+    /// Reads the bounds of `BUCKETIZE`, in ascending order.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn bounds(&self) -> Result<Vec<f32>, TfliteError> {
+        self.options.as_ref().map_or(Ok(Vec::new()), |options| Ok(options.vector::<f32>(0)?.iter().collect()))
+    }
+
+    /// Reads `REVERSE_SEQUENCE`: the dimension of time, and that in which sequences stand side by side.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn sequence_dimensions(&self) -> Result<[i64; 2], TfliteError> {
+        Ok([self.scalar::<i32>(0, 0)?.into(), self.scalar::<i32>(1, 0)?.into()])
+    }
+
+    /// Reads `FAKE_QUANT`. Zero is always one of the numbers, so the range is moved by up to half a step.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn pretended(&self) -> Result<Pretended, TfliteError> {
+        let [low, high] = [self.scalar::<f32>(0, 0.0)?, self.scalar::<f32>(1, 0.0)?].map(f64::from);
+        let bits = match self.scalar::<i32>(2, 0)? {
+            bits @ 2..=16 => bits,
+            bits => return Err(self.odd("number of bits", bits.into())),
+        };
+        if !(low <= 0.0 && high >= 0.0 && low < high && (high - low).is_finite()) {
+            return Err(self.odd("range, which begins at", low as i64));
+        }
+        let (first, last) = (f64::from(u8::from(self.flag(3)?)), f64::from((1 << bits) - 1));
+        let step = (high - low) / (last - first);
+        let zero = (first - low / step).round();
+        Ok(Pretended { range: [(first - zero) * step, (last - zero) * step], step })
     }
 
     /// Reads `LOCAL_RESPONSE_NORMALIZATION`.

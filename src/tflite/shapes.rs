@@ -13,6 +13,8 @@ const ELEMENTWISE: &[&str] = &[
     "ADD",
     "ADD_N",
     "ATAN2",
+    "BITWISE_XOR",
+    "BUCKETIZE",
     "CAST",
     "CEIL",
     "COS",
@@ -53,6 +55,7 @@ const ELEMENTWISE: &[&str] = &[
     "RELU6",
     "RELU_0_TO_1",
     "RELU_N1_TO_1",
+    "RIGHT_SHIFT",
     "ROUND",
     "RSQRT",
     "SELECT_V2",
@@ -62,6 +65,10 @@ const ELEMENTWISE: &[&str] = &[
     "SQRT",
     "SQUARE",
     "SQUARED_DIFFERENCE",
+    "STABLEHLO_ADD",
+    "STABLEHLO_MAXIMUM",
+    "STABLEHLO_MINIMUM",
+    "STABLEHLO_MULTIPLY",
     "SUB",
     "TANH",
     "ZEROS_LIKE",
@@ -207,6 +214,7 @@ impl Applied<'_> {
                 }
                 axes.into_iter().try_fold(shape.to_vec(), |shape, axis| with(&shape, axis, 1))
             }
+            "DYNAMIC_UPDATE_SLICE" | "REVERSE_SEQUENCE" => Some(shape.to_vec()),
             "SEGMENT_SUM" => with(shape, 0, self.elements(1)?.last()?.checked_add(1)?),
             "ARG_MAX" | "ARG_MIN" => Some(without(shape, &self.axes(1, rank)?)),
             "GATHER" => {

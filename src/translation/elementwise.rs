@@ -1,6 +1,5 @@
 //! What is done to each element for itself.
 
-use super::layers::activation;
 use super::network::{Attribute, CHANNELS_FIRST, Network};
 use super::operators::{constant, input, output};
 use super::{Order, Trouble, refused};
@@ -39,8 +38,15 @@ const BINARY: &[(&str, &str)] = &[
     ("MINIMUM", "Min"),
     ("MUL", "Mul"),
     ("POW", "Pow"),
+    ("STABLEHLO_ADD", "Add"),
+    ("STABLEHLO_MAXIMUM", "Max"),
+    ("STABLEHLO_MINIMUM", "Min"),
+    ("STABLEHLO_MULTIPLY", "Mul"),
     ("SUB", "Sub"),
 ];
+
+/// Why operators that thin out boxes have no translation.
+pub(super) const CHOOSES: &str = "chooses among boxes one after the other, which no network does";
 
 /// Comparisons that are the opposite of one.
 const NEGATED: &[(&str, &str)] = &[("GREATER_EQUAL", "Less"), ("LESS_EQUAL", "Greater"), ("NOT_EQUAL", "Equal")];
@@ -54,9 +60,10 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     if let Some(onnx) = listed(UNARY, name) {
         return unary(network, operator, onnx, &[]);
     }
-    if matches!(name, "MAXIMUM" | "MINIMUM") && !is_real(network, operator)? {
+    if matches!(name, "MAXIMUM" | "MINIMUM" | "STABLEHLO_MAXIMUM" | "STABLEHLO_MINIMUM") && !is_real(network, operator)?
+    {
         // The operator set has these for real numbers only.
-        let is_left = if name == "MAXIMUM" { "Greater" } else { "Less" };
+        let is_left = if name.ends_with("MAXIMUM") { "Greater" } else { "Less" };
         return composed(network, operator, |network, operands, raw| {
             if let [left, right] = operands {
                 let chosen = network.inner(is_left, operands, &format!("{raw}/is_left"), &[]);
@@ -137,13 +144,21 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
             }
         }),
         "GELU" => gelu(network, operator),
-        "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => {
-            Err(refused("chooses among boxes one after the other, which no network does"))
-        }
+        "ATAN2" => angle(network, operator),
+        "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => Err(refused(CHOOSES)),
         "UNIQUE" | "WHERE" => Err(refused("has a result whose size depends on what is computed")),
         "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
         "IF" => Err(refused("has branches whose results differ in shape")),
-        "ASSIGN_VARIABLE" | "READ_VARIABLE" | "SVDF" | "VAR_HANDLE" => Err(refused("keeps a state between runs")),
+        "STABLEHLO_COMPOSITE" => Err(refused("stands for operators that keep a state, or are too many")),
+        "ASSIGN_VARIABLE" | "CALL_ONCE" | "LSTM" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
+            Err(refused("keeps a state between runs"))
+        }
+        "MULTINOMIAL" | "RANDOM_STANDARD_NORMAL" | "RANDOM_UNIFORM" | "STABLEHLO_RNG_BIT_GENERATOR" => {
+            Err(refused("draws random numbers, so nobody could tell whether the result is right"))
+        }
+        "HASHTABLE" | "HASHTABLE_FIND" | "HASHTABLE_IMPORT" | "HASHTABLE_LOOKUP" | "HASHTABLE_SIZE" => {
+            Err(refused("looks keys up in a table, which no network does"))
+        }
         _ => Err(refused("has no translation")),
     }
 }
@@ -170,7 +185,6 @@ fn clip(network: &mut Network<'_>, operator: &Operator, bounds: [f64; 2]) -> Res
 fn binary(network: &mut Network<'_>, operator: &Operator, onnx: &str, fused: Activation) -> Result<(), Trouble> {
     let to = output(operator, 0)?;
     let (order, operands) = operands(network, operator, to)?;
-    let fused = activation(network, to, fused)?;
     let result = network.begin(to, order, fused)?;
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
     network.node(onnx, &operands, &result.raw, &[]);
@@ -327,5 +341,31 @@ fn gelu(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
         let gate = step(network, "Add", "gate", &curve, 1.0);
         let half = step(network, "Mul", "half", operand, 0.5);
         network.node("Mul", &[&half, &gate], raw, &[]);
+    })
+}
+
+/// The angle of a point, whose ordinate is the first operand. An abscissa of zero has no slope.
+fn angle(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    use std::f32::consts::{FRAC_PI_2, PI};
+    composed(network, operator, |network, operands, raw| {
+        let [ordinate, abscissa] = operands else { return };
+        let [zero, one, half, whole, less] =
+            [0.0, 1.0, FRAC_PI_2, PI, -PI].map(|value| network.number(&format!("{raw}/number"), value));
+        let inner = |network: &mut Network<'_>, onnx: &str, operands: &[&str]| {
+            network.inner(onnx, operands, &format!("{raw}/{}", onnx.to_lowercase()), &[])
+        };
+        let is_upright = inner(network, "Equal", &[abscissa, &zero]);
+        let divisor = inner(network, "Where", &[&is_upright, &one, abscissa]);
+        let slope = inner(network, "Div", &[ordinate, &divisor]);
+        let angle = inner(network, "Atan", &[&slope]);
+        // On the left, the slope is that of the opposite point.
+        let is_below = inner(network, "Less", &[ordinate, &zero]);
+        let turn = inner(network, "Where", &[&is_below, &less, &whole]);
+        let is_left = inner(network, "Less", &[abscissa, &zero]);
+        let turn = inner(network, "Where", &[&is_left, &turn, &zero]);
+        let turned = inner(network, "Add", &[&angle, &turn]);
+        let sign = inner(network, "Sign", &[ordinate]);
+        let upright = inner(network, "Mul", &[&sign, &half]);
+        network.node("Where", &[&is_upright, &upright, &turned], raw, &[]);
     })
 }

@@ -40,22 +40,6 @@ pub(super) fn bias(network: &mut Network<'_>, operator: &Operator, place: usize)
     network.take(id, Order::AsStored).map(Some)
 }
 
-/// Returns what is applied to a result. Converters leave an activation out where the integers of a quantized result
-/// cannot leave its bounds anyway; real numbers can.
-pub(super) fn activation(network: &Network<'_>, id: TensorId, fused: Activation) -> Result<Activation, Trouble> {
-    let tensor = network.tensor(id)?;
-    let low = match tensor.element {
-        Some(ElementType::Uint8) => 0,
-        Some(ElementType::Int8) => -128,
-        _ => return Ok(fused),
-    };
-    let Some(quantization) = &tensor.quantization else { return Ok(fused) };
-    Ok(match (fused, quantization.scales.as_slice(), quantization.zero_points.as_slice()) {
-        (Activation::None, [scale], [zero]) if *zero == low => Activation::Clip(0.0, f64::from(*scale) * 255.0),
-        _ => fused,
-    })
-}
-
 /// A window that slides over a picture; pairs are height, width.
 pub(super) struct Window {
     pub(super) sizes: [i64; 2],
@@ -148,7 +132,7 @@ impl Layer {
         let to = output(operator, 0)?;
         let picture = network.take(input(operator, self.picture)?, Order::ChannelsFirst)?;
         let operands = self.operands(network, operator, weights, picture)?;
-        let result = network.begin(to, Order::ChannelsFirst, activation(network, to, self.activation)?)?;
+        let result = network.begin(to, Order::ChannelsFirst, self.activation)?;
         self.node(network, &operands, &result.raw);
         network.end(&result);
         Ok(())
@@ -163,12 +147,11 @@ impl Layer {
         dilated: &Dilated,
     ) -> Result<(), Trouble> {
         let Dilated { from, to, sizes, result: result_sizes, .. } = dilated;
-        let fused = activation(network, output(operator, 0)?, self.activation)?;
         let tensor = network.tensor(*to)?;
         if tensor.shape.len() == 4 {
             let picture = network.take(*from, Order::ChannelsFirst)?;
             let operands = self.operands(network, operator, weights, picture)?;
-            let result = network.begin(*to, Order::ChannelsFirst, fused)?;
+            let result = network.begin(*to, Order::ChannelsFirst, self.activation)?;
             self.node(network, &operands, &result.raw);
             network.end(&result);
             return Ok(());
@@ -179,7 +162,7 @@ impl Layer {
         network.reshape(&sequence, sizes, &wide);
         network.reorder(&wide, sizes, Order::ChannelsFirst, &picture)?;
         let operands = self.operands(network, operator, weights, picture)?;
-        let result = network.begin(*to, Order::AsStored, fused)?;
+        let result = network.begin(*to, Order::AsStored, self.activation)?;
         let (raw, stored) =
             (network.fresh(&format!("{}/convolved", result.raw)), network.fresh(&format!("{}/stored", result.raw)));
         self.node(network, &operands, &raw);
@@ -284,8 +267,7 @@ pub(super) fn fully_connected(network: &mut Network<'_>, operator: &Operator) ->
     }
     let bias = bias(network, operator, 2)?;
     let weights = if bias.is_some() { network.take(weights, Order::AsStored)? } else { turned(network, weights)? };
-    let fused = activation(network, to, operator.fused_activation()?)?;
-    let result = network.begin(to, Order::AsStored, fused)?;
+    let result = network.begin(to, Order::AsStored, operator.fused_activation()?)?;
     let is_flat = network.tensor(to)?.shape == [rows, outputs];
     let product = if is_flat { result.raw.clone() } else { network.fresh(&format!("{name}/rows")) };
     match bias {

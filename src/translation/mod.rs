@@ -6,18 +6,21 @@
 //! the order of the TFLite model; inputs that are pictures have channels first if that is asked for.
 //!
 //! Quantized networks are computed with real numbers: constants become what they stand for, the rounding between layers
-//! goes away. An input of integers keeps its integers, an output of integers becomes the real numbers they stand for.
+//! goes away, and the limits of the integers stay. An input of integers keeps its integers, an output of integers becomes the real numbers they stand for.
 
 mod batches;
+mod bits;
 mod dilations;
 mod elementwise;
 mod indices;
 mod layers;
 mod network;
 mod operators;
+mod quantized;
 mod recurrent;
 mod reductions;
 mod scattered;
+mod segments;
 mod shapes;
 mod slices;
 mod spectra;
@@ -222,13 +225,19 @@ pub fn translate(model: &tflite::Model, wanted: &Wanted) -> Result<Translation, 
         if operator.name == "FAKE_QUANT" || operator.outputs.iter().any(is_quantized) {
             unrounded.extend(label(model, operator).map(|tensor| format!("{} `{tensor}`", operator.name)));
         }
-        let dilated = dilations.at(place);
+        let (dilated, before) = (dilations.at(place), network.written());
         let written = match dilated {
             Some(_) => layers::convolution(&mut network, operator, dilated),
             None => operators::translate(&mut network, operator),
         };
         match written {
-            Ok(()) => {}
+            // The limits of a convolution in batches are those of what its surroundings make of it.
+            Ok(()) => operator
+                .outputs
+                .iter()
+                .copied()
+                .chain(dilated.map(|dilated| dilated.to))
+                .for_each(|id| network.limit(id, before)),
             Err(Trouble::Model(error)) => return Err(error.into()),
             Err(Trouble::Refused(reason)) => {
                 refusals.push(refusal(model, place, operator, reason));

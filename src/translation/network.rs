@@ -3,9 +3,12 @@
 //! Owns names and orders. Each tensor is held by a value for each order in which it was needed so far; asking for
 //! another order writes the transposition, once.
 
+mod limits;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+pub(super) use self::limits::Limits;
 use super::{Order, TranslationError, Trouble, refused};
 use crate::onnx::proto::{
     AttributeProto, AttributeType, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto,
@@ -76,6 +79,8 @@ pub(super) struct Network<'model> {
     /// Constants that operators make of constants.
     folded: HashMap<TensorId, Constant>,
     names: HashSet<String>,
+    /// The least and the greatest element of values, as far as they are known.
+    ranges: HashMap<String, [f64; 2]>,
 }
 
 /// Whether a transposition leaves all elements where they are.
@@ -107,6 +112,7 @@ impl<'model> Network<'model> {
             fed: HashSet::new(),
             folded: HashMap::new(),
             names,
+            ranges: HashMap::new(),
         }
     }
 
@@ -143,6 +149,9 @@ impl<'model> Network<'model> {
             None => tensor.name.clone(),
             Some(quantization) => self.real(&tensor.name, quantization),
         };
+        if let Some(limits) = Limits::of(tensor) {
+            self.know(&name, limits.range);
+        }
         *self.held.entry(id).or_default().slot(order) = Some(name);
     }
 
@@ -287,9 +296,10 @@ impl<'model> Network<'model> {
         }
     }
 
-    /// Begins to write a tensor in an order.
+    /// Begins to write a tensor in an order, within the limits of its quantization if there is an activation.
     pub(super) fn begin(&mut self, id: TensorId, order: Order, activation: Activation) -> Result<Pending, Trouble> {
         self.element(id)?;
+        let activation = self.limited(id, activation);
         let name = self.value_name(id, order);
         *self.held.entry(id).or_default().slot(order) = Some(name.clone());
         let raw = match activation {
@@ -325,9 +335,10 @@ impl<'model> Network<'model> {
 
     /// Adds a `Clip`.
     pub(super) fn clip(&mut self, input: &str, [low, high]: [f64; 2], output: &str) {
-        let low = self.number(&format!("{output}/minimum"), low as f32);
-        let high = self.number(&format!("{output}/maximum"), high as f32);
-        self.node("Clip", &[input, &low, &high], output, &[]);
+        let least = self.number(&format!("{output}/minimum"), low as f32);
+        let greatest = self.number(&format!("{output}/maximum"), high as f32);
+        self.node("Clip", &[input, &least, &greatest], output, &[]);
+        self.know(output, [low, high]);
     }
 
     /// Adds a `Reshape`.
@@ -350,6 +361,7 @@ impl<'model> Network<'model> {
 
     /// Adds a node.
     pub(super) fn node_of_many(&mut self, operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[Attribute]) {
+        self.learn(operator, inputs, outputs);
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         self.nodes.push(NodeProto {
             // Values have one name each, so nodes have too.
@@ -373,7 +385,9 @@ impl<'model> Network<'model> {
 
     /// Adds a real number; returns its name.
     pub(super) fn number(&mut self, wanted: &str, value: f32) -> String {
-        self.initializer(wanted, &Constant { shape: Vec::new(), values: Values::Real(vec![value]) })
+        let name = self.initializer(wanted, &Constant { shape: Vec::new(), values: Values::Real(vec![value]) });
+        self.know(&name, [value.into(); 2]);
+        name
     }
 
     /// Adds a list of integers, of the type of shapes and axes; returns its name.

@@ -3,8 +3,8 @@
 use super::network::Network;
 use super::scattered::Scattered;
 use super::{
-    Order, Trouble, batches, elementwise, indices, layers, recurrent, reductions, refused, scattered, shapes, slices,
-    spectra, volumes,
+    Order, Trouble, batches, bits, elementwise, indices, layers, quantized, recurrent, reductions, refused, scattered,
+    segments, shapes, slices, spectra, volumes,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -26,6 +26,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
     if operator.is_custom {
         return match operator.name.as_str() {
             "Convolution2DTransposeBias" => layers::transposed_convolution_with_bias(network, operator),
+            "TFLite_Detection_PostProcess" => Err(refused(elementwise::CHOOSES)),
             _ => Err(refused("an operator of the model's own, which only its runtime knows")),
         };
     }
@@ -57,9 +58,9 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "ARG_MIN" => reductions::position(network, operator, "ArgMin"),
         "SOFTMAX" => reductions::softmax(network, operator, "Softmax"),
         "LOG_SOFTMAX" => reductions::softmax(network, operator, "LogSoftmax"),
-        "QUANTIZE" | "DEQUANTIZE" | "FAKE_QUANT" | "DENSIFY" => {
-            network.share(input(operator, 0)?, output(operator, 0)?)
-        }
+        "QUANTIZE" => quantized::quantize(network, operator),
+        "FAKE_QUANT" => quantized::pretend(network, operator),
+        "DEQUANTIZE" | "DENSIFY" => network.share(input(operator, 0)?, output(operator, 0)?),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" if is_complex(network, operator) => spectra::reshape(network, operator),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => shapes::reshape(network, operator),
         "TRANSPOSE" => shapes::transpose(network, operator),
@@ -80,6 +81,14 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "SEGMENT_SUM" | "UNSORTED_SEGMENT_SUM" => {
             scattered::points(network, operator, &Scattered { indices: 1, updates: 0 })
         }
+        "UNSORTED_SEGMENT_MAX" => segments::reduce(network, operator, "ReduceMax"),
+        "UNSORTED_SEGMENT_MIN" => segments::reduce(network, operator, "ReduceMin"),
+        "UNSORTED_SEGMENT_PROD" => segments::reduce(network, operator, "ReduceProd"),
+        "BUCKETIZE" => segments::bucketize(network, operator),
+        "REVERSE_SEQUENCE" => segments::reverse(network, operator),
+        "DYNAMIC_UPDATE_SLICE" => segments::update(network, operator),
+        "BITWISE_XOR" => bits::differing(network, operator),
+        "RIGHT_SHIFT" => bits::shifted(network, operator),
         "MATRIX_DIAG" => scattered::diagonal(network, operator),
         "MATRIX_SET_DIAG" => scattered::with_diagonal(network, operator),
         "TOPK_V2" => indices::greatest(network, operator),

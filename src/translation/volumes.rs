@@ -1,6 +1,6 @@
 //! Convolutions of volumes: batch, depth, height, width, channels.
 
-use super::layers::{activation, bias, missing, weights};
+use super::layers::{bias, missing, weights};
 use super::network::{Attribute, Network};
 use super::operators::{input, output};
 use super::{Order, Trouble, refused};
@@ -109,7 +109,7 @@ impl Layer {
         let first = network.inner("Transpose", &[&volume], &format!("{name}/channels_first"), &order(CHANNELS_FIRST));
         let operands: Vec<&str> = [first.as_str(), &self.weights].into_iter().chain(self.bias.as_deref()).collect();
         let convolved = network.inner(self.name, &operands, &format!("{name}/convolved"), attributes);
-        let result = network.begin(to, Order::AsStored, activation(network, to, fused)?)?;
+        let result = network.begin(to, Order::AsStored, fused)?;
         network.node("Transpose", &[&convolved], &result.raw, &order(CHANNELS_LAST));
         network.end(&result);
         Ok(())

@@ -15,8 +15,9 @@ import flatbuffers
 import numpy
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from flatbuffers import flexbuffers
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "uint16": 16}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -74,7 +75,7 @@ class Net:
     def weights(self, *shape):
         return self.const(self.random.normal(0, 0.5, shape).astype("float32"))
 
-    def op(self, name, inputs, kind="float32", count=1, shape=(), quantization=None, **options):
+    def op(self, name, inputs, /, kind="float32", count=1, shape=(), quantization=None, **options):
         code = schema.OperatorCodeT()
         code.builtinCode = getattr(BUILTIN, name, BUILTIN.CUSTOM)
         code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), options.pop("version", 1)
@@ -84,6 +85,12 @@ class Net:
         family = options.pop("family", None)
         if code.builtinCode == BUILTIN.CUSTOM:
             code.customCode, operator.customOptions = name, numpy.frombuffer(options["content"], numpy.uint8)
+        elif family and not hasattr(schema.BuiltinOptions, family):
+            # What came into the schema later.
+            operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, family)
+            operator.builtinOptions2 = getattr(schema, family + "T")()
+            for key, value in options.items():
+                setattr(operator.builtinOptions2, key, value)
         elif family:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, family)
             operator.builtinOptions = getattr(schema, family + "T")()
@@ -822,6 +829,33 @@ def quantized_network(net, kind):
     return [dense, net.op("TANH", [real])]
 
 
+@variants("int8", "uint8", "int16")
+def quantized_within_limits(net, kind):
+    """Much of what is computed is beyond what the integers can say."""
+    bounds = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}[kind]
+
+    def limits(low, high):
+        if kind == "int16":
+            return {"scale": numpy.float32(max(-low, high) / 32767), "zero": 0}
+        return quantization(low, high, kind)
+
+    one = net.op("QUANTIZE", [net.input(PICTURE)], kind, quantization=limits(-2, 1.5))
+    moved = net.op("TRANSPOSE", [one, integer(net, [0, 2, 1, 3])], kind, version=5, quantization=limits(-2, 1.5))
+    sum = net.op("ADD", [one, one], kind, version=2, family="AddOptions", quantization=limits(-1, 2))
+    product = net.op("MUL", [sum, one], kind, version=2, family="MulOptions", quantization=limits(-0.8, 1))
+    positive = net.op("MUL", [sum, one], kind, version=2, family="MulOptions", fusedActivationFunction=1, quantization=limits(-0.1, 1))
+    relu = net.op("RELU", [one], kind, version=2, quantization=limits(-0.2, 1))
+    likely = net.op("LOGISTIC", [sum], kind, version=3, quantization={"scale": numpy.float32(1 / 32768 if kind == "int16" else 1 / 256), "zero": min(bounds[0], 0) if kind != "int16" else 0})
+    return [net.op("DEQUANTIZE", [value], version=3) for value in (moved, sum, product, positive, relu, likely)]
+
+
+@variants((-1.0, 1.5, 8), (0.0, 2.3, 8), (-2.0, 0.3, 10))
+def quantized_in_pretence(net, low, high, bits):
+    """As networks that are trained for integers are written while they are not of integers yet."""
+    options = {"min": low, "max": high, "numBits": bits}
+    return net.op("FAKE_QUANT", [net.input(PICTURE)], family="FakeQuantOptions", **options)
+
+
 @case
 def quantized_inside(net):
     """Floating numbers outside, integers inside."""
@@ -1066,6 +1100,85 @@ def elements_at_computed_places(net, begins):
     end = net.op("ADD", [begin, integer(net, 1)], "int32", family="AddOptions")
     inputs = [net.input((5, 6, 4)), begin, end, integer(net, [1] * len(begins))]
     return net.op("STRIDED_SLICE", inputs, family="StridedSliceOptions", shrinkAxisMask=2 ** len(begins) - 1)
+
+
+@variants(PICTURE, (4, 9))
+def angles(net, *shape):
+    """Also on the axes, where there is no slope."""
+    ordinates, abscissas = (net.op("ROUND", [net.input(shape)]) for _ in range(2))
+    return [net.op("ATAN2", [ordinates, abscissas]), net.op("ATAN2", [net.input(shape), net.input(shape)])]
+
+
+@variants("int16", "int8", "uint8", "uint16")
+def bits_that_differ(net, kind):
+    # Inputs are small; the constant has all bits.
+    other = net.const(net.random.integers(numpy.iinfo(kind).min, numpy.iinfo(kind).max, (3, 5), endpoint=True).astype(kind))
+    return net.op("BITWISE_XOR", [net.input((3, 5), kind), other], kind)
+
+
+@variants("int16", "int8", "uint8")
+def bits_moved_down(net, kind):
+    shifts = net.const(numpy.array([0, 1, 3, 7, 5], kind))
+    return net.op("RIGHT_SHIFT", [net.input((3, 5), kind), shifts], kind)
+
+
+@variants("float32", "int32")
+def buckets(net, kind):
+    """Numbers on a bound belong above it."""
+    given = net.op("ROUND", [net.input(PICTURE)]) if kind == "float32" else net.input(PICTURE, kind)
+    bounds = [-2.0, -1.0, 0.5, 2.0] if kind == "float32" else [-50.0, -7.0, 0.0, 3.0, 60.5]
+    return net.op("BUCKETIZE", [given], "int32", family="BucketizeOptions", boundaries=bounds)
+
+
+# shape, dimensions of time and batch, lengths
+@variants(((3, 6, 4), 1, 0, [2, 6, 1]), ((3, 6, 4), 1, 0, [4, 4, 4]), ((2, 7, 6, 5), 2, 3, [1, 6, 3, 2, 5]), ((5, 2, 3), 0, 1, [3, 5]))
+def sequences_turned_around(net, shape, time, batch, lengths):
+    return net.op("REVERSE_SEQUENCE", [net.input(shape), integer(net, lengths)], family="ReverseSequenceOptions", seqDim=time, batchDim=batch)
+
+
+@variants(*[(name, kind) for name in ("MAX", "MIN", "PROD") for kind in ("float32", "int32")])
+def segments_in_any_order(net, name, kind):
+    """One has no rows, one has one, one row belongs nowhere."""
+    given = net.input((6, 3, 2), kind)
+    if name == "PROD" and kind == "int32":
+        given = net.op("FLOOR_MOD", [given, integer(net, 7)], kind)
+    reduced = net.op(f"UNSORTED_SEGMENT_{name}", [given, integer(net, [2, 0, 3, 0, 2, 2]), integer(net, 5)], kind)
+    # What stands for nothing is so large that it would hide errors.
+    limit = net.const(numpy.array(1000, kind))
+    return net.op("MAXIMUM", [net.op("MINIMUM", [reduced, limit], kind), net.const(numpy.array(-1000, kind))], kind)
+
+
+# shapes of the whole and of the part, where the part begins
+@variants(((5, 6, 4), (2, 6, 4), [1, 0, 0]), ((5, 6, 4), (2, 3, 4), [9, 2, 0]), ((5, 6, 4), (3, 2, 1), [-3, 4, 1]), ((3, 4), (3, 4), [1, 1]))
+def part_that_is_replaced(net, shape, part, begins):
+    updated = net.op("DYNAMIC_UPDATE_SLICE", [net.input(shape), net.input(part), integer(net, begins)])
+    return net.op("NEG", [updated])
+
+
+@case
+def broadcast_shapes(net):
+    shapes = [net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2) for given in (net.input((3, 1)), net.input((2, 1, 4)))]
+    both = net.op("BROADCAST_ARGS", shapes, "int32")
+    return net.op("BROADCAST_TO", [net.input((3, 4)), both], version=2)
+
+
+@variants(*[(name, kind) for name in ("ADD", "MAXIMUM", "MINIMUM", "MULTIPLY") for kind in ("float32", "int32")])
+def of_another_dialect(net, name, kind):
+    return net.op(f"STABLEHLO_{name}", [net.input(PICTURE, kind), net.input(PICTURE, kind)], kind)
+
+
+@case
+def named_as_a_whole(net):
+    """As PyTorch's layers come from their converter."""
+
+    def parts(inner):
+        left, right = inner.input((2, 4)), inner.input((2, 4))
+        return [inner.op("TANH", [inner.op("ADD", [left, right], family="AddOptions")]), left]
+
+    options = {"name": "odml.some_layer", "decompositionSubgraphIndex": net.nested(parts)}
+    options["compositeAttributes"] = numpy.frombuffer(flexbuffers.Dumps({}), numpy.uint8)
+    given = [net.input((2, 4)), net.input((2, 4))]
+    return net.op("STABLEHLO_COMPOSITE", given, count=2, family="StableHLOCompositeOptions", **options)
 
 
 @case
