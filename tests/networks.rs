@@ -17,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use network::Network;
 use serde_json::{Value, json};
-use support::{folder, peer, program, read_with_depthai, root, shared_store, succeed};
+use support::{folder, peer, program, read_with_depthai, root, said, shared_store, succeed};
 
 /// The networks of the onnx package, each with its input, and the PP-OCR networks, each with a shape.
 const NETWORKS: [(&str, Option<&str>); 12] = [
@@ -136,5 +137,42 @@ fn networks_as_exporters_write_them_become_blobs() {
         let output = convert(folder.path(), &model, &words);
         assert_same(&model, &output, tolerance);
         assert_eq!(read_with_depthai("blob", &output.join(format!("{name}.blob")))["shaves"], 4, "{name}");
+    }
+}
+
+/// What is first in a shape is no batch that the compiler may cut to one: it says so itself, and DepthAI does.
+#[test]
+fn blobs_take_all_that_networks_take() {
+    let table = Network::new(13, &[20, 64]).weights("w", &[64, 8]).apply("MatMul", &["x", "w"], &["y"]).bytes(&[20, 8]);
+    let batch = Network::new(13, &[2, 3, 8, 8])
+        .weights("w", &[4, 3, 1, 1])
+        .integers("flat", &[2, 256])
+        .apply("Conv", &["x", "w"], &["a"])
+        .apply("Reshape", &["a", "flat"], &["y"])
+        .bytes(&[2, 256]);
+    let pictures = Network::new(13, &[2, 3, 8, 8]).weights("w", &[4, 3, 1, 1]).apply("Conv", &["x", "w"], &["y"]);
+    for (name, bytes, input, output) in [
+        ("table", table, json!([64, 20]), json!([8, 20])),
+        ("batch", batch, json!([8, 8, 3, 2]), json!([256, 2])),
+        ("pictures", pictures.bytes(&[2, 4, 8, 8]), json!([8, 8, 3, 2]), json!([8, 8, 4, 2])),
+    ] {
+        let folder = folder();
+        let model = folder.path().join(format!("{name}.onnx"));
+        fs::write(&model, bytes).unwrap();
+        let words = single(None);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let made = convert(folder.path(), &model, &words);
+        assert_same(&model, &made, 1e-4);
+        let facts = read_with_depthai("blob", &made.join(format!("{name}.blob")));
+        assert_eq!((&facts["inputs"]["x"]["dims"], &facts["outputs"]["y"]["dims"]), (&input, &output), "{facts}");
+        // Who wants the compiler to take it for a batch is told what comes of it.
+        fs::write(folder.path().join("batch.conf"), "MYRIAD_DETECT_NETWORK_BATCH YES\n").unwrap();
+        if name == "pictures" {
+            let path = model.display().to_string();
+            let mut command = program(folder.path(), &shared_store());
+            command.args(["convert", "rvc2", "--path", &path, "rvc2.compile_tool_args", "[-c, batch.conf]"]);
+            let said = said(&command.args(&words).output().unwrap());
+            assert!(said.contains("takes [1, 3, 8, 8] for input `x`, and not [2, 3, 8, 8]"), "{said}");
+        }
     }
 }

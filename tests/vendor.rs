@@ -58,7 +58,11 @@ device, precision, network, blob, config = values
 assert (device, precision) == ("MYRIAD", "U8"), values
 options = dict(line.split(" ") for line in pathlib.Path(config).read_text().splitlines())
 shaves = options.pop("MYRIAD_NUMBER_OF_SHAVES")
-expected = {"MYRIAD_NUMBER_OF_CMX_SLICES": shaves, "MYRIAD_THROUGHPUT_STREAMS": "1"}
+expected = {
+    "MYRIAD_DETECT_NETWORK_BATCH": "NO",
+    "MYRIAD_NUMBER_OF_CMX_SLICES": shaves,
+    "MYRIAD_THROUGHPUT_STREAMS": "1",
+}
 assert options == expected, f"{options} is not {expected}"
 here = pathlib.Path(__file__).parent
 optimizer = here.parents[1] / "model_optimizer"

@@ -84,8 +84,10 @@ fn without(list: &[String], flag: &str) -> Vec<String> {
 
 /// Returns our options of the MYRIAD plugin for this number of shaves.
 pub fn plugin_options(shaves: &str, dialect: Dialect) -> BTreeMap<String, String> {
-    // Without a stream count of one, more than 8 shaves fail: the default asks for two streams.
+    // Without a stream count of one, more than 8 shaves fail: the default asks for two streams. What is first in a shape is
+    // not cut to one: by default the plugin takes it for a batch and compiles for one of it.
     let mut options = vec![
+        ("MYRIAD_DETECT_NETWORK_BATCH", "NO"),
         ("MYRIAD_NUMBER_OF_CMX_SLICES", shaves),
         ("MYRIAD_NUMBER_OF_SHAVES", shaves),
         ("MYRIAD_THROUGHPUT_STREAMS", "1"),
@@ -206,7 +208,7 @@ mod tests {
             assert_eq!(compile_tool(&words(users), "m.xml", "m.blob", "m.conf"), words(expected), "{users}");
         }
         let options = plugin_options("6", Dialect::OpenVino2022);
-        let expected = "MYRIAD_ENABLE_MX_BOOT NO\nMYRIAD_NUMBER_OF_CMX_SLICES 6\nMYRIAD_NUMBER_OF_SHAVES 6\n\
+        let expected = "MYRIAD_DETECT_NETWORK_BATCH NO\nMYRIAD_ENABLE_MX_BOOT NO\nMYRIAD_NUMBER_OF_CMX_SLICES 6\nMYRIAD_NUMBER_OF_SHAVES 6\n\
                         MYRIAD_THROUGHPUT_STREAMS 1\n";
         assert_eq!(plugin_options_file(&options), expected);
     }

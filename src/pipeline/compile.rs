@@ -331,6 +331,7 @@ impl Way<'_> {
                 let finished = mpsc::channel();
                 self.compile_all(network, &[shaves], &artifact, &finished.0)?;
                 let (_, blob) = superblob::read_blob(&artifact, shaves)?;
+                self.look_at_inputs(&blob);
                 Ok(CompiledModel { artifact, kind: ArtifactKind::Blob, blob, shaves: vec![shaves], front_end })
             }
             BlobForm::Superblob => {
@@ -355,8 +356,23 @@ impl Way<'_> {
                 disk::write(&artifact, &parts.to_bytes()?)?;
                 self.journal.step("check", || superblob::check_superblob(&artifact, &parts))?;
                 let blob = parts.blob;
+                self.look_at_inputs(&blob);
                 let shaves = ShaveCount::all().collect();
                 Ok(CompiledModel { artifact, kind: ArtifactKind::Superblob, blob, shaves, front_end })
+            }
+        }
+    }
+
+    /// Warns of inputs that take another number of elements than the network's: arguments of the user can do that.
+    fn look_at_inputs(&self, blob: &Blob) {
+        for (name, shape) in &self.job.inputs {
+            let Some(input) = blob.inputs.iter().find(|input| input.name == *name) else { continue };
+            let wanted = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size));
+            let found = input.shape.iter().fold(1_u64, |count, size| count.saturating_mul(u64::from(*size)));
+            if wanted != found {
+                let found = &input.shape;
+                self.journal
+                    .warn(format!("the compiled network takes {found:?} for input `{name}`, and not {shape:?}"));
             }
         }
     }
