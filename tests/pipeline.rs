@@ -118,6 +118,7 @@ impl Bench {
             for_optimizer: None,
             size: ByteSize::new(5),
             options: &self.options,
+            arguments: self.options.compile_tool_args.clone(),
             inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,

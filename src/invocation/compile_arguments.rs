@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::config::{DataType, ResolvedInput};
 use crate::hint::{Hint, nearest};
 
 /// Element types that the Inference Engine knows by these names.
@@ -145,6 +146,33 @@ impl CompileArguments {
     }
 }
 
+/// Returns the arguments of a user with what we say of the inputs: pictures are bytes, as cameras make them, and all else
+/// is numbers of its own kind. A user who says of any input what it is has said it of all.
+pub fn with_precisions(user: &[String], inputs: &[ResolvedInput]) -> Vec<String> {
+    let is_said = user.iter().filter_map(|word| flag(word)).any(|(name, _)| matches!(name, "ip" | "iop"));
+    let own = |input: &ResolvedInput| Some(format!("{}:{}", input.name, own_precision(input)?));
+    let own: Vec<String> = inputs.iter().filter(|input| !input.name.contains(',')).filter_map(own).collect();
+    let mut arguments = user.to_vec();
+    if !is_said && !own.is_empty() {
+        arguments.extend(["-ip".to_owned(), "U8".to_owned(), "-iop".to_owned(), own.join(",")]);
+    }
+    arguments
+}
+
+/// Returns what an input is that is no picture, unless bytes are right for it too.
+fn own_precision(input: &ResolvedInput) -> Option<&'static str> {
+    let has_sides = ['H', 'W'].iter().all(|side| input.layout.position(*side).is_some());
+    // Several pictures at once have no layout of their own.
+    let has_colors = matches!(input.shape.as_slice(), [_, 1 | 3, _, _] | [_, _, _, 1 | 3]);
+    match input.data_type {
+        _ if !input.encoding.is_raw() || has_sides || has_colors || input.frozen_value.is_some() => None,
+        DataType::Bfloat16 | DataType::Float16 | DataType::Float32 | DataType::Float64 => Some("FP16"),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Some("I32"),
+        DataType::Uint16 | DataType::Uint32 | DataType::Uint64 => Some("I32"),
+        _ => None,
+    }
+}
+
 /// Takes a word apart that is a flag, with one dash or two: into its name and the value attached to it with `=`.
 pub fn flag(word: &str) -> Option<(&str, Option<&str>)> {
     let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
@@ -213,6 +241,7 @@ fn by_name(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Calibration, Color, Encoding};
 
     fn parse(words: &[&str]) -> Result<CompileArguments, CompileArgumentError> {
         CompileArguments::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>())
@@ -262,5 +291,45 @@ mod tests {
         assert_eq!(options.len(), 2);
         assert_eq!(options["MYRIAD_THROUGHPUT_STREAMS"], "2");
         assert_eq!(options["A"], "b c");
+    }
+
+    #[test]
+    fn what_is_no_picture_is_no_bytes() {
+        let input = |name: &str, layout: &str, shape: &[u64], data_type: DataType, color: Color| ResolvedInput {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            layout: layout.parse().unwrap(),
+            data_type,
+            encoding: Encoding::same(color),
+            mean_values: None,
+            scale_values: None,
+            calibration: Calibration::Random {
+                max_images: 1,
+                min_value: 0.0,
+                max_value: 1.0,
+                mean: 0.0,
+                standard_deviation: 1.0,
+                data_type,
+            },
+            frozen_value: None,
+        };
+        let pictures = [
+            input("picture", "NCHW", &[1, 3, 8, 8], DataType::Float32, Color::Bgr),
+            input("plain", "NCHW", &[1, 4, 8, 8], DataType::Float32, Color::None),
+            input("pictures", "CDEF", &[2, 3, 8, 8], DataType::Float32, Color::None),
+            input("mask", "NC", &[1, 8], DataType::Boolean, Color::None),
+        ];
+        assert_eq!(with_precisions(&[], &pictures), [""; 0]);
+        let table = input("a:table", "NC", &[1, 8], DataType::Float32, Color::None);
+        let tokens = input("tokens", "NC", &[1, 8], DataType::Int64, Color::None);
+        let all = [pictures[0].clone(), table, tokens];
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let with_own = with_precisions(&words("-op FP32"), &all);
+        assert_eq!(with_own, words("-op FP32 -ip U8 -iop a:table:FP16,tokens:I32"));
+        let parsed = CompileArguments::parse(&with_own).unwrap();
+        assert_eq!((parsed.input_precision.as_deref(), parsed.precisions["a:table"].as_str()), (Some("U8"), "FP16"));
+        for user in ["--ip=FP16", "-iop tokens:U8"] {
+            assert_eq!(with_precisions(&words(user), &all), words(user));
+        }
     }
 }

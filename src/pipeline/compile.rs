@@ -47,6 +47,8 @@ pub struct Job<'run> {
     pub size: ByteSize,
     /// The user's options.
     pub options: &'run Rvc2Options,
+    /// The arguments of the compile: the user's, and what we say of the inputs.
+    pub arguments: Vec<String>,
     /// Inputs with their shapes.
     pub inputs: Vec<(String, Vec<u64>)>,
     /// The nodes of the model, for messages.
@@ -410,7 +412,7 @@ impl Way<'_> {
     /// Lets our driver of the Inference Engine make all blobs.
     fn drive(&self, program: &Program, errand: &Errand<'_>) -> Result<(), CompileError> {
         let job = self.job;
-        let arguments = CompileArguments::parse(&job.options.compile_tool_args)?;
+        let arguments = CompileArguments::parse(&job.arguments)?;
         let mut options = arguments.plugin_options.clone();
         options.extend(user_options(arguments.config_file.as_deref())?);
         let from_onnx = errand.network.extension().is_some_and(|extension| extension == "onnx");
@@ -464,7 +466,7 @@ impl Way<'_> {
 
     /// Runs the vendor's compile tool once for each blob, several at once.
     fn compile_each(&self, program: &Program, errand: &Errand<'_>) -> Result<(), CompileError> {
-        let user = &self.job.options.compile_tool_args;
+        let user = &self.job.arguments;
         let users = user_options(compile_arguments::config_file(user)?)?;
         let waiting = Mutex::new(errand.shaves.iter().copied());
         let trouble = Mutex::new(None);
@@ -503,7 +505,7 @@ impl Way<'_> {
         let config = errand.scratch.join(format!("{shaves}.conf"));
         disk::write(&config, openvino::plugin_options_file(&options).as_bytes())?;
         let path = numbered(errand.pattern, shaves);
-        let user = &self.job.options.compile_tool_args;
+        let user = &self.job.arguments;
         let arguments = openvino::compile_tool(user, &text(errand.network), &text(&path), &text(&config));
         let invocation = program.invocation("the compile tool", arguments, self.job.intermediates);
         let step = if errand.shaves.len() == 1 || shaves == ShaveCount::EIGHT {

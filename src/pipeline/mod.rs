@@ -39,6 +39,7 @@ use crate::config::{
 };
 use crate::disk;
 use crate::exchange::{Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
+use crate::invocation::compile_arguments;
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
 use crate::nn_archive::Haste;
@@ -345,6 +346,7 @@ fn job<'run>(
         for_optimizer: operated.for_optimizer,
         size: loaded.size(),
         options: &stage.settings.rvc2,
+        arguments: compile_arguments::with_precisions(&stage.settings.rvc2.compile_tool_args, &stage.inputs),
         inputs,
         nodes: operated.nodes,
         output,
