@@ -33,8 +33,8 @@ impl Pass for FoldConstants {
         let mut folding = Folding { facts: model.facts(), opset: model.opset(), results: HashMap::new(), growth: 0 };
         let mut patch = Patch::default();
         for (place, node) in graph.node.iter().enumerate() {
-            let is_constant = matches!(node.op_type(), "Constant" | "Identity") && gives_output(node, &reads);
-            if node.op_type() != "Constant" && !is_constant && folding.fold(node, &reads) {
+            let is_constant = matches!(node.op_type(), "Constant" | "Identity") && gives_output(node, reads);
+            if node.op_type() != "Constant" && !is_constant && folding.fold(node, reads) {
                 patch.removed_nodes.insert(place);
             }
         }

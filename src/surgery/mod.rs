@@ -28,7 +28,9 @@ pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
-pub use self::lower::{Lowering, OldForms, RuntimeLowering, Unquantize, UnquantizeDynamically, WholeNumberInputs};
+pub use self::lower::{
+    Lowering, OldForms, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically, WholeNumberInputs,
+};
 pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
@@ -161,7 +163,8 @@ impl Hint for SurgeryError {
 
 /// The rewritings that an ONNX model for MyriadX gets after its control flow is written out, in order.
 pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
-    let mut passes: Vec<&dyn Pass> = lower::RUNTIME.iter().map(|lowering| lowering as &dyn Pass).collect();
+    let mut passes: Vec<&dyn Pass> = vec![&SinglePrecision];
+    passes.extend(lower::RUNTIME.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&UnquantizeDynamically);
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);

@@ -6,11 +6,14 @@
 //! domains in a model of its own, and the node tests of the onnx package, through both front ends and the compiler, and
 //! what was compiled was computed on OpenVINO's CPU device beside ONNX Runtime: what is read wrongly is refused too.
 
+mod counted;
+
 use std::collections::HashSet;
 
+use self::counted::Counted;
 use super::lower::opset::{self, OldForms};
 use crate::onnx::proto::{GraphProto, NodeProto};
-use crate::onnx::{self, Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
+use crate::onnx::{self, Facts, Model, NodeLabel, Reads, is_onnx_domain, node_label, subgraphs};
 
 /// What reads the ONNX model on the way to the MYRIAD compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
     // What is computed from the results of refused nodes.
     let mut lost: HashSet<&str> = HashSet::new();
     let mut refusals = Vec::new();
+    let counted = Counted::of(model, &varying(model));
     let newer: HashSet<usize> = opset::without_old_form(model, front_end.forms()).into_iter().collect();
     for (place, (node, live)) in graph.node.iter().zip(live).enumerate() {
         let varies = depends(node, &variable);
@@ -76,7 +80,8 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         let reason = unreadable(node, front_end)
             .or_else(|| newer.contains(&place).then(|| too_new(front_end)))
             .or_else(|| misread(node, &reads))
-            .or_else(|| if compiled { uncompilable(node, front_end) } else { None });
+            .or_else(|| if compiled { uncompilable(node, front_end) } else { None })
+            .or_else(|| padded(node, &counted, model));
         let is_behind = node.input.iter().any(|input| lost.contains(input.as_str()));
         if is_behind || reason.is_some() {
             lost.extend(node.output.iter().map(String::as_str).filter(|output| !output.is_empty()));
@@ -86,8 +91,13 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
             if matches!(node.op_type(), "If" | "Loop" | "Range") {
                 advice.extend(decide(model, &reads, node));
             }
-            // A network that ends before this node would still have the one before it.
-            if !is_behind {
+            let is_counted = node.input.first().is_some_and(|input| counted.has(input));
+            if is_counted && matches!(node.op_type(), "If" | "Loop" | "Pad") {
+                // The other front end would read it, and the compiler is the same.
+                advice.retain(|_| node.op_type() != "Pad");
+                advice.extend(counted.advice());
+            } else if !is_behind {
+                // A network that ends before a later node would still have this one.
                 advice.extend(end_before(model, node, &variable));
             }
             refusals.push(Refusal { node: node_label(node), reason, advice });
@@ -95,6 +105,17 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         subgraphs(node).for_each(|graph| nested(graph, front_end, &mut refusals));
     }
     refusals
+}
+
+/// Lists what depends on what the network is fed.
+fn varying(model: &Model) -> HashSet<&str> {
+    let mut variable = graph_inputs(model);
+    for node in &model.graph().node {
+        if depends(node, &variable) {
+            variable.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    variable
 }
 
 /// Reading is by name, so it fails in nested graphs too.
@@ -188,6 +209,15 @@ fn uncompilable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
     }
     let (_, layer) = IMPORTED_AS.iter().find(|(name, _)| *name == operator && front_end == FrontEnd::Importer)?;
     Some(format!("the MYRIAD compiler has no layer {layer}, as which the ONNX importer reads it"))
+}
+
+/// Why the compiler cannot fill up values whose number depends on what the network is fed, if a node does that.
+fn padded(node: &NodeProto, counted: &Counted<'_>, model: &Model) -> Option<String> {
+    let input = node.input.first().filter(|input| node.op_type() == "Pad" && counted.has(input))?;
+    Facts::of(model)
+        .sizes(input)
+        .is_none()
+        .then(|| "the MYRIAD compiler pads no values whose number depends on what the network is fed".to_owned())
 }
 
 fn advice(node: &NodeProto, front_end: FrontEnd, compiled: bool) -> Vec<String> {
@@ -488,6 +518,29 @@ mod tests {
         let refusals = unsupported(&network(&nodes, "y"), FrontEnd::Importer);
         let ends = |refusal: &Refusal| refusal.advice.iter().any(|advice| advice.starts_with("end the network"));
         assert_eq!(refusals.iter().map(ends).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_network_can_end_before_it_keeps_some_results() {
+        let ends = "end the network before it keeps some of the results, with the outputs `boxes`, `scores`";
+        let last = [Node::new("Pad", &["kept", "w"], &["y"]), Node::new("If", &["any"], &["y"])];
+        for node in last {
+            let nodes = [
+                Node::new("Relu", &["x"], &["boxes"]),
+                Node::new("Relu", &["x"], &["scores"]),
+                Node::new("NonMaxSuppression", &["boxes", "scores"], &["places"]),
+                Node::new("Gather", &["scores", "places"], &["kept"]),
+                Node::new("Shape", &["kept"], &["count"]),
+                Node::new("Greater", &["count", "w"], &["any"]),
+                node,
+            ];
+            let refusals = unsupported(&network(&nodes, "y"), FrontEnd::Importer);
+            assert_eq!(refusals.len(), 1, "{refusals:?}");
+            assert_eq!(refusals[0].advice.last().map(String::as_str), Some(ends));
+            assert!(!refusals[0].advice.iter().any(|advice| advice.contains("Model Optimizer read")), "{refusals:?}");
+        }
+        let nodes = [Node::new("Relu", &["x"], &["a"]), Node::new("Pad", &["a", "w"], &["y"])];
+        assert_eq!(unsupported(&network(&nodes, "y"), FrontEnd::Importer), []);
     }
 
     #[test]

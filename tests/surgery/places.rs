@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use modelconverter::onnx::Model;
-use modelconverter::surgery::myriad_passes;
+use modelconverter::surgery::{DeadCode, Pass, myriad_passes};
 
 use crate::builder::{self, BOOL, FLOAT, Graph, INT64, Node, Tensor, sizes};
 use crate::lowering::{Case, case, check};
@@ -424,4 +424,47 @@ fn more_axes_than_the_compiler_takes() {
         of("nearest", "resize-to-matmul", &["Resize"], resized("nearest", &[1, 2, 6, 8, 10])),
         of("instances", "instances-of-two-axes", &[], instances),
     ]);
+}
+
+#[test]
+fn numbers_in_double_precision() {
+    /// Double precision.
+    const DOUBLE: i32 = 11;
+    const PASS: &str = "double-precision-as-single";
+    let doubles = |name: &str, values: &[f64]| {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Tensor::raw(name, DOUBLE, &[values.len() as i64], &raw)
+    };
+    // What goes in is of one type, and what comes out of another.
+    let computed = |fed: i32, given: i32, factors: &[f64]| {
+        let graph = Graph::new()
+            .input("x", fed, &sizes(&[3, 4]))
+            .initializer(doubles("factors", factors))
+            .value("a", DOUBLE, &sizes(&[3, 4]))
+            .node(Node::new("Cast", &["x"], &["a"]).int("to", DOUBLE.into()))
+            .node(Node::new("Constant", &[], &["half"]).tensor("value", &doubles("", &[0.5])))
+            .node(Node::new("Mul", &["a", "factors"], &["b"]))
+            .node(Node::new("Add", &["b", "half"], &["c"]))
+            .node(Node::new("Cast", &["c"], &["y"]).int("to", given.into()))
+            .output("y", given, &sizes(&[3, 4]));
+        builder::Model::new(graph).opset(13).bytes()
+    };
+    let thirds = [1.0 / 3.0, -2.0 / 3.0, 4.0 / 3.0, 1e-3];
+    check(&[
+        case("inside", PASS, &[], computed(FLOAT, FLOAT, &thirds)),
+        case("fed", PASS, &[], computed(DOUBLE, FLOAT, &thirds)),
+        case("given out", PASS, &[], computed(FLOAT, DOUBLE, &thirds)),
+        case("through and through", PASS, &[], computed(DOUBLE, DOUBLE, &thirds)),
+    ]);
+    let remaining = |bytes: Vec<u8>| {
+        let passes = [myriad_passes(), vec![&DeadCode as &dyn Pass]].concat();
+        let (after, _) = rewritten(&Model::parse(bytes.into()).unwrap(), &passes);
+        let types = modelconverter::onnx::element_types(&after);
+        let double = |name: &&str| types[*name].code() == DOUBLE;
+        types.keys().copied().filter(double).map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(remaining(computed(FLOAT, FLOAT, &thirds)), [].into());
+    assert_eq!(remaining(computed(DOUBLE, DOUBLE, &thirds)), ["x", "y"].map(str::to_owned).into());
+    // Single precision has no such number.
+    assert!(remaining(computed(FLOAT, FLOAT, &[1e300, 1.0, 1.0, 1.0])).contains("b"));
 }

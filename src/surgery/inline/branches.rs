@@ -29,7 +29,7 @@ impl Pass for InlineBranches {
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_branch(node)) {
-            let Some(graph) = taken(node, &facts) else {
+            let Some(graph) = taken(node, facts) else {
                 continue;
             };
             let mut transplant = Transplant::new(&mut names);

@@ -50,7 +50,7 @@ impl Pass for UnrollLoops {
             let mut rounds = Rounds {
                 node,
                 body,
-                facts: &facts,
+                facts,
                 opset: model.opset(),
                 transplant: Transplant::new(&mut names),
                 shared: BTreeMap::new(),

@@ -17,6 +17,7 @@ mod normalization;
 pub(super) mod opset;
 mod pieces;
 mod pooling;
+mod precision;
 mod quantized;
 mod recurrent;
 mod regions;
@@ -33,6 +34,7 @@ mod whole;
 mod windows;
 
 pub use self::opset::OldForms;
+pub use self::precision::SinglePrecision;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
 pub use self::runtime::{RUNTIME, RuntimeLowering, UNROUNDED};
 pub use self::whole::WholeNumberInputs;

@@ -250,13 +250,13 @@ impl Pass for Unquantize {
             |node| node.op_type() == "QuantizeLinear",
             |site, draft| {
                 let (input, output) = (site.input(0)?, site.output(0)?);
-                let scheme = Scheme::of(site.node, &facts, Some(ElementType::Uint8))?;
+                let scheme = Scheme::of(site.node, facts, Some(ElementType::Uint8))?;
                 let readers = reads.readers(output);
                 let undoes = |place: &usize| {
                     nodes.get(*place).is_some_and(|node| {
                         is(node, "DequantizeLinear")
                             && node.input.first().is_some_and(|name| name == output)
-                            && Scheme::of(node, &facts, Some(scheme.element)).as_ref() == Some(&scheme)
+                            && Scheme::of(node, facts, Some(scheme.element)).as_ref() == Some(&scheme)
                     })
                 };
                 if readers.is_empty() || reads.is_output(output) || !readers.iter().all(undoes) {
@@ -329,7 +329,7 @@ impl Pass for UnquantizeDynamically {
             let node = nodes.get(reads.producer(value)?)?;
             Some(node).filter(|node| is_quantizer(node) && node.output.first().is_some_and(|output| output == value))
         };
-        let rounding = Rounding { nodes, reads: &reads };
+        let rounding = Rounding { nodes, reads };
         // The scale becomes 1 for all readers, so all products of a quantized value are rewritten, or none.
         let fits = |place: &usize| {
             nodes.get(*place).is_some_and(|node| {

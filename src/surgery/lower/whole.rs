@@ -46,7 +46,7 @@ impl Pass for WholeNumberInputs {
             return Ok(None);
         }
         let (facts, reads) = (model.facts(), model.reads());
-        let long = lead_to_long_tables(model, &facts);
+        let long = lead_to_long_tables(model, facts);
         let mut draft = Draft::of(model);
         let mut replaced: BTreeMap<usize, Vec<NodeProto>> = BTreeMap::new();
         for (element, name) in inputs.iter().filter(|(_, name)| !long.contains(name.as_str())) {
