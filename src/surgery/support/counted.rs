@@ -7,6 +7,9 @@ use crate::onnx::Model;
 /// Operators that keep some of what they are given, by what it is.
 const KEEPING: &[&str] = &["Compress", "NonMaxSuppression", "NonZero", "Unique"];
 
+/// The most outputs that are named: a detector may look at each of its classes by itself.
+const MOST_NAMED: usize = 12;
+
 /// What is computed of values whose number depends on what the network is fed, their sizes included.
 #[derive(Debug)]
 pub(super) struct Counted<'model> {
@@ -41,9 +44,13 @@ impl<'model> Counted<'model> {
 
     /// Returns advice to end the network before all of that.
     pub(super) fn advice(&self) -> Option<String> {
-        let before: Vec<String> = self.before.iter().map(|value| format!("`{value}`")).collect();
+        let before: Vec<String> = self.before.iter().take(MOST_NAMED).map(|value| format!("`{value}`")).collect();
+        let more = match self.before.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         (!before.is_empty()).then(|| {
-            format!("end the network before it keeps some of the results, with the outputs {}", before.join(", "))
+            format!("end the network before it keeps some of the results, with the outputs {}{more}", before.join(", "))
         })
     }
 }
