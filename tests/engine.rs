@@ -825,6 +825,26 @@ fn a_shell_gets_the_terminal() {
     }
 }
 
+/// A run of a program in an image that the container engine has.
+fn in_docker(reference: &str, program: &[&str]) -> ContainerRun<'static> {
+    ContainerRun {
+        image: RunnableImage {
+            id: modelconverter::digest::Digest::of(b""),
+            reference: reference.to_owned(),
+            trees: Vec::new(),
+            env: BTreeMap::new(),
+            archive: None,
+        },
+        program: program.iter().map(|word| (*word).to_owned()).collect(),
+        env: BTreeMap::new(),
+        working_folder: "tmp".parse().unwrap(),
+        mounts: Vec::new(),
+        limits: Limits::default(),
+        network: Network::None,
+        terminal: Terminal::Piped,
+    }
+}
+
 #[test]
 fn an_image_is_found_by_its_name() {
     let fixture = Fixture::new();
@@ -834,23 +854,7 @@ fn an_image_is_found_by_its_name() {
     assert!(!docker.has_image("modelconverter/engine-test:missing").unwrap());
     let run = |reference: &str| {
         let recorder = Recorder { lines: Mutex::new((tempfile::tempfile().unwrap(), Vec::new())) };
-        let run = ContainerRun {
-            image: RunnableImage {
-                id: modelconverter::digest::Digest::of(b""),
-                reference: reference.to_owned(),
-                trees: Vec::new(),
-                env: BTreeMap::new(),
-                archive: None,
-            },
-            program: vec!["/bin/true".to_owned()],
-            env: BTreeMap::new(),
-            working_folder: "tmp".parse().unwrap(),
-            mounts: Vec::new(),
-            limits: Limits::default(),
-            network: Network::None,
-            terminal: Terminal::Piped,
-        };
-        docker.run(&run, &recorder)
+        docker.run(&in_docker(reference, &["/bin/true"]), &recorder)
     };
     assert_eq!(run(REFERENCE).unwrap().status, Status::Code(0));
     let missing = chain(&run("modelconverter/engine-test:missing").unwrap_err());
@@ -900,22 +904,7 @@ fn a_container_that_is_gone_is_not_waited_for() {
         ..Surroundings::default()
     });
     let marker = format!("55.{}", std::process::id());
-    let run = ContainerRun {
-        image: RunnableImage {
-            id: modelconverter::digest::Digest::of(b""),
-            reference: REFERENCE.to_owned(),
-            trees: Vec::new(),
-            env: BTreeMap::new(),
-            archive: None,
-        },
-        program: ["/bin/sleep", &marker].map(str::to_owned).to_vec(),
-        env: BTreeMap::new(),
-        working_folder: "tmp".parse().unwrap(),
-        mounts: Vec::new(),
-        limits: Limits::default(),
-        network: Network::None,
-        terminal: Terminal::Piped,
-    };
+    let run = in_docker(REFERENCE, &["/bin/sleep", &marker]);
     let recorder = Recorder { lines: Mutex::new((tempfile::tempfile().unwrap(), Vec::new())) };
     let error = std::thread::scope(|scope| {
         let running = scope.spawn(|| docker.run(&run, &recorder));

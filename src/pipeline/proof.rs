@@ -10,6 +10,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
+use signal_hook::consts::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
 use thiserror::Error;
 
 use super::compile::{CompiledModel, Network as Given};
@@ -30,6 +31,9 @@ use crate::invocation::tools::{Program, Tools};
 use crate::onnx;
 use crate::process::{Bounds, ProcessError};
 use crate::surgery;
+
+/// What ends a process that did something wrong itself; by other signals it is ended by somebody.
+const CRASHES: [i32; 5] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
 
 /// The folder for calibration samples that networks are fed, beside those networks.
 const SAMPLES: &str = "samples";
@@ -365,7 +369,10 @@ impl<'run> Claim<'run> {
 /// Returns what was told before the prover crashed, if that was because of the vendor's device: it crashes with networks
 /// that the compiler takes.
 fn after_crash(mut transcript: Transcript, source: ToolError) -> Result<Transcript, ProofError> {
-    let ProcessError::Signal { signal, .. } = source.failure else { return Err(source.into()) };
+    let signal = match source.failure {
+        ProcessError::Signal { signal, .. } if CRASHES.contains(&signal) => signal,
+        _ => return Err(source.into()),
+    };
     match transcript.crashed(signal) {
         Ok(()) => Ok(transcript),
         Err(Some(network)) => Err(ProofError::Crash { network, source }),

@@ -1,9 +1,13 @@
 //! What networks write to constant places, cut out of regions, spread over volumes and take apart into frequencies, before
 //! and after it is rewritten.
 
+use modelconverter::onnx::Model;
+use modelconverter::surgery::myriad_passes;
+
 use crate::builder::{FLOAT, Node, Tensor};
 use crate::lowering::{Case, case, check};
 use crate::network::Network;
+use crate::pairs::rewritten;
 
 const IMAGE: [i64; 4] = [1, 4, 6, 8];
 const INT32: i32 = 6;
@@ -201,4 +205,55 @@ fn convolutions_with_moved_taps() {
         of("masked", moved(1, &["x", "w", "offsets", "shift", "m"], strided, [3, 7])),
         of("groups", moved(2, &["x", "w", "offsets", "", "m"], |node| node, [4, 7])),
     ]);
+}
+
+/// A few bytes may state sizes that no machine has: such nodes stay as they are, for the refusal that names them.
+#[test]
+fn sizes_that_no_machine_has_are_not_written_out() {
+    const HUGE: i64 = 1 << 40;
+    let own = |operator: &str, inputs: &[&str]| Node::new(operator, inputs, &["y"]).domain("com.microsoft");
+    let packed = own("MatMulNBits", &["x", "w", "s"]).int("K", 8).int("N", HUGE).int("bits", 8).int("block_size", 16);
+    let group = own("GroupQueryAttention", &["x", "k", "v", "", "", "last", "all", "c", "c"]);
+    let networks = [
+        Network::new(19, &[1, 4])
+            .integers("pads", &[0, HUGE, 0, HUGE])
+            .node(Node::new("Pad", &["x", "pads"], &["y"]).text("mode", "wrap"))
+            .bytes(&[1, 2 * HUGE + 4]),
+        Network::new(18, &[HUGE])
+            .constant(Tensor::integers("i", &[1, 1], &[0]))
+            .weights("u", &[1])
+            .node(Node::new("ScatterND", &["x", "i", "u"], &["y"]).text("reduction", "add"))
+            .bytes(&[HUGE]),
+        Network::new(13, &[1, 1, HUGE, 1, 1])
+            .weights("w", &[1, 1, 2, 1, 1])
+            .node(Node::new("ConvTranspose", &["x", "w"], &["y"]))
+            .bytes(&[1, 1, HUGE + 1, 1, 1]),
+        Network::new(19, &[1, 1, HUGE, 1])
+            .weights("w", &[1, 1, 1, 1])
+            .weights("o", &[1, 2, 1, 1])
+            .node(Node::new("DeformConv", &["x", "w", "o"], &["y"]))
+            .bytes(&[1, 1, HUGE, 1]),
+        Network::new(13, &[1, 8])
+            .domain("com.microsoft")
+            .constant(Tensor::raw("w", 2, &[1, 1, 8], &[0; 8]))
+            .weights("s", &[1])
+            .node(packed)
+            .bytes(&[1, HUGE]),
+        Network::new(13, &[1, HUGE, 4])
+            .domain("com.microsoft")
+            .integers("last", &[HUGE - 1])
+            .integers("all", &[HUGE])
+            .weights("k", &[1, 1, 4])
+            .weights("v", &[1, 1, 4])
+            .weights("c", &[4, 1])
+            .node(group.int("num_heads", i64::MAX).int("kv_num_heads", i64::MAX).int("do_rotary", 1))
+            .bytes(&[1, HUGE, 4]),
+    ];
+    for bytes in networks {
+        let before = Model::parse(bytes.into()).unwrap();
+        let (after, _) = rewritten(&before, &myriad_passes());
+        let operator = before.graph().node.last().unwrap().op_type();
+        let operators: Vec<&str> = after.graph().node.iter().map(|node| node.op_type()).collect();
+        assert!(operators.contains(&operator), "{operator} became {operators:?}");
+    }
 }

@@ -5,6 +5,9 @@ use super::pooling::Window;
 use super::sampling;
 use crate::onnx::{ElementType, element_count};
 
+/// The most places of taps.
+const MOST_PLACES: usize = 1 << 24;
+
 /// Looks up what each tap of the kernel meets at each place, and multiplies it with the weights.
 pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, weights, offsets) = (site.input(0)?, site.input(1)?, site.input(2)?);
@@ -27,14 +30,15 @@ pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         return None;
     };
     let (taps, places) = (height.checked_mul(width)?, made_height.checked_mul(made_width)?);
-    let count = usize::try_from(element_count(&[taps, places])?).ok()?;
+    let count = usize::try_from(element_count(&[taps, places])?).ok().filter(|count| *count <= MOST_PLACES)?;
+    let at = |place: i64, step: i64, before: i64| place as f64 * step as f64 - before as f64;
     // Where each tap would lie at each place, as indices of rows and of columns.
     let mut bases = [Vec::with_capacity(count), Vec::with_capacity(count)];
     for tap in 0..taps {
         for place in 0..places {
             let [down, right] = &mut bases;
-            down.push((place / made_width * stride_down - top + tap / width * step_down) as f64);
-            right.push((place % made_width * stride_right - left + tap % width * step_right) as f64);
+            down.push(at(place / made_width, stride_down, top) + at(tap / width, step_down, 0));
+            right.push(at(place % made_width, stride_right, left) + at(tap % width, step_right, 0));
         }
     }
     let all = taps.checked_mul(places)?;

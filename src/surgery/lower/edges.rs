@@ -2,6 +2,9 @@
 
 use super::super::draft::{Draft, Site};
 
+/// The most elements of an axis that are looked up.
+const MOST_ELEMENTS: i64 = 1 << 24;
+
 /// Pads with what is at the other end of the axis: each element of the result is looked up.
 pub(super) fn wrapped(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
@@ -21,7 +24,9 @@ pub(super) fn wrapped(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     for ((&axis, before), behind) in axes.iter().zip(before).zip(behind) {
         let size = sizes.get(axis).copied().filter(|size| *size > 0)?;
         if (*before, *behind) != (0, 0) {
-            let places: Vec<i64> = (-before..size.checked_add(*behind)?).map(|place| place.rem_euclid(size)).collect();
+            let (first, end) = (before.checked_neg()?, size.checked_add(*behind)?);
+            end.checked_sub(first).filter(|count| *count <= MOST_ELEMENTS)?;
+            let places: Vec<i64> = (first..end).map(|place| place.rem_euclid(size)).collect();
             result = draft.gather(&result, axis, &places);
         }
     }
@@ -45,7 +50,7 @@ pub(super) fn centred(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     }
     let (mut cuts, mut pads) = ([Vec::new(), Vec::new(), Vec::new()], vec![0; 2 * sizes.len()]);
     for (&axis, wanted) in axes.iter().zip(wanted) {
-        let size = *sizes.get(axis)?;
+        let size = sizes.get(axis).copied().filter(|size| *size >= 0 && wanted >= 0)?;
         if wanted < size {
             let first = (size - wanted) / 2;
             let [axes, starts, ends] = &mut cuts;

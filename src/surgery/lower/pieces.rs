@@ -5,7 +5,7 @@ use super::super::draft::{Draft, Site};
 use crate::onnx::{Attributes, ElementType, is_onnx_domain};
 
 /// The axis along which the CPU device cuts without copying, if there is one member of the batch.
-const CUT_AXIS: i64 = 1;
+const CUT_AXIS: usize = 1;
 
 /// Reduces a copy of a piece: the CPU device reads other elements than those of a piece, and writes over its neighbours,
 /// where it reduces and does not pool. Measured for all axes of two to five dimensions.
@@ -31,8 +31,8 @@ fn is_cut(site: &Site<'_>, value: &str) -> bool {
     let Some(node) = site.reads.producer(value).and_then(|place| site.model.graph().node.get(place)) else {
         return false;
     };
-    let rank = site.facts.rank(value).and_then(|rank| i64::try_from(rank).ok()).unwrap_or_default();
-    let is_along = |axis: i64| axis == CUT_AXIS || axis + rank == CUT_AXIS;
+    let rank = site.facts.rank(value).unwrap_or_default();
+    let is_along = |axis: i64| Site::axis(axis, rank) == Some(CUT_AXIS);
     match node.op_type() {
         _ if !is_onnx_domain(node.domain()) => false,
         "Split" => is_along(Attributes(node).int("axis").unwrap_or(0)),

@@ -29,7 +29,6 @@ impl Pass for SinglePrecision {
     fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let nodes = &model.graph().node;
         // Nested graphs, and operators that are not ONNX's own, may want the precision that they are given.
-        let is_plain = |node: &NodeProto| is_onnx_domain(node.domain()) && subgraphs(node).next().is_none();
         if nodes.iter().any(|node| subgraphs(node).next().is_some()) {
             return Ok(None);
         }
@@ -40,7 +39,8 @@ impl Pass for SinglePrecision {
             if !restating.is_double(node) {
                 continue;
             }
-            let Some(written) = is_plain(node).then(|| restating.restated(node, &mut patch)).flatten() else {
+            let is_own = is_onnx_domain(node.domain());
+            let Some(written) = is_own.then(|| restating.restated(node, &mut patch)).flatten() else {
                 return Ok(None);
             };
             patch.replace(place, written);

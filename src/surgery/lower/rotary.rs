@@ -4,6 +4,10 @@
 //! A value is itself times the cosines, and the other one of its pair times the sines, one of them with the other sign.
 
 use super::super::draft::{Draft, Site};
+use crate::onnx::element_count;
+
+/// The longest text, and the last place of its first word.
+const LONGEST: i64 = 1 << 24;
 
 /// What is turned, and by what.
 struct Turn<'site> {
@@ -43,11 +47,11 @@ pub(super) fn runtime(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         return None;
     }
     let half = *site.sizes(2)?.last()?;
-    let length = turn.length()?;
+    let length = turn.length().filter(|length| (0..=LONGEST).contains(length))?;
     let steps: Vec<i64> = (0..length).collect();
     let places = match (site.sizes(1)?.as_slice(), site.constant_integers(1)) {
         ([1], Some(first)) => {
-            let first = *first.first()?;
+            let first = first.first().copied().filter(|first| (0..=LONGEST).contains(first))?;
             let places: Vec<i64> = steps.iter().map(|step| first + step).collect();
             draft.shaped_integers(&[1, length], &places)
         }
@@ -95,7 +99,7 @@ impl<'site> Turn<'site> {
         let size = *shape.last()?;
         if self.turned.unwrap_or(double) != double
             || double > size
-            || shape.iter().product::<i64>() != self.sizes.iter().product::<i64>()
+            || element_count(&shape)? != element_count(&self.sizes)?
         {
             return None;
         }

@@ -24,17 +24,18 @@ struct Places {
 }
 
 impl Places {
-    /// Reads them; `None` where the indices or the sizes are not known, or a place is outside.
+    /// Reads them; `None` where the indices or the sizes are not known, rows are too many, or a place is outside.
     fn of(site: &Site<'_>) -> Option<Self> {
         let (sizes, indices) = (site.sizes(0)?, site.constant_integers(1)?);
         let dims = &site.constant(1)?.dims;
-        match site.node.op_type() {
+        let found = match site.node.op_type() {
             "ScatterND" => Self::of_rows(sizes, &indices, usize::try_from(*dims.last()?).ok()?),
             _ => {
                 let axis = Site::axis(site.integer("axis").unwrap_or(0), sizes.len())?;
                 Self::of_elements(sizes, &indices, dims, axis)
             }
-        }
+        };
+        found.filter(|found| i64::try_from(found.rows).is_ok_and(|rows| rows <= MOST_ELEMENTS))
     }
 
     /// Each index has a place for each of the first `depth` axes.

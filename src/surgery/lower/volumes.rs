@@ -7,6 +7,9 @@ use crate::onnx::element_count;
 /// The longest kernel along the depth.
 const DEEPEST_KERNEL: i64 = 16;
 
+/// The most elements of what is written out, and the largest step.
+const MOST_ELEMENTS: i64 = 1 << 24;
+
 /// A transposed convolution along the depth of a volume.
 struct Depth {
     length: i64,
@@ -51,7 +54,9 @@ pub(super) fn transposed(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let &[dilation, dilation_height, dilation_width] = of("dilations", 1, 3).as_slice() else { return None };
     let &[_, more_height, more_width] = of("output_padding", 0, 3).as_slice() else { return None };
     let &[before, top, left, _, bottom, right] = of("pads", 0, 6).as_slice() else { return None };
-    if stride < 1 || dilation < 1 || length < 1 {
+    let is_small = |size: &i64| (0..=MOST_ELEMENTS).contains(size);
+    let are_small = [stride, dilation, length, planes, before].iter().all(is_small);
+    if stride < 1 || dilation < 1 || length < 1 || !are_small || planes * layers > MOST_ELEMENTS {
         return None;
     }
     let group = site.integer("group").unwrap_or(1);
@@ -86,7 +91,8 @@ pub(super) fn transposed(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     if turns.iter().flatten().any(|place| *place == none) {
         // Planes that nothing is added to.
         let dims = [1, batch.checked_mul(made)?, made_area];
-        empty = draft.floats(&dims, &vec![0.0; usize::try_from(element_count(&dims)?).ok()?]);
+        let count = i64::try_from(element_count(&dims)?).ok().filter(|count| *count <= MOST_ELEMENTS)?;
+        empty = draft.floats(&dims, &vec![0.0; usize::try_from(count).ok()?]);
         parts.push(&empty);
     }
     let all = draft.concat(&parts, 0);

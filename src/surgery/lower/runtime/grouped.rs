@@ -2,6 +2,10 @@
 
 use super::super::super::build::{float, integer};
 use super::super::super::draft::{Draft, Site};
+use crate::onnx::element_count;
+
+/// The most words of all texts.
+const MOST_PLACES: u64 = 1 << 24;
 
 pub(super) fn attention(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let flag = |name: &str| site.integer(name).is_some_and(|value| value != 0);
@@ -23,7 +27,7 @@ pub(super) fn attention(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         let parts = vec![site.input(0)?.to_owned(), key.to_owned(), value.to_owned()];
         (parts, width.checked_div(heads)?)
     } else {
-        let size = width.checked_div(heads + 2 * groups)?;
+        let size = width.checked_div(groups.checked_mul(2)?.checked_add(heads)?)?;
         let widths = [heads * size, groups * size, groups * size];
         (draft.split(site.input(0)?, 2, &widths), size)
     };
@@ -37,6 +41,7 @@ pub(super) fn attention(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         })
         .collect();
     if flag("do_rotary") {
+        element_count(&[batch, length]).filter(|count| *count <= MOST_PLACES)?;
         let places: Vec<i64> = (0..batch).flat_map(|_| 0..length).collect();
         let places = draft.shaped_integers(&[batch, length], &places);
         let (cosines, sines) = (site.input(7)?, site.input(8)?);

@@ -43,6 +43,10 @@ pub(super) fn product(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let all = columns.checked_mul(blocks.count)?;
     let weights = blocks.unpacked(&integers(site.constant(1)?)?, blocks.size)?;
     let scales = read_floats(site.constant(2)?).ok()?;
+    // What is made of the sizes that are stated must be there.
+    if scales.len() != all {
+        return None;
+    }
     let zeros = match site.input(3) {
         None => vec![f64::from(1_u32 << (bits - 1)); all],
         Some(_) => {
@@ -53,7 +57,7 @@ pub(super) fn product(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             }
         }
     };
-    if scales.len() != all || zeros.len() != all || weights.len() != all.checked_mul(size)? {
+    if zeros.len() != all || weights.len() != all.checked_mul(size)? {
         return None;
     }
     let mut numbers = vec![0.0; usize::try_from(element_count(&[inner as i64, columns as i64])?).ok()?];
