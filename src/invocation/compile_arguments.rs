@@ -147,14 +147,22 @@ impl CompileArguments {
 }
 
 /// Returns the arguments of a user with what we say of the inputs: pictures are bytes, as cameras make them, and all else
-/// is numbers of its own kind. A user who says of any input what it is has said it of all.
+/// is numbers of its own kind. A user who says of any input what it is has said it of all. The list by name cannot have
+/// a name with a comma, so the first such input decides what is said of all that the list does not name.
 pub fn with_precisions(user: &[String], inputs: &[ResolvedInput]) -> Vec<String> {
+    const PICTURE: &str = "U8";
     let is_said = user.iter().filter_map(|word| flag(word)).any(|(name, _)| matches!(name, "ip" | "iop"));
-    let own = |input: &ResolvedInput| Some(format!("{}:{}", input.name, own_precision(input)?));
-    let own: Vec<String> = inputs.iter().filter(|input| !input.name.contains(',')).filter_map(own).collect();
+    let precision = |input: &ResolvedInput| own_precision(input).unwrap_or(PICTURE);
+    let all = inputs.iter().find(|input| input.name.contains(',')).map_or(PICTURE, precision);
+    let nameable = inputs.iter().filter(|input| input.frozen_value.is_none() && !input.name.contains(','));
+    let others = nameable.filter(|input| precision(input) != all);
+    let named = others.map(|input| format!("{}:{}", input.name, precision(input))).collect::<Vec<_>>().join(",");
     let mut arguments = user.to_vec();
-    if !is_said && !own.is_empty() {
-        arguments.extend(["-ip".to_owned(), "U8".to_owned(), "-iop".to_owned(), own.join(",")]);
+    if !is_said && (all != PICTURE || !named.is_empty()) {
+        arguments.extend(["-ip".to_owned(), all.to_owned()]);
+        if !named.is_empty() {
+            arguments.extend(["-iop".to_owned(), named]);
+        }
     }
     arguments
 }
@@ -328,6 +336,10 @@ mod tests {
         assert_eq!(with_own, words("-op FP32 -ip U8 -iop a:table:FP16,tokens:I32"));
         let parsed = CompileArguments::parse(&with_own).unwrap();
         assert_eq!((parsed.input_precision.as_deref(), parsed.precisions["a:table"].as_str()), (Some("U8"), "FP16"));
+        let unnameable = input("a,b", "NC", &[1, 8], DataType::Float32, Color::None);
+        assert_eq!(with_precisions(&[], &[unnameable.clone()]), words("-ip FP16"));
+        let with_unnameable = [pictures[0].clone(), unnameable, all[2].clone()];
+        assert_eq!(with_precisions(&[], &with_unnameable), words("-ip FP16 -iop picture:U8,tokens:I32"));
         for user in ["--ip=FP16", "-iop tokens:U8"] {
             assert_eq!(with_precisions(&words(user), &all), words(user));
         }

@@ -20,16 +20,28 @@ fn need_beside(network: ByteSize) -> u64 {
     (512 << 20) + 4 * network.bytes()
 }
 
+/// What runs at the same time as the compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub enum Beside {
+    Proof,
+    Nothing,
+}
+
 /// Returns how many of `jobs` compiles of a network of this size run at once, unless the user says otherwise.
-pub fn workers(jobs: usize, network: ByteSize) -> usize {
+pub fn workers(jobs: usize, network: ByteSize, beside: Beside) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let room = available_memory().map_or(cores, |memory| fitting(memory, network));
+    let room = available_memory().map_or(cores, |memory| fitting(memory, network, beside));
     cores.min(room).clamp(1, jobs.max(1))
 }
 
 /// Returns how many compiles fit into so much memory.
-fn fitting(memory: ByteSize, network: ByteSize) -> usize {
-    let left = memory.bytes().saturating_sub(need_beside(network));
+fn fitting(memory: ByteSize, network: ByteSize, beside: Beside) -> usize {
+    let taken = match beside {
+        Beside::Proof => need_beside(network),
+        Beside::Nothing => 0,
+    };
+    let left = memory.bytes().saturating_sub(taken);
     usize::try_from(left / need(network)).unwrap_or(usize::MAX)
 }
 
@@ -60,14 +72,16 @@ mod tests {
 
     #[test]
     fn there_is_always_one_worker_and_never_more_than_jobs() {
-        assert_eq!(workers(1, ByteSize::new(0)), 1);
-        assert_eq!(workers(16, ByteSize::new(u64::MAX >> 8)), 1);
-        assert!((1..=16).contains(&workers(16, ByteSize::new(1 << 20))));
+        let workers = |jobs, bytes| workers(jobs, ByteSize::new(bytes), Beside::Proof);
+        assert_eq!(workers(1, 0), 1);
+        assert_eq!(workers(16, u64::MAX >> 8), 1);
+        assert!((1..=16).contains(&workers(16, 1 << 20)));
     }
 
     #[test]
     fn the_proof_has_its_room() {
-        let fits = |memory: u64| fitting(ByteSize::new(memory << 20), ByteSize::new(5 << 20));
-        assert_eq!([fits(600), fits(700), fits(2048)], [0, 1, 10]);
+        let fits = |memory: u64, beside| fitting(ByteSize::new(memory << 20), ByteSize::new(5 << 20), beside);
+        assert_eq!([600, 700, 2048].map(|memory| fits(memory, Beside::Proof)), [0, 1, 10]);
+        assert_eq!([600, 700, 2048].map(|memory| fits(memory, Beside::Nothing)), [4, 4, 14]);
     }
 }

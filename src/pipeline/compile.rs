@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Sender};
 use signal_hook::consts::SIGKILL;
 use thiserror::Error;
 
-use super::capacity;
+use super::capacity::{self, Beside};
 use super::ir;
 use super::journal::{Journal, ToolError};
 use super::superblob::{self, Foretold, ResultError};
@@ -59,6 +59,8 @@ pub struct Job<'run> {
     pub intermediates: &'run Path,
     /// Whether the IR is written for looking at.
     pub ir: Ir,
+    /// What runs at the same time.
+    pub beside: Beside,
     /// Who is told what is known of the result while the compile goes on.
     pub foretell: &'run (dyn Fn(Foretold<'_>) + Sync),
 }
@@ -387,7 +389,7 @@ impl Way<'_> {
         pattern: &Path,
         finished: &Sender<(ShaveCount, PathBuf)>,
     ) -> Result<(), CompileError> {
-        let fitting = capacity::workers(shaves.len(), self.job.size);
+        let fitting = capacity::workers(shaves.len(), self.job.size, self.job.beside);
         let workers = self.job.options.workers.map_or(fitting, |workers| {
             let wanted = usize::try_from(workers.get()).unwrap_or(fitting);
             if wanted > fitting && shaves.len() > 1 {

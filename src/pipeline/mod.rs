@@ -24,6 +24,7 @@ pub mod tflite;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use self::capacity::Beside;
 use self::compile::{CompiledModel, Ir, Job};
 use self::journal::Journal;
 use self::links::Links;
@@ -264,7 +265,8 @@ fn one_stage(
             let _ = haste.early.make(FIRST_CONTENT + place, bytes, is_over);
         }
     };
-    let job = Job { foretell: &foretell, ..job(compiled_stage, loaded, operated, folder, &intermediates) };
+    let beside = if claim.is_run_beside() { Beside::Proof } else { Beside::Nothing };
+    let job = Job { foretell: &foretell, beside, ..job(compiled_stage, loaded, operated, folder, &intermediates) };
     let ((compiled, transcript), digests) = std::thread::scope(|scope| {
         let digests = scope.spawn(|| loaded.digests());
         let compiled = claim.beside(workshop, journal, || compile::compile(&job, workshop, journal));
@@ -352,6 +354,7 @@ fn job<'run>(
         output,
         intermediates,
         ir: if stage.settings.keep_intermediate_outputs { Ir::Written } else { Ir::Unwritten },
+        beside: Beside::Nothing,
         foretell: &|_| {},
     }
 }

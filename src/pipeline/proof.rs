@@ -241,6 +241,20 @@ impl<'run> Claim<'run> {
         Ok(Self { subject, way, tolerance, is_unrounded })
     }
 
+    /// Returns whether networks are run while the network is compiled.
+    pub fn is_run_beside(&self) -> bool {
+        self.run_beside().is_some()
+    }
+
+    fn run_beside(&self) -> Option<(&Program, &Request)> {
+        match &self.way {
+            Way::Run { prover, request, .. } if request.rewritten.is_some() || request.imported.is_some() => {
+                Some((prover, request))
+            }
+            Way::Run { .. } | Way::Unproven(_) => None,
+        }
+    }
+
     /// Runs the networks while `compile` compiles; when that fails, running them ends too.
     pub fn beside<T, E>(
         &self,
@@ -248,10 +262,7 @@ impl<'run> Claim<'run> {
         journal: &Journal<'_>,
         compile: impl FnOnce() -> Result<T, E>,
     ) -> (Result<T, E>, Result<Transcript, ProofError>) {
-        let Way::Run { prover, request, .. } = &self.way else { return (compile(), Ok(Transcript::default())) };
-        if request.rewritten.is_none() && request.imported.is_none() {
-            return (compile(), Ok(Transcript::default()));
-        }
+        let Some((prover, request)) = self.run_beside() else { return (compile(), Ok(Transcript::default())) };
         let bounds = Bounds { interruption: workshop.bounds.interruption.branch(), ..workshop.bounds.clone() };
         thread::scope(|scope| {
             let running = scope.spawn(|| self.run("proof", prover, request, &bounds, journal));
