@@ -19,6 +19,7 @@ use modelconverter::invocation::tools::{Compiler, Dialect, Program, Tools};
 use modelconverter::myriad::{Blob, Superblob};
 use modelconverter::name::Target;
 use modelconverter::pipeline::Workshop;
+use modelconverter::pipeline::capacity::Beside;
 use modelconverter::pipeline::compile::{CompileError, CompiledModel, Ir, Job, Network, Node, compile};
 use modelconverter::pipeline::journal::{Journal, Record};
 use modelconverter::pipeline::superblob::ResultError;
@@ -65,6 +66,7 @@ struct Bench {
     folder: TempDir,
     time: Duration,
     options: Rvc2Options,
+    inputs: Vec<(String, Vec<u64>)>,
     tools: Tools,
 }
 
@@ -89,7 +91,13 @@ impl Bench {
             prover: None,
             recorder: None,
         };
-        Self { folder, time: Duration::from_secs(60), options: Rvc2Options::default(), tools }
+        Self {
+            folder,
+            time: Duration::from_secs(60),
+            options: Rvc2Options::default(),
+            inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
+            tools,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -119,11 +127,13 @@ impl Bench {
             size: ByteSize::new(5),
             options: &self.options,
             arguments: self.options.compile_tool_args.clone(),
-            inputs: vec![("image".to_owned(), vec![1, 3, 4, 5])],
+            inputs: self.inputs.clone(),
+            outputs: vec![("score".to_owned(), vec![2])],
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,
             intermediates: &intermediates,
             ir: Ir::Written,
+            beside: Beside::Nothing,
             foretell: &|_| {},
         };
         let result = compile(&job, &workshop, &journal);
@@ -180,6 +190,18 @@ fn a_single_blob_is_made() {
     let compiled = bench.run().0.unwrap();
     assert_eq!((compiled.kind, compiled.blob.shaves), (ArtifactKind::Blob, 6));
     assert_eq!(Blob::parse(&fs::read(bench.path("output/model.blob")).unwrap()).unwrap(), compiled.blob);
+}
+
+#[test]
+fn a_compiled_network_of_other_sizes_is_warned_of() {
+    let mut bench = Bench::new("blobs", "exit 9");
+    assert_eq!(bench.run().1.warnings, [""; 0]);
+    bench.inputs = vec![("image".to_owned(), vec![2, 3, 4, 5]), ("mask".to_owned(), vec![1])];
+    let expected = [
+        "the compiled network takes [1, 3, 4, 5] for input `image`, and not [2, 3, 4, 5]",
+        "the compiled network has no input `mask`",
+    ];
+    assert_eq!(bench.run().1.warnings, expected);
 }
 
 #[test]
@@ -629,7 +651,8 @@ fn what_cannot_be_known_is_stated_instead() {
     assert_eq!(report.proofs[0].imported, unproven("`verification.device` is false"));
     let (_, report) = prove("exit 9", "verification: {enabled: no}");
     assert_eq!(report.proofs[0].rewritten, unproven("`verification.enabled` is false"));
-    assert!(report.warnings.is_empty(), "{report:?}");
+    let others = ["input `x`", "output `save_infer_model/scale_0.tmp_1`"];
+    assert_eq!(report.warnings, others.map(|other| format!("the compiled network has no {other}")));
 
     let bench = Bench::new("blobs", "exit 9");
     let report = carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE));

@@ -51,6 +51,8 @@ pub struct Job<'run> {
     pub arguments: Vec<String>,
     /// Inputs with their shapes.
     pub inputs: Vec<(String, Vec<u64>)>,
+    /// Outputs with their shapes, where those are known.
+    pub outputs: Vec<(String, Vec<u64>)>,
     /// The nodes of the model, for messages.
     pub nodes: Vec<Node>,
     /// Where results go.
@@ -335,7 +337,7 @@ impl Way<'_> {
                 let finished = mpsc::channel();
                 self.compile_all(network, &[shaves], &artifact, &finished.0)?;
                 let (_, blob) = superblob::read_blob(&artifact, shaves)?;
-                self.look_at_inputs(&blob);
+                self.look_at(&blob);
                 Ok(CompiledModel { artifact, kind: ArtifactKind::Blob, blob, shaves: vec![shaves], front_end })
             }
             BlobForm::Superblob => {
@@ -360,23 +362,31 @@ impl Way<'_> {
                 disk::write(&artifact, &parts.to_bytes()?)?;
                 self.journal.step("check", || superblob::check_superblob(&artifact, &parts))?;
                 let blob = parts.blob;
-                self.look_at_inputs(&blob);
+                self.look_at(&blob);
                 let shaves = ShaveCount::all().collect();
                 Ok(CompiledModel { artifact, kind: ArtifactKind::Superblob, blob, shaves, front_end })
             }
         }
     }
 
-    /// Warns of inputs that take another number of elements than the network's: arguments of the user can do that.
-    fn look_at_inputs(&self, blob: &Blob) {
-        for (name, shape) in &self.job.inputs {
-            let Some(input) = blob.inputs.iter().find(|input| input.name == *name) else { continue };
-            let wanted = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size));
-            let found = input.shape.iter().fold(1_u64, |count, size| count.saturating_mul(u64::from(*size)));
-            if wanted != found {
-                let found = &input.shape;
-                self.journal
-                    .warn(format!("the compiled network takes {found:?} for input `{name}`, and not {shape:?}"));
+    /// Warns of inputs and outputs that the compiled network does not have, or with another number of elements:
+    /// arguments of the user can do that, and so could the compiler.
+    fn look_at(&self, blob: &Blob) {
+        let (inputs, outputs) = (&self.job.inputs, &self.job.outputs);
+        for (verb, side, wanted, found) in
+            [("takes", "input", inputs, &blob.inputs), ("gives", "output", outputs, &blob.outputs)]
+        {
+            for (name, shape) in wanted {
+                let Some(tensor) = found.iter().find(|tensor| tensor.name == *name) else {
+                    self.journal.warn(format!("the compiled network has no {side} `{name}`"));
+                    continue;
+                };
+                let count = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size));
+                let found = &tensor.shape;
+                if count != found.iter().fold(1_u64, |count, size| count.saturating_mul(u64::from(*size))) {
+                    self.journal
+                        .warn(format!("the compiled network {verb} {found:?} for {side} `{name}`, and not {shape:?}"));
+                }
             }
         }
     }

@@ -350,6 +350,7 @@ fn job<'run>(
         options: &stage.settings.rvc2,
         arguments: compile_arguments::with_precisions(&stage.settings.rvc2.compile_tool_args, &stage.inputs),
         inputs,
+        outputs: operated.outputs,
         nodes: operated.nodes,
         output,
         intermediates,

@@ -42,6 +42,8 @@ pub struct OperatedModel {
     pub restatements: Vec<Rewriting>,
     /// Its nodes, for messages.
     pub nodes: Vec<Node>,
+    /// Its outputs with their shapes, where those are known.
+    pub outputs: Vec<(String, Vec<u64>)>,
     /// Inputs that have no part in what the network computes, so that the compiled model has none such.
     pub unused: Vec<String>,
     /// What people should know.
@@ -178,6 +180,7 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
                 rewritings: Vec::new(),
                 restatements: Vec::new(),
                 nodes: Vec::new(),
+                outputs: Vec::new(),
                 unused: Vec::new(),
                 warnings,
             })
@@ -191,6 +194,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     supported::check(&loaded.file_name, &rewritten, &stage.settings.rvc2, wanted.toolchain)?;
     let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
+    let outputs = model.outputs().into_iter().filter_map(with_shape).collect();
     let reads = onnx::Reads::of(model.graph());
     let is_unused = |name: &String| reads.readers(name).is_empty() && !reads.is_output(name);
     let (unused, used): (Vec<String>, Vec<String>) =
@@ -224,9 +228,17 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         rewritings: in_words(operations),
         restatements: in_words(restatements),
         nodes,
+        outputs,
         unused,
         warnings,
     })
+}
+
+/// Returns the name and the shape of a value, if its shape is known.
+fn with_shape(value: onnx::Value) -> Option<(String, Vec<u64>)> {
+    let sizes = value.shape()?.known()?;
+    let shape = sizes.into_iter().map(u64::try_from).collect::<Result<_, _>>().ok()?;
+    Some((value.name, shape))
 }
 
 /// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.
