@@ -179,3 +179,41 @@ fn blobs_take_all_that_networks_take() {
         }
     }
 }
+
+/// The importer names the outputs of a node with several of them after its last one, and gives a value one name only.
+#[test]
+fn outputs_keep_their_names() {
+    let halves = builder::sizes(&[1, 2, 6, 6]);
+    let three = builder::sizes(&[1, 2, 6, 3]);
+    let split = builder::Graph::new()
+        .input("x", builder::FLOAT, &builder::sizes(&[1, 4, 6, 6]))
+        .initializer(builder::Tensor::integers("k", &[1], &[3]))
+        .node(builder::Node::new("Split", &["x"], &["first", "second"]).int("axis", 1))
+        .node(builder::Node::new("TopK", &["first", "k"], &["most", "places"]).int("axis", 3))
+        .node(builder::Node::new("Relu", &["second"], &["r"]))
+        .node(builder::Node::new("Dropout", &["r"], &["same"]))
+        .output("second", builder::FLOAT, &halves)
+        .output("same", builder::FLOAT, &halves)
+        .output("first", builder::FLOAT, &halves)
+        .output("most", builder::FLOAT, &three)
+        .output("places", builder::INT64, &three);
+    let copied = split
+        .clone()
+        .node(builder::Node::new("Identity", &["r"], &["again"]))
+        .node(builder::Node::new("Identity", &["first"], &["one"]))
+        .output("again", builder::FLOAT, &halves)
+        .output("one", builder::FLOAT, &halves);
+    let names = ["again", "first", "most", "one", "places", "same", "second"];
+    for (graph, front_end) in [(copied, "importer"), (split, "mo")] {
+        let folder = folder();
+        let model = folder.path().join("named.onnx");
+        fs::write(&model, builder::Model::new(graph).opset(13).bytes()).unwrap();
+        let words = single(None);
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["rvc2.front_end", front_end]).collect();
+        let made = convert(folder.path(), &model, &words);
+        let facts = read_with_depthai("blob", &made.join("named.blob"));
+        let found: Vec<&str> = facts["outputs"].as_object().unwrap().keys().map(String::as_str).collect();
+        let is_here = |name: &&str| front_end == "importer" || !["again", "one"].contains(name);
+        assert_eq!(found, names.into_iter().filter(is_here).collect::<Vec<_>>(), "{front_end}");
+    }
+}

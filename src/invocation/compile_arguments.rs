@@ -337,7 +337,7 @@ mod tests {
         let parsed = CompileArguments::parse(&with_own).unwrap();
         assert_eq!((parsed.input_precision.as_deref(), parsed.precisions["a:table"].as_str()), (Some("U8"), "FP16"));
         let unnameable = input("a,b", "NC", &[1, 8], DataType::Float32, Color::None);
-        assert_eq!(with_precisions(&[], &[unnameable.clone()]), words("-ip FP16"));
+        assert_eq!(with_precisions(&[], std::slice::from_ref(&unnameable)), words("-ip FP16"));
         let with_unnameable = [pictures[0].clone(), unnameable, all[2].clone()];
         assert_eq!(with_precisions(&[], &with_unnameable), words("-ip FP16 -iop picture:U8,tokens:I32"));
         for user in ["--ip=FP16", "-iop tokens:U8"] {

@@ -124,7 +124,8 @@ impl<'model> Builder<'model> {
         node
     }
 
-    fn node(&mut self, operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+    /// Makes a node without attributes.
+    pub(super) fn node(&mut self, operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         let text = |text: &&str| (*text).to_owned();
         // Vendor tools name layers after nodes, so a node needs a name of its own.
         let name = self.name(&format!("{}/{operator}", outputs.first().unwrap_or(&"")));

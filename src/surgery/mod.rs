@@ -15,6 +15,7 @@ mod initializer_inputs;
 mod inline;
 mod no_ops;
 mod lower;
+mod named_outputs;
 mod onnx_domain;
 pub mod optimize;
 mod preprocessing;
@@ -31,6 +32,7 @@ pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomai
 pub use self::lower::{
     Lowering, OldForms, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically, WholeNumberInputs,
 };
+pub use self::named_outputs::NamedOutputs;
 pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
@@ -169,7 +171,7 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
-    passes.extend([&LowerHardSigmoid as &dyn Pass, &WholeNumberInputs, &OldForms::Importer]);
+    passes.extend([&LowerHardSigmoid as &dyn Pass, &WholeNumberInputs, &NamedOutputs, &OldForms::Importer]);
     passes
 }
 

@@ -165,16 +165,19 @@ impl<'model> Work<'model> {
             self.patch.rewired.insert(output.to_owned(), source);
             return;
         }
-        // The output keeps its name, so whatever computes it has to give it that name.
-        let Some(producer) = self.reads.producer(&source).filter(|producer| !self.touched.contains(producer)) else {
-            return;
-        };
-        let Some(node) = self.model.graph().node.get(producer) else {
-            return;
-        };
-        if self.reads.is_output(&source) || subgraphs(node).next().is_some() {
+        // The output keeps its name, so whatever computes it has to give it that name, unless it has one to keep itself.
+        let producer = self.reads.producer(&source);
+        if producer.is_some_and(|producer| self.touched.contains(&producer)) {
             return;
         }
+        let Some((producer, node)) = producer.and_then(|place| self.renameable(place, &source)) else {
+            let is_plain = self.model.graph().node.get(place).is_none_or(|node| node.op_type() == "Identity");
+            if !is_plain {
+                self.touched.insert(place);
+                self.patch.replace(place, vec![self.builder.node("Identity", &[&source], &[output])]);
+            }
+            return;
+        };
         let mut renamed = node.clone();
         for name in renamed.output.iter_mut().filter(|name| **name == source) {
             output.clone_into(name);
@@ -183,6 +186,14 @@ impl<'model> Work<'model> {
         self.patch.removed_nodes.insert(place);
         self.patch.replace(producer, vec![renamed]);
         self.patch.rewired.insert(source, output.to_owned());
+    }
+
+    /// Returns the node that computes `value`, if that may have another name: the importer names outputs of the network
+    /// well where their node has no other output.
+    fn renameable(&self, producer: usize, value: &str) -> Option<(usize, &'model NodeProto)> {
+        let node = self.model.graph().node.get(producer)?;
+        let is_alone = node.output.len() == 1 && !self.reads.is_output(value) && subgraphs(node).next().is_none();
+        is_alone.then_some((producer, node))
     }
 
     fn transpose(&mut self, place: usize, node: &'model NodeProto, source: String) {
