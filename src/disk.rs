@@ -459,7 +459,7 @@ impl NewFile {
         };
         let _making = making();
         let file = tempfile::Builder::new()
-            .prefix(".modelconverter-")
+            .prefix(TemporaryFolder::PREFIX)
             .suffix(".tmp")
             .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(folder)
@@ -497,9 +497,12 @@ pub struct TemporaryFolder {
 }
 
 impl TemporaryFolder {
+    /// How the names of these folders begin.
+    pub const PREFIX: &'static str = ".modelconverter-";
+
     /// Makes an empty folder with a name of its own in `parent`.
     pub fn create_in(parent: &Path) -> Result<Self, DiskError> {
-        Self::with_prefix(".modelconverter-", parent)
+        Self::with_prefix(Self::PREFIX, parent)
     }
 
     /// The same with another beginning of its name.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::Status;
 use super::context::Context;
 use crate::config::StageName;
+use crate::disk::TemporaryFolder;
 use crate::engine::Limits;
 use crate::exchange::{FailureKind, OutputForm, PreprocessingPlace};
 use crate::hint::Hint;
@@ -186,8 +187,16 @@ pub(super) fn gather(
             GatherError::Find(error) if error.is_about_the_machine() => Kind::Environment,
             _ => Kind::Project,
         };
-        Failure::of(kind, &error)
+        Failure::of(kind, &error).in_words(|text| with_members(text, temporary))
     })
+}
+
+/// Names files of an unpacked NN Archive as they are in the archive: the folder where they are now goes away.
+fn with_members(text: &str, temporary: &Path) -> String {
+    let folder = format!("{}/{}", temporary.display(), TemporaryFolder::PREFIX);
+    let mut parts = text.split(&folder);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('/').map_or(part, |(_, member)| member))
 }
 
 /// Inside an image the conversion is done here and now, by the tools around this process.

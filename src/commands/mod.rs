@@ -101,7 +101,7 @@ enum Status {
 
 /// Parses the words, runs the command and returns the exit code.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let words: Vec<OsString> = words.into_iter().map(with_zero).collect();
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -129,6 +129,15 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             context.printer.failure(&failure);
             exit::code(failure.kind())
         }
+    }
+}
+
+/// Returns `-.5` as `-0.5`, which is known for a number and not for options.
+fn with_zero(word: OsString) -> OsString {
+    let rest = word.to_str().and_then(|word| word.strip_prefix("-."));
+    match rest.filter(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit())) {
+        Some(rest) => format!("-0.{rest}").into(),
+        None => word,
     }
 }
 

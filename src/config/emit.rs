@@ -105,9 +105,7 @@ impl Document {
 impl Stage {
     fn put_keys(&self, document: &mut Document) {
         document.put_from("input_model", text(self.model.path.as_str()), &self.model.origin);
-        if let Some(weights) = &self.model.weights {
-            document.put("input_bin", text(weights.as_str()));
-        }
+        document.put("input_bin", self.model.weights.as_ref().map_or(Value::Null, |weights| text(weights.as_str())));
         document.put("input_file_type", named(self.model.kind));
         put_input_settings(document, &self.defaults);
         // No entries mean all of the model's.
@@ -162,9 +160,7 @@ fn input(entry: &InputEntry) -> Tree {
     let mut document = Document::default();
     document.put("name", text(&entry.name));
     put_input_settings(&mut document, &entry.settings);
-    if let Some(frozen_value) = &entry.frozen_value {
-        document.put("frozen_value", frozen(frozen_value));
-    }
+    document.put("frozen_value", entry.frozen_value.as_ref().map_or(Value::Null, frozen));
     Tree::new(document.value(), entry.origin.clone())
 }
 

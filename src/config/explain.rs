@@ -136,14 +136,11 @@ impl Explainer<'_> {
         let name = self.resolution.config.stages.get(stage).and_then(|stage| stage.inputs.get(position));
         let entry = written.inputs.iter().position(|entry| name.is_some_and(|input| input.name == entry.name));
         let decisions = self.resolution.decisions.get(stage).and_then(|stage| stage.inputs.get(position));
+        let is_frozen = entry.and_then(|entry| written.inputs.get(entry)).is_some_and(|it| it.frozen_value.is_some());
         let decision = match (rest, decisions) {
-            (["name" | "frozen_value"], _) => {
-                if entry.is_some() {
-                    Decision::Own
-                } else {
-                    Decision::Model
-                }
-            }
+            (["name"], _) if entry.is_none() => Decision::Model,
+            (["name"], _) => Decision::Own,
+            (["frozen_value"], _) if is_frozen => Decision::Own,
             ([key, ..], Some(decisions)) => of_input(decisions, key),
             _ => Decision::Default,
         };
@@ -151,8 +148,8 @@ impl Explainer<'_> {
     }
 
     fn of_output(&self, stage: usize, written: &Stage, position: usize, rest: &[&str], places: [&str; 2]) -> Source {
-        let name = self.resolution.config.stages.get(stage).and_then(|stage| stage.outputs.get(position));
-        let entry = written.outputs.iter().position(|entry| name.is_some_and(|output| output.name == entry.name));
+        // Where outputs are named, they stand in that order.
+        let entry = (position < written.outputs.len()).then_some(position);
         let decisions = self.resolution.decisions.get(stage).and_then(|stage| stage.outputs.get(position));
         let decision = match (rest, decisions) {
             (["name"], _) => {

@@ -254,8 +254,12 @@ pub const COLORS: &[Key] = &[
 
 /// The keys of `calibration`, of all kinds of data.
 pub const CALIBRATION_DATA: &[Key] = &[
-    key("path", Kind::Text, "A folder, or a zip file, of pictures (.jpg, .jpeg, .png) or tensors (.npy, .raw).")
-        .or_null(),
+    key(
+        "path",
+        Kind::Text,
+        "A folder, or a zip file, of pictures (.jpg, .png, .webp, .bmp, .tiff, .gif) or tensors (.npy, .raw).",
+    )
+    .or_null(),
     key("max_images", Kind::Integer(i64::MIN, i64::MAX), "How many samples; negative for all there are.").or_null(),
     key("resize_method", Kind::Choice(choices::<ResizeMethod>), "How pictures of another size become the input's.")
         .or_null(),

@@ -25,8 +25,8 @@ pub(super) fn wrong_stages(stages: &[Stage]) -> Vec<Problem> {
             problems.push(match way(stages, wanted, name) {
                 Some(way) => {
                     let way: Vec<&str> = way.iter().map(|name| name.as_str()).collect();
-                    let rule = format!("stage `{name}` is calibrated on its own results: {name}, {}", way.join(", "));
-                    Problem::rule(origin, rule)
+                    let by_way = if way.len() > 1 { format!(": {name}, {}", way.join(", ")) } else { String::new() };
+                    Problem::rule(origin, format!("stage `{name}` is calibrated on its own results{by_way}"))
                 }
                 None => Problem::advised(
                     origin,
@@ -158,7 +158,7 @@ mod tests {
                 &[("a", "{stage: b, output: o}"), ("b", "random")],
                 "`a` is calibrated on results of `b`, which is converted after it",
             ),
-            (&[("a", "{stage: a, output: o}")], "stage `a` is calibrated on its own results: a, a"),
+            (&[("a", "{stage: a, output: o}")], "stage `a` is calibrated on its own results"),
             (
                 &[("a", "{stage: c, output: o}"), ("b", "{stage: a, output: o}"), ("c", "{stage: b, output: o}")],
                 "stage `a` is calibrated on its own results: a, c, b, a",

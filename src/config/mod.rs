@@ -28,6 +28,7 @@ pub mod tree;
 pub mod verification;
 pub mod yaml;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::name::{FileName, NameError};
@@ -365,6 +366,10 @@ pub struct ModelFacts {
     pub outputs: Vec<TensorFacts>,
     /// Other tensors of the model that may be cut to, as far as known.
     pub intermediates: Vec<TensorFacts>,
+    /// The first output of each node that has a name.
+    pub nodes: BTreeMap<String, String>,
+    /// Whether the sizes that the model states are all it can have.
+    pub has_fixed_sizes: bool,
 }
 
 /// What a model says about one tensor.

@@ -50,6 +50,11 @@ impl Source {
             ".pt" | ".pth" | ".dlc" | ".har" | ".hef" | ".blob" | ".superblob" => {
                 Err(Problems::one(unsupported_model(&origin, path, &suffix)))
             }
+            ".zip" | ".7z" | ".rar" | ".lzma" | ".lz4" | ".lz" | ".br" | ".z" => Err(Problems::one(Problem::advised(
+                &origin,
+                format!("NN Archives in the form `{suffix}` cannot be read"),
+                "pack it as .tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst, or give the folder with its files",
+            ))),
             ".yaml" | ".yml" | ".json" => Ok(Self::Document),
             ".tar" | ".tgz" | ".txz" | ".tbz2" => Ok(Self::Archive),
             _ if name.contains(".tar.") => Ok(Self::Archive),
@@ -87,6 +92,7 @@ mod tests {
         }
         for (path, target, message) in [
             ("a.pt", Target::Rvc2, "`--path a.pt`: `a.pt` is a PyTorch model, which no target converts directly"),
+            ("a.tar.lz4", Target::Rvc2, "`--path a.tar.lz4`: NN Archives in the form `.lz4` cannot be read"),
             ("a.dlc", Target::Rvc4, "`--path a.dlc`: `a.dlc` is the result of a conversion already"),
             ("a.xml", Target::Rvc4, "`--path a.xml`: `a.xml` is a model of OpenVINO, which rvc4 cannot convert"),
         ] {

@@ -49,20 +49,6 @@ pub enum BindError {
         /// What was asked for.
         wanted: Vec<i64>,
     },
-    /// A size that the model fixes.
-    #[error("dimension {axis} of input `{name}` is fixed to {found} in its shape {shape}, so it cannot be {}", .wanted.get(*.axis).unwrap_or(&0))]
-    Fixed {
-        /// The input.
-        name: String,
-        /// Its shape in the model.
-        shape: Shape,
-        /// What was asked for.
-        wanted: Vec<i64>,
-        /// The dimension, from 0.
-        axis: usize,
-        /// Its size in the model.
-        found: i64,
-    },
 }
 
 fn list(names: &[String]) -> String {
@@ -76,9 +62,6 @@ impl Hint for BindError {
                 let near = nearest(name, inputs.iter().map(String::as_str));
                 near.map(|near| format!("did you mean `{near}`?")).into_iter().collect()
             }
-            Self::Fixed { .. } => {
-                vec!["export the model with a dynamic dimension there, or use the shape it has".into()]
-            }
             _ => Vec::new(),
         }
     }
@@ -90,11 +73,24 @@ pub fn dynamic_inputs(model: &Model) -> Vec<Value> {
     tensors.filter(|input| !input.is_static()).collect()
 }
 
+/// Returns whether an input has other sizes in `shapes` than the model states.
+pub fn is_resized(model: &Model, shapes: &BTreeMap<String, Vec<i64>>) -> bool {
+    let is_other = |(dimension, size): (&Dimension, &i64)| match dimension {
+        // No network has an input without elements: 0 is how some exporters write a size they do not know.
+        Dimension::Known(stated) => stated != size && *stated != 0,
+        Dimension::Symbolic(_) | Dimension::Unknown => false,
+    };
+    model.inputs().iter().any(|input| {
+        let both = input.shape().zip(shapes.get(&input.name));
+        both.is_some_and(|(shape, wanted)| shape.0.iter().zip(wanted).any(is_other))
+    })
+}
+
 /// Returns the model with inputs of the given shapes.
 ///
 /// Where a given size takes the place of a symbol, the symbol takes that size throughout the graph; if two inputs
 /// disagree about a symbol, it becomes unknown in the rest of the graph, because exporters use one symbol for
-/// unrelated sizes.
+/// unrelated sizes. Where it takes the place of another size, the model's statements about its other values are gone.
 ///
 /// # Errors
 /// There is no such input, or it cannot have that shape.
@@ -114,6 +110,10 @@ pub fn bind_shapes(model: &Model, shapes: &BTreeMap<String, Vec<i64>>) -> Result
         }
     }
     let mut graph = model.graph().clone();
+    if is_resized(model, shapes) {
+        graph.value_info.clear();
+        graph.output.iter_mut().for_each(forget_sizes);
+    }
     for input in &mut graph.input {
         if let Some(wanted) = shapes.get(input.name()) {
             set_shape(input, wanted);
@@ -138,16 +138,6 @@ fn accept(input: &Value, wanted: &[i64]) -> Result<(), BindError> {
     if shape.rank() != wanted.len() {
         return Err(BindError::WrongRank { name, shape: shape.clone(), wanted: wanted.to_vec() });
     }
-    for (axis, (dimension, size)) in shape.0.iter().zip(wanted).enumerate() {
-        match dimension {
-            // No network has an input without elements: 0 is how some exporters write a size they do not know.
-            Dimension::Known(found) if found != size && *found != 0 => {
-                let (shape, wanted) = (shape.clone(), wanted.to_vec());
-                return Err(BindError::Fixed { name, shape, wanted, axis, found: *found });
-            }
-            _ => {}
-        }
-    }
     Ok(())
 }
 
@@ -161,6 +151,14 @@ fn set_shape(info: &mut ValueInfoProto, sizes: &[i64]) {
             dimension.value = Some(DimensionValue::Size(*size));
         }
         tensor.shape = Some(TensorShapeProto { dim });
+    }
+}
+
+fn forget_sizes(info: &mut ValueInfoProto) {
+    if let Some(TypeValue::Tensor(tensor)) = info.r#type.as_mut().and_then(|typed| typed.value.as_mut()) {
+        for dimension in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
+            dimension.value = None;
+        }
     }
 }
 

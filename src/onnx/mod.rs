@@ -9,6 +9,7 @@ mod array;
 mod attributes;
 mod bind;
 mod check;
+mod conflicts;
 mod element;
 mod external;
 mod facts;
@@ -38,7 +39,8 @@ use thiserror::Error;
 
 pub use self::array::Array;
 pub use self::attributes::Attributes;
-pub use self::bind::{BindError, bind_shapes, dynamic_inputs};
+pub use self::bind::{BindError, bind_shapes, dynamic_inputs, is_resized};
+pub use self::conflicts::{SizeConflict, size_conflict};
 pub use self::element::ElementType;
 pub use self::external::{ExternalData, Whereabouts};
 pub use self::facts::Facts;

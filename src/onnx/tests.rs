@@ -283,14 +283,9 @@ fn shapes_are_bound_throughout() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let model = dynamic();
-    let cases: [(&str, &[i64], &str); 6] = [
+    let cases: [(&str, &[i64], &str); 5] = [
         ("imgae", &[1], "the model has no input `imgae`; its inputs are `image`, `length`, `zero`"),
         ("image", &[1, 3, 8], "has the shape [n, 3, h, ?], which has 4 dimensions, not the 3 of [1, 3, 8]"),
-        (
-            "image",
-            &[1, 4, 8, 8],
-            "dimension 1 of input `image` is fixed to 3 in its shape [n, 3, h, ?], so it cannot be 4",
-        ),
         ("image", &[1, 3, 0, 8], "every size must be positive"),
         ("image", &[1, 3, -1, 8], "every size must be positive"),
         ("image", &[i64::MAX, 3, 8, 8], "every size must be positive, and their product a number"),

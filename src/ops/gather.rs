@@ -19,8 +19,8 @@ use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
-    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, Setting,
-    StageName, yaml,
+    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, ResolvedStage,
+    Setting, StageName, yaml,
 };
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
@@ -28,8 +28,9 @@ use crate::hint::{Hint, nearest};
 use crate::name::{Target, ToolchainName};
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content, LoadedModel};
-use crate::pipeline::operate::{self, OperateError};
-use crate::pipeline::{supported, tflite};
+use crate::pipeline::operate::{self, OperateError, Rewritten};
+use crate::pipeline::supported::{self, Unsupported};
+use crate::pipeline::tflite;
 use crate::plan::convert::FoundFile;
 use crate::units::ByteSize;
 
@@ -85,20 +86,35 @@ impl Gathered {
         if toolchain.target != Target::Rvc2 {
             return Ok(());
         }
+        let is_single = self.resolution.config.stages.len() == 1;
         for (stage, written) in self.resolution.config.stages.iter().zip(&self.configuration.stages) {
-            let translated;
-            let rewritten = match self.models.get(&stage.name).map(|model| &model.content) {
-                Some(Content::Onnx(model)) => operate::rewrite(model, stage, place)?,
-                Some(Content::Tflite(model)) => {
-                    translated = tflite::translated(model, stage)?;
-                    operate::rewrite(&translated.model, &translated.stage, place)?
-                }
-                Some(Content::Ir) | None => continue,
-            };
+            let Some(loaded) = self.models.get(&stage.name) else { continue };
             let name = written.model.path.file_name();
-            supported::check(name, &rewritten, &stage.settings.rvc2, toolchain).map_err(OperateError::from)?;
+            let rewritten = rewritten(&loaded.content, stage, place).map_err(|source| {
+                let stage = if is_single { String::new() } else { format!(" of stage `{}`", stage.name) };
+                GatherError::Operate { model: name.to_owned(), stage, source }
+            })?;
+            if let Some(rewritten) = rewritten {
+                supported::check(name, &rewritten, &stage.settings.rvc2, toolchain)?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Rewrites a model as the conversion will; an IR stays as it is.
+fn rewritten(
+    content: &Content,
+    stage: &ResolvedStage,
+    place: PreprocessingPlace,
+) -> Result<Option<Rewritten>, OperateError> {
+    match content {
+        Content::Onnx(model) => operate::rewrite(model, stage, place).map(Some),
+        Content::Tflite(model) => {
+            let translated = tflite::translated(model, stage)?;
+            operate::rewrite(&translated.model, &translated.stage, place).map(Some)
+        }
+        Content::Ir => operate::accept_ir(stage, place).map(|_| None),
     }
 }
 
@@ -136,8 +152,19 @@ pub enum GatherError {
     #[error(transparent)]
     Model(#[from] load::LoadError),
     /// A model cannot be cut, bound or rewritten as the configuration wants.
+    #[error("the model `{model}`{stage} cannot be converted")]
+    Operate {
+        /// The model's file name.
+        model: String,
+        /// Which stage it is, in words, if there are several.
+        stage: String,
+        /// Why not.
+        #[source]
+        source: OperateError,
+    },
+    /// The tools surely refuse a model.
     #[error(transparent)]
-    Operate(#[from] OperateError),
+    Unsupported(#[from] Box<Unsupported>),
 }
 
 impl Hint for GatherError {
@@ -146,10 +173,14 @@ impl Hint for GatherError {
             Self::Problems(problems) | Self::Words(problems) => problems.hints(),
             Self::Find(error) => error.hints(),
             Self::Archive { source, .. } => source.hints(),
-            Self::NoText { .. } => vec!["name a YAML configuration or a model (.onnx, .xml)".to_owned()],
+            Self::NoText { .. } => vec![
+                "name a YAML configuration, a model (.onnx, .tflite, .xml) or an NN Archive (.tar, .tar.xz ...)"
+                    .to_owned(),
+            ],
             Self::Disk(error) => error.hints(),
             Self::Model(error) => error.hints(),
-            Self::Operate(error) => error.hints(),
+            Self::Operate { source, .. } => source.hints(),
+            Self::Unsupported(error) => error.hints(),
         }
     }
 }
@@ -190,7 +221,16 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
                         let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
                             .map_err(|_| GatherError::NoText { path: reference.to_string() })?;
                         places.begin_beside(&spot);
-                        (yaml::parse(&text, &reference.to_string())?, overrides)
+                        let document = yaml::parse(&text, &reference.to_string())?;
+                        if document.get("config_version").is_some() {
+                            return Err(Problems::one(Problem::advised(
+                                &document.origin,
+                                "this is the description of an NN Archive, and no configuration",
+                                "give the folder in which it is",
+                            ))
+                            .into());
+                        }
+                        (document, overrides)
                     }
                 }
             }

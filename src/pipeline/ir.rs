@@ -108,7 +108,7 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
             return Err(IrError::Nothing { what });
         }
     }
-    Ok(ModelFacts { inputs, outputs, intermediates: Vec::new() })
+    Ok(ModelFacts { inputs, outputs, has_fixed_sizes: true, ..ModelFacts::default() })
 }
 
 /// Returns the version of the Model Optimizer that wrote an IR, as the IR says it.

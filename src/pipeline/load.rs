@@ -218,7 +218,11 @@ pub fn onnx_facts(model: &Model) -> ModelFacts {
     let known: HashSet<&str> = inputs.iter().chain(&outputs).map(|value| value.name.as_str()).collect();
     let computed = model.graph().node.iter().flat_map(|node| &node.output);
     let inner = computed.filter(|name| !name.is_empty() && !known.contains(name.as_str()));
+    let named = model.graph().node.iter().filter(|node| !node.name().is_empty());
+    let first = |node: &onnx::proto::NodeProto| Some((node.name().to_owned(), node.output.first()?.clone()));
     ModelFacts {
+        nodes: named.filter_map(first).collect(),
+        has_fixed_sizes: false,
         intermediates: inner.map(|name| tensor(name)).collect(),
         inputs: inputs.iter().map(|value| tensor(&value.name)).collect(),
         outputs: outputs.iter().map(|value| tensor(&value.name)).collect(),

@@ -39,7 +39,9 @@ use crate::config::{
     StageName,
 };
 use crate::disk;
-use crate::exchange::{Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, Proof, Report, Rewriting};
+use crate::exchange::{
+    Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, PreprocessingPlace, Proof, Report, Rewriting,
+};
 use crate::invocation::compile_arguments;
 use crate::invocation::tools::Tools;
 use crate::name::{Target, ToolchainName};
@@ -168,11 +170,13 @@ fn convert(
         .source_archive
         .as_ref()
         .is_some_and(|source| source.document.model.heads.iter().flatten().next().is_some());
-    let comment = if heads {
-        "# Without the heads of the NN Archive: convert that again for an archive with heads.\n"
-    } else {
-        ""
-    };
+    let mut comment = String::new();
+    if heads {
+        comment.push_str("# Without the heads of the NN Archive: convert that again for an archive with heads.\n");
+    }
+    if order.preprocessing == PreprocessingPlace::Archive {
+        comment.push_str(stages::ON_DEVICE);
+    }
     let yaml = repeatable(&config, &models, single, order).to_yaml();
     disk::write(&record, format!("{comment}{yaml}").as_bytes())?;
     results.artifacts()
@@ -292,7 +296,7 @@ fn one_stage(
         None => None,
         Some(path) => Some(pack::describe(order, compiled_stage, &compiled, &path)?),
     };
-    let build_info = pack::BuildInfo::new(order, digests, &compiled, &rewritings, journal.record());
+    let build_info = pack::BuildInfo::new((order, preprocessing), digests, &compiled, &rewritings, journal.record());
     let archived_info = build_info.render(&proof.attestation());
     let build_info = build_info.render(&proof);
     disk::write(&folder.join(BUILD_INFO_NAME), build_info.as_bytes())?;

@@ -10,12 +10,12 @@ use super::compile::{Network, Node};
 use super::load::{Content, LoadedModel};
 use super::supported::{self, Unsupported};
 use super::tflite::{self, Translated};
-use crate::config::{Optimization, ResolvedInput, ResolvedStage};
+use crate::config::{DataType, Optimization, ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
 use crate::name::ToolchainName;
-use crate::onnx::{self, BindError, FreezeError, Model, SaveError, SelectError};
+use crate::onnx::{self, BindError, FreezeError, Model, NodeLabel, SaveError, SelectError};
 use crate::surgery::optimize::{
     DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
 };
@@ -71,6 +71,16 @@ pub enum OperateError {
     /// An input cannot have its shape.
     #[error(transparent)]
     Bind(#[from] Box<BindError>),
+    /// The network cannot work on inputs of these sizes.
+    #[error("with the input {inputs} the network does not work: {node} gets {}", shapes_in_words(shapes))]
+    Sizes {
+        /// The inputs with their shapes, in words.
+        inputs: String,
+        /// The node that cannot.
+        node: NodeLabel,
+        /// The shapes of what it gets.
+        shapes: Vec<onnx::Shape>,
+    },
     /// An input cannot be a constant.
     #[error(transparent)]
     Freeze(#[from] FreezeError),
@@ -99,6 +109,14 @@ pub enum OperateError {
         /// What the configuration says of it.
         what: &'static str,
     },
+    /// An input has elements that OpenVINO does not know.
+    #[error("input `{input}` cannot have elements of type {data_type}: OpenVINO has none such")]
+    DataType {
+        /// The input.
+        input: String,
+        /// The type of its elements.
+        data_type: DataType,
+    },
     /// An IR is taken as it is.
     #[error("input `{input}` of an IR cannot get {what}: only ONNX models are rewritten")]
     Fixed {
@@ -120,14 +138,28 @@ impl Hint for OperateError {
             Self::Translation(error) => error.hints(),
             Self::Save(_) => Vec::new(),
             Self::Unsupported(error) => error.hints(),
+            Self::Sizes { .. } => vec![
+                "give the sizes that the model was made for with `shape`, or export it for these: constants of a model \
+                 are of its sizes"
+                    .to_owned(),
+            ],
             Self::Constant => vec!["leave `frozen_value` away for what the device is to feed".to_owned()],
             Self::Twice { .. } => vec![
                 "say it in one place; for colours, `encoding.from` and `encoding.to` alike leave them as they are"
                     .to_owned(),
             ],
+            Self::DataType { .. } => vec![
+                "say a `data_type` of float16, float32, float64, int8 to int64, uint8 to uint64 or boolean, or leave it \
+                 out: the model says it"
+                    .to_owned(),
+            ],
             Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
         }
     }
+}
+
+fn shapes_in_words(shapes: &[onnx::Shape]) -> String {
+    shapes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// What is wanted of a model.
@@ -160,18 +192,7 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
             Ok(operated)
         }
         Content::Ir => {
-            let mut warnings = Vec::new();
-            for input in &stage.inputs {
-                if input.frozen_value.is_some() {
-                    return Err(OperateError::Fixed { input: input.name.clone(), what: "a frozen value" });
-                }
-                if place == PreprocessingPlace::Model && input.encoding.reverses_channels() {
-                    warnings.push(format!("input `{}` of the IR keeps its order of channels as it is", input.name));
-                }
-                if place == PreprocessingPlace::Model && (input.mean_values.is_some() || input.scale_values.is_some()) {
-                    return Err(OperateError::Fixed { input: input.name.clone(), what: "mean or scale" });
-                }
-            }
+            let warnings = accept_ir(stage, place)?;
             Ok(OperatedModel {
                 stage: stage.clone(),
                 original: None,
@@ -186,6 +207,26 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
             })
         }
     }
+}
+
+/// Refuses what an IR cannot get, and returns what people should know of what it does not.
+///
+/// # Errors
+/// An input should get what only ONNX models can get.
+pub fn accept_ir(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Vec<String>, OperateError> {
+    let mut warnings = Vec::new();
+    for input in &stage.inputs {
+        if input.frozen_value.is_some() {
+            return Err(OperateError::Fixed { input: input.name.clone(), what: "a frozen value" });
+        }
+        if place == PreprocessingPlace::Model && input.encoding.reverses_channels() {
+            warnings.push(format!("input `{}` of the IR keeps its order of channels as it is", input.name));
+        }
+        if place == PreprocessingPlace::Model && (input.mean_values.is_some() || input.scale_values.is_some()) {
+            return Err(OperateError::Fixed { input: input.name.clone(), what: "mean or scale" });
+        }
+    }
+    Ok(warnings)
 }
 
 fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) -> Result<OperatedModel, OperateError> {
@@ -283,6 +324,7 @@ pub struct Rewritten {
 /// The model cannot be cut, bound or rewritten as the configuration wants.
 pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Rewritten, OperateError> {
     check_arguments(stage, place)?;
+    check_types(stage)?;
     let mut changed = false;
     let wanted: Vec<String> = stage.outputs.iter().map(|output| output.name.clone()).collect();
     let outputs: Vec<String> = original.outputs().into_iter().map(|output| output.name).collect();
@@ -310,7 +352,12 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let as_stated =
         |input: &onnx::Value| input.shape().and_then(onnx::Shape::known).as_ref() == shapes.get(&input.name);
     changed |= !inputs.iter().filter(|input| shapes.contains_key(&input.name)).all(as_stated);
+    let is_open = onnx::is_resized(&model, &shapes) || !onnx::dynamic_inputs(&model).is_empty();
     let model = onnx::bind_shapes(&model, &shapes).map_err(Box::new)?;
+    if let Some(conflict) = is_open.then(|| onnx::size_conflict(&model)).flatten() {
+        let inputs = stage.inputs.iter().map(|input| format!("`{}` {:?}", input.name, input.shape)).collect::<Vec<_>>();
+        return Err(OperateError::Sizes { inputs: inputs.join(", "), node: conflict.node, shapes: conflict.shapes });
+    }
     let frozen: BTreeMap<String, Vec<f64>> = stage
         .inputs
         .iter()
@@ -369,6 +416,21 @@ fn check_arguments(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Refuses types of elements that OpenVINO does not have.
+fn check_types(stage: &ResolvedStage) -> Result<(), OperateError> {
+    let is_foreign = |input: &&ResolvedInput| {
+        use DataType::{Fxp8, Fxp16, Fxp32, Fxp64, Int4, String, Ufxp8, Ufxp16, Ufxp32, Ufxp64, Uint4};
+        matches!(
+            input.data_type,
+            String | Int4 | Uint4 | Ufxp8 | Ufxp16 | Ufxp32 | Ufxp64 | Fxp8 | Fxp16 | Fxp32 | Fxp64
+        )
+    };
+    match stage.inputs.iter().find(is_foreign) {
+        Some(input) => Err(OperateError::DataType { input: input.name.clone(), data_type: input.data_type }),
+        None => Ok(()),
+    }
 }
 
 /// Returns the rewriting that an optimization of the configuration is.

@@ -13,7 +13,7 @@ use crate::config::archive::{self, CompiledFacts, CompiledTensor, DescribeError}
 use crate::config::{DataType, FileReference, ResolvedStage, WeightType};
 use crate::digest::{Digest, Hasher, HashingWriter};
 use crate::disk::{self, DiskError};
-use crate::exchange::{FrontEndReport, Order, Rewriting};
+use crate::exchange::{FrontEndReport, Order, PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
 use crate::myriad::{Element, Tensor};
@@ -70,6 +70,7 @@ pub struct BuildInfo {
     modelconverter_version: &'static str,
     number_of_cmx_slices: Shaves,
     number_of_shaves: Shaves,
+    preprocessing: PreprocessingPlace,
     rewritings: Vec<Rewriting>,
     target_devices: Vec<&'static str>,
     toolchain: String,
@@ -94,7 +95,7 @@ impl Serialize for Shaves {
 impl BuildInfo {
     /// Collects what made the compiled model of files with these digests.
     pub fn new(
-        order: &Order,
+        (order, preprocessing): (&Order, PreprocessingPlace),
         digests: BTreeMap<String, Digest>,
         compiled: &CompiledModel,
         rewritings: &[Rewriting],
@@ -118,6 +119,7 @@ impl BuildInfo {
             modelconverter_version: env!("CARGO_PKG_VERSION"),
             number_of_cmx_slices: shaves.clone(),
             number_of_shaves: shaves,
+            preprocessing,
             rewritings: rewritings.to_vec(),
             target_devices: vec!["MYRIAD"],
             toolchain: order.toolchain().to_string(),

@@ -11,7 +11,7 @@ use super::load::LoadedModel;
 use super::pack::{self, PackError, Packed, Written};
 use super::{PipelineError, repeatable};
 use crate::config::archive::main_stage_of;
-use crate::config::{ResolvedConfig, Setting, StageName, sanitised};
+use crate::config::{PreprocessingPlace, ResolvedConfig, Setting, StageName, sanitised};
 use crate::digest::Digest;
 use crate::disk;
 use crate::exchange::{Artifact, ArtifactKind, Order, Packing};
@@ -22,6 +22,12 @@ use crate::units::ByteSize;
 
 /// The name of the configuration among the results.
 pub(super) const CONFIGURATION: &str = "config.yaml";
+
+/// What a configuration says first where the device does what models have in themselves otherwise.
+pub(super) const ON_DEVICE: &str = "# Converted with --archive-preprocess: give that again for the same result.\n";
+
+/// What that of one stage says where its calibration is left out.
+const WITHOUT_LINKS: &str = "# Without calibration on results of other stages: that needs the configuration of all.\n";
 
 /// No result is larger.
 const RESULT_LIMIT: ByteSize = ByteSize::new(64 << 30);
@@ -123,11 +129,13 @@ impl<'run> Results<'run> {
                 stages: stages.cloned().collect(),
             };
             let mut config = repeatable(&config, models, true, self.order);
-            let mut comment = "";
+            let is_on_device = self.order.preprocessing_of(&made.stage) == PreprocessingPlace::Archive;
+            let mut comment = if is_on_device { ON_DEVICE.to_owned() } else { String::new() };
             for entry in config.stages.iter_mut().flat_map(|stage| &mut stage.inputs) {
                 if entry.settings.calibration.given().is_some_and(|keys| keys.stage.is_some()) {
-                    comment =
-                        "# Without calibration on results of other stages: that needs the configuration of all.\n";
+                    if !comment.contains(WITHOUT_LINKS) {
+                        comment.push_str(WITHOUT_LINKS);
+                    }
                     entry.settings.calibration = Setting::Absent;
                 }
             }

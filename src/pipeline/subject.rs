@@ -1,5 +1,6 @@
 //! One stage whose network is run, for a proof or for what other stages are calibrated with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::load::LoadedModel;
@@ -46,6 +47,9 @@ impl Subject<'_> {
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
+        if onnx::is_resized(model, &self.sizes()) {
+            return Ok((self.bound(original)?, wanted));
+        }
         if has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted) {
             return Ok((original.path.clone(), wanted));
         }
@@ -54,18 +58,21 @@ impl Subject<'_> {
         Ok((self.save(&cut, original)?, outputs))
     }
 
-    /// Writes a copy of the original in which sizes that have names only are those of the stage.
+    /// Writes a copy of the original in which the sizes of inputs are those of the stage.
     ///
     /// # Errors
     /// The model cannot be cut, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn bound(&self, original: &Original) -> Result<PathBuf, Box<OperateError>> {
         let cut = self.cut(&original.model)?;
-        let is_input = |name: &String| cut.inputs().iter().any(|input| input.name == *name);
-        let sizes = |shape: &[u64]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
-        let inputs = self.stage.inputs.iter().filter(|input| is_input(&input.name));
-        let shapes = inputs.map(|input| (input.name.clone(), sizes(&input.shape))).collect();
+        let mut shapes = self.sizes();
+        shapes.retain(|name, _| cut.inputs().iter().any(|input| input.name == *name));
         let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
         self.save(&onnx::restate_shapes(bound).0, original)
+    }
+
+    fn sizes(&self) -> BTreeMap<String, Vec<i64>> {
+        let sizes = |shape: &[u64]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+        self.stage.inputs.iter().map(|input| (input.name.clone(), sizes(&input.shape))).collect()
     }
 
     fn fed(&self) -> Vec<String> {

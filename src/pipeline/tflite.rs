@@ -35,7 +35,13 @@ pub fn facts(model: &Model) -> ModelFacts {
     let list = |ids: &mut dyn Iterator<Item = &TensorId>| ids.filter_map(|id| model.tensor(*id)).map(tensor).collect();
     let (inputs, outputs) = (model.inputs(), model.outputs());
     let mut inner = model.operators().iter().flat_map(|operator| &operator.outputs).filter(|id| !outputs.contains(id));
-    ModelFacts { inputs: list(&mut inputs.iter()), outputs: list(&mut outputs.iter()), intermediates: list(&mut inner) }
+    ModelFacts {
+        inputs: list(&mut inputs.iter()),
+        outputs: list(&mut outputs.iter()),
+        intermediates: list(&mut inner),
+        has_fixed_sizes: true,
+        ..ModelFacts::default()
+    }
 }
 
 /// Translates what a stage wants of a TFLite model.

@@ -52,6 +52,13 @@ impl Failure {
         failure
     }
 
+    /// Puts all that is said into other words.
+    #[must_use]
+    pub fn in_words(self, words: impl Fn(&str) -> String) -> Self {
+        let all = |texts: &[String]| texts.iter().map(|text| words(text)).collect();
+        Self { message: words(&self.message), causes: all(&self.causes), hints: all(&self.hints), ..self }
+    }
+
     /// Adds causes, outermost first.
     pub fn caused(mut self, causes: impl IntoIterator<Item = String>) -> Self {
         self.causes.extend(causes);

@@ -223,7 +223,7 @@ fn input(name: &'static str) -> BoxedStrategy<Value> {
     };
     let frozen = prop_oneof![
         number(),
-        vec(number(), 1..3).prop_map(Value::Array),
+        vec(number(), if count == 5 { 5 } else { 1 }).prop_map(Value::Array),
         flag().prop_filter("flag", Value::is_boolean)
     ];
     mapping(vec![

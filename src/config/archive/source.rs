@@ -89,7 +89,15 @@ fn source_input(input: &Input, notes: &mut Vec<Note>) -> Tree {
     let (encoding, place) = colours(input, &mut note);
     let layout = layout(input, place, &mut note);
     let channels = layout.as_ref().and_then(|layout| input.shape.get(layout.position('C')?));
-    let encoding = if channels == Some(&1) && !encoding.is_raw() { Encoding::same(Color::Gray) } else { encoding };
+    let older = &input.preprocessing;
+    let is_colored = older.dai_type.is_some() || older.reverse_channels.is_some();
+    let encoding = match channels {
+        Some(1) if !encoding.is_raw() => Encoding::same(Color::Gray),
+        Some(3) => encoding,
+        // Some makers of archives call every input a picture.
+        _ if !is_colored => Encoding::same(Color::None),
+        _ => encoding,
+    };
     let colors = vec![entry("from", text(encoding.from.as_str())), entry("to", text(encoding.to.as_str()))];
     let mut keys = vec![entry("name", text(&input.name))];
     // A size of 0 is one that the archive's maker did not know: the model says it.
@@ -271,6 +279,8 @@ mod tests {
             (planar, r#"{"dai_type": "NV12"}"#, none, "NCHW", 1),
             (planar, r#"{"dai_type": "XYZ"}"#, Encoding::RGB_TO_BGR, "NCHW", 1),
             (planar, "{}", Encoding::RGB_TO_BGR, "NCHW", 0),
+            ("[1, 10]", "{}", none, "NC", 0),
+            ("[1, 10]", r#"{"dai_type": "RGB888p"}"#, Encoding::RGB_TO_BGR, "NC", 0),
             (planar, r#"{"reverse_channels": true}"#, Encoding::RGB_TO_BGR, "NCHW", 1),
             (planar, r#"{"reverse_channels": false}"#, bgr, "NCHW", 1),
             ("[1, 3, 3, 3]", r#"{"interleaved_to_planar": true}"#, Encoding::RGB_TO_BGR, "NHWC", 1),

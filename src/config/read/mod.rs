@@ -136,7 +136,8 @@ impl Reader {
                     Some(FileReference::new(path.clone()).stem().to_owned())
                 });
                 // Without a model's name there is nothing to name the stage after, and the stage is refused anyway.
-                let key = self.stage_name(&tree.origin, key.as_deref().unwrap_or("model"));
+                let origin = fields.some("name").map_or(&tree.origin, |name| &name.origin);
+                let key = self.stage_name(origin, key.as_deref().unwrap_or("model"));
                 let stages = vec![self.stage(fields, "", key.as_ref())?];
                 self.problems.extend(links::wrong_stages(&stages));
                 stages
@@ -183,8 +184,9 @@ impl Reader {
             let mut whole = entry.value.clone();
             if let Value::Map(own) = &mut whole.value {
                 for shared in Fields::of(&shared).entries() {
-                    if !own.iter().any(|entry| entry.key == shared.key) {
-                        own.push(shared.clone());
+                    match own.iter().find(|entry| entry.key == shared.key) {
+                        None => own.push(shared.clone()),
+                        Some(own) => self.outvoted(&shared.value, &own.origin, &place),
                     }
                 }
             }
@@ -198,11 +200,21 @@ impl Reader {
         (result.len() == entries.len()).then_some(result)
     }
 
+    /// Notes the overrides in `shared`, which is for all stages, where the stage at `place` has its own, said at `own`.
+    fn outvoted(&mut self, shared: &Tree, own: &Origin, place: &str) {
+        if let Origin::Override { key } = &shared.origin {
+            let text = format!("`{key}` does not reach `{place}`, of which {own} says it: write `{place}.{key}`");
+            self.note(&shared.origin, text);
+        } else if let Value::Map(entries) = &shared.value {
+            entries.iter().for_each(|entry| self.outvoted(&entry.value, own, place));
+        }
+    }
+
     /// Reads the name of a stage.
     pub(super) fn stage_name(&mut self, origin: &Origin, text: &str) -> Option<StageName> {
         let name = text.parse().ok();
         if name.is_none() {
-            self.rule(origin, format!("`{text}` cannot name a stage: it names a folder among the results"));
+            self.rule(origin, format!("`{text}` cannot be a name: it is that of a folder among the results"));
         }
         name
     }
@@ -268,7 +280,11 @@ impl Reader {
                 Value::Text(text) if known.contains(&text.as_str()) => {
                     self.note(&tree.origin, format!("`{place}input_file_type` has no effect: `{path}` is {kind}"));
                 }
-                _ => self.wrong_type(tree, &format!("{place}input_file_type"), "one of `ONNX`, `IR`, `TFLITE`"),
+                _ => self.wrong_type(
+                    tree,
+                    &format!("{place}input_file_type"),
+                    "one of `ONNX`, `IR`, `TFLITE`, `DLC`, `HAR`, `PYTORCH`",
+                ),
             }
         }
         Some(ModelSource { path, origin: tree.origin.clone(), weights, kind })
@@ -391,7 +407,10 @@ pub(super) fn unsupported_model(origin: &Origin, path: &FileReference, suffix: &
             "give the model that it was made from: .onnx, .tflite or .xml with .bin".to_owned(),
         ),
         _ => (
-            format!("unsupported file type `{suffix}` of model `{path}`"),
+            match suffix {
+                "" => format!("`{path}` is no model: its name has no suffix"),
+                suffix => format!("unsupported file type `{suffix}` of model `{path}`"),
+            },
             "give a model in .onnx, .tflite or .xml with .bin".to_owned(),
         ),
     };

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::links;
 use super::problem::closest;
 use super::{
-    ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, InputEntry, InputSettings, ModelFacts,
-    Named, Note, Origin, OutputEntry, Problem, Problems, ResolvedConfig, ResolvedInput, ResolvedOutput, ResolvedStage,
-    Setting, Shape, Stage, StageName, TensorFacts,
+    ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, FrozenValue, InputEntry, InputSettings,
+    ModelFacts, Named, Note, Origin, OutputEntry, Problem, Problems, ResolvedConfig, ResolvedInput, ResolvedOutput,
+    ResolvedStage, Setting, Shape, Stage, StageName, TensorFacts,
 };
 use crate::nn_archive::Layout;
 
@@ -98,7 +98,7 @@ pub fn resolve(
     config: &ConversionConfig,
     facts: &dyn Fn(&StageName) -> Option<ModelFacts>,
 ) -> Result<Resolution, Problems> {
-    let mut resolver = Resolver::default();
+    let mut resolver = Resolver { has_stages: config.stages.len() > 1, ..Resolver::default() };
     let mut stages = Vec::with_capacity(config.stages.len());
     for stage in &config.stages {
         match facts(&stage.name) {
@@ -127,6 +127,12 @@ struct Resolver {
     named_sizes: BTreeMap<String, u64>,
     /// Whether the model of the stage at hand has several inputs.
     has_several: bool,
+    /// Whether there are several stages.
+    has_stages: bool,
+    /// Whether that model can have the sizes only that it states.
+    has_fixed_sizes: bool,
+    /// Whether some input of that model gets other sizes than the model states.
+    is_resized: bool,
 }
 
 /// One input on its way, before means and colours.
@@ -186,6 +192,7 @@ impl Resolver {
     }
 
     fn stage(&mut self, stage: &Stage, facts: &ModelFacts) -> ResolvedStage {
+        let stage = &self.with_tensors(stage, facts);
         let nothing = InputSettings::default();
         let mut drafts = Vec::new();
         let inner = |name: &str| {
@@ -197,6 +204,7 @@ impl Resolver {
         let named = |tensor: &&TensorFacts| !cut || stage.inputs.iter().any(|entry| entry.name == tensor.name);
         self.named_sizes = named_sizes(stage, facts);
         self.has_several = facts.inputs.len() > 1;
+        (self.has_fixed_sizes, self.is_resized) = (facts.has_fixed_sizes, false);
         for tensor in facts.inputs.iter().filter(named) {
             let entry = stage.inputs.iter().find(|entry| entry.name == tensor.name);
             drafts.extend(self.draft(stage, tensor, entry, &nothing));
@@ -207,13 +215,14 @@ impl Resolver {
             }
             match inner(&entry.name) {
                 Some(tensor) => drafts.extend(self.draft(stage, tensor, Some(entry), &nothing)),
-                None => self.unknown(stage, "input", &entry.name, &entry.origin, &facts.inputs),
+                None => self.unknown(stage, ("input", &entry.name), &entry.origin, facts),
             }
         }
-        self.shape_for_all(stage, facts);
+        self.for_all(stage, facts);
         let pictures = drafts.iter().any(Draft::is_picture);
         let inputs = drafts.iter().filter_map(|draft| self.input(stage, draft, pictures));
-        let (inputs, input_decisions) = inputs.unzip();
+        let (inputs, input_decisions): (Vec<_>, Vec<_>) = inputs.unzip();
+        self.encoding_for_all(stage, &drafts, &input_decisions);
         let (outputs, output_decisions) = self.outputs(stage, facts).into_iter().unzip();
         self.decisions.push(StageDecisions { inputs: input_decisions, outputs: output_decisions });
         ResolvedStage {
@@ -225,32 +234,92 @@ impl Resolver {
         }
     }
 
-    /// A shape for all inputs that has the rank of none of them is a mistake.
-    fn shape_for_all(&mut self, stage: &Stage, facts: &ModelFacts) {
-        let Setting::Given(shape, origin) = &stage.defaults.shape else { return };
+    /// Returns the stage with the names of tensors where it has names of nodes.
+    fn with_tensors(&mut self, stage: &Stage, facts: &ModelFacts) -> Stage {
+        let mut stage = stage.clone();
+        let tensors = facts.inputs.iter().chain(&facts.outputs).chain(&facts.intermediates);
+        let tensors: BTreeSet<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
+        let inputs = stage.inputs.iter_mut().map(|entry| (&mut entry.name, &entry.origin));
+        let outputs = stage.outputs.iter_mut().map(|entry| (&mut entry.name, &entry.origin));
+        for (name, origin) in inputs.chain(outputs).filter(|(name, _)| !tensors.contains(name.as_str())) {
+            let Some(tensor) = facts.nodes.get(name).filter(|tensor| tensors.contains(tensor.as_str())) else {
+                continue;
+            };
+            let text = format!("`{name}` is the name of a node: its output is the tensor `{tensor}`");
+            self.notes.push(Note { origin: origin.clone(), text });
+            name.clone_from(tensor);
+        }
+        stage
+    }
+
+    /// A shape or layout for all inputs that has the rank of none of them is a mistake.
+    fn for_all(&mut self, stage: &Stage, facts: &ModelFacts) {
         if stage.inputs.iter().any(|entry| facts.intermediates.iter().any(|tensor| tensor.name == entry.name)) {
             // The model is cut, and fed where its ranks need not be known.
             return;
         }
         let known: Option<Vec<_>> = facts.inputs.iter().map(|tensor| tensor.shape.as_deref()).collect();
-        // Where a rank is not known, the shape may be meant for that tensor.
-        let Some(known) = known.filter(|known| known.iter().all(|known| known.len() != shape.len())) else { return };
-        let Some(first) = known.first() else { return };
-        let tensor = facts.inputs.first().map_or("", |tensor| tensor.name.as_str());
-        let rule = format!(
-            "shape {shape:?} has the number of dimensions of no input; input `{tensor}` has {}",
-            printed(first)
-        );
-        self.rule(origin, rule);
+        // Where a rank is not known, what is said for all may be meant for that tensor.
+        let Some(known) = known.filter(|known| !known.is_empty()) else { return };
+        let shape = match &stage.defaults.shape {
+            Setting::Given(shape, origin) => Some((format!("shape {shape:?}"), shape.len(), origin)),
+            Setting::Absent | Setting::Null(_) => None,
+        };
+        let layout = match &stage.defaults.layout {
+            Setting::Given(layout, origin) => Some((format!("layout `{layout}`"), layout.rank(), origin)),
+            Setting::Absent | Setting::Null(_) => None,
+        };
+        for (what, rank, origin) in [shape, layout].into_iter().flatten() {
+            let Some((tensor, first)) = facts.inputs.first().zip(known.first()) else { continue };
+            if known.iter().all(|known| known.len() != rank) {
+                let (name, shape) = (&tensor.name, printed(first));
+                self.rule(
+                    origin,
+                    format!("{what} has the number of dimensions of no input; input `{name}` has {shape}"),
+                );
+            }
+        }
     }
 
-    fn unknown(&mut self, stage: &Stage, what: &str, name: &str, origin: &Origin, known: &[TensorFacts]) {
+    /// Colours for all inputs that reach none of them are a mistake, or at least not what somebody thinks.
+    fn encoding_for_all(&mut self, stage: &Stage, drafts: &[Draft<'_>], decisions: &[InputDecisions]) {
+        let Setting::Given(encoding, origin) = &stage.defaults.encoding else { return };
+        let is_gray = encoding.from == Color::Gray;
+        let is_reached = |decision: &InputDecisions| decision.encoding != Decision::Default;
+        if encoding.is_raw() || decisions.iter().any(is_reached) {
+            return;
+        }
+        let from = encoding.from.as_str();
+        match drafts.iter().find(|draft| draft.is_picture()) {
+            Some(draft) if is_gray => {
+                let (name, shape, layout) = (draft.name, &draft.shape, &draft.layout);
+                let rule = format!(
+                    "encoding `{from}` is for 1 channel, and input `{name}` with layout {layout} and shape {shape:?} has {}",
+                    draft.channels()
+                );
+                self.rule(origin, rule);
+            }
+            // Pictures of one channel are gray, whatever is said of colours.
+            Some(_) => {}
+            None => {
+                let text =
+                    format!("encoding `{from}` reaches no input: none is a picture; say it of an input under `inputs`");
+                self.notes.push(Note { origin: origin.clone(), text });
+            }
+        }
+    }
+
+    fn unknown(&mut self, stage: &Stage, (what, entry): (&str, &str), origin: &Origin, facts: &ModelFacts) {
+        let known = if what == "input" { &facts.inputs } else { &facts.outputs };
         let names: Vec<&str> = known.iter().map(|tensor| tensor.name.as_str()).collect();
-        let near = closest(name, &names).map(|near| format!(", the nearest is `{near}`")).unwrap_or_default();
+        let inner = || facts.intermediates.iter().map(|tensor| &tensor.name).chain(facts.nodes.keys());
+        let nearest =
+            closest(entry, &names).or_else(|| closest(entry, &inner().map(String::as_str).collect::<Vec<_>>()));
+        let near = nearest.map(|near| format!(", the nearest is `{near}`")).unwrap_or_default();
         let shown: Vec<String> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
         self.problems.push(Problem::advised(
             origin,
-            format!("{what} `{name}` not found in `{}`{near}", stage.model.path),
+            format!("{what} `{entry}` not found in `{}`{near}", stage.model.path),
             format!("the {what}s of `{}` are {}", stage.model.path, shown.join(", ")),
         ));
     }
@@ -264,6 +333,7 @@ impl Resolver {
     ) -> Option<Draft<'a>> {
         let own = entry.map_or(nothing, |entry| &entry.settings);
         let origin = entry.map_or(&stage.model.origin, |entry| &entry.origin);
+        self.outvoted(stage, &tensor.name, own);
         let (shape, shape_decision) = self.input_shape(stage, tensor, own, origin)?;
         let (layout, layout_decision) = match own.layout.or(&stage.defaults.layout) {
             Setting::Given(layout, origin) if layout.rank() != shape.len() => {
@@ -308,6 +378,31 @@ impl Resolver {
         Some(Draft { name: &tensor.name, origin, own, entry, shape, layout, data_type, decisions })
     }
 
+    /// Notes the overrides for all inputs that what is said of this one outvotes.
+    fn outvoted(&mut self, stage: &Stage, name: &str, own: &InputSettings) {
+        let Some(place) = stage.inputs.iter().position(|entry| entry.name == name) else { return };
+        let all = &stage.defaults;
+        for (own, all) in [
+            (own.shape.origin(), all.shape.origin()),
+            (own.layout.origin(), all.layout.origin()),
+            (own.data_type.origin(), all.data_type.origin()),
+            (own.encoding.origin(), all.encoding.origin()),
+            (own.mean_values.origin(), all.mean_values.origin()),
+            (own.scale_values.origin(), all.scale_values.origin()),
+        ] {
+            let (Some(own), Some(origin @ Origin::Override { key })) = (own, all) else { continue };
+            if matches!(own, Origin::Override { .. }) {
+                continue;
+            }
+            let key = key.rsplit('.').next().unwrap_or(key);
+            let way = if self.has_stages { format!("stages.{}.", stage.name) } else { String::new() };
+            let text = format!(
+                "`{key}` does not reach input `{name}`, of which {own} says it: write `{way}inputs.{place}.{key}`"
+            );
+            self.notes.push(Note { origin: origin.clone(), text });
+        }
+    }
+
     fn default_layout(&mut self, name: &str, shape: &[u64], origin: &Origin) -> Option<Layout> {
         match Layout::default_for(shape) {
             Ok(layout) => Some(layout),
@@ -342,7 +437,10 @@ impl Resolver {
                 }
                 // A shape for all inputs says nothing about inputs of another rank.
                 Some(dimensions) if dimensions.len() != shape.len() => {}
-                _ => return Some((shape.clone(), Decision::of(&own.shape))),
+                _ => {
+                    self.look_at_sizes(&tensor.name, known.unwrap_or_default(), shape, origin)?;
+                    return Some((shape.clone(), Decision::of(&own.shape)));
+                }
             },
             Setting::Absent | Setting::Null(_) => {}
         }
@@ -413,6 +511,31 @@ impl Resolver {
         Some((shape, Decision::Model))
     }
 
+    /// Notes that an input gets other sizes than the model states, or refuses that.
+    fn look_at_sizes(&mut self, name: &str, stated: &[Dimension], wanted: &Shape, origin: &Origin) -> Option<()> {
+        let is_other = |(stated, wanted): (&Dimension, &u64)| match stated {
+            Dimension::Fixed(size) => *size > 0 && size != wanted,
+            Dimension::Dynamic(_) => false,
+        };
+        if !std::iter::zip(stated, wanted).any(is_other) {
+            return Some(());
+        }
+        let shown = printed(stated);
+        if self.has_fixed_sizes {
+            self.rule(
+                origin,
+                format!("input `{name}` has the shape {shown}, and not {wanted:?}: only ONNX models can have other sizes than they state"),
+            );
+            return None;
+        }
+        let text = format!(
+            "input `{name}` has the shape {shown} in the model, and gets {wanted:?}: constants of the model, such as anchors, stay what they are"
+        );
+        self.notes.push(Note { origin: origin.clone(), text });
+        self.is_resized = true;
+        Some(())
+    }
+
     fn input(&mut self, stage: &Stage, draft: &Draft<'_>, pictures: bool) -> Option<(ResolvedInput, InputDecisions)> {
         let encoding = self.encoding(stage, draft);
         let mut values = |key: Key, own: &Setting<ChannelValues>, global: &Setting<ChannelValues>| {
@@ -438,6 +561,7 @@ impl Resolver {
         let mean_values = values(Key::Mean, &draft.own.mean_values, &stage.defaults.mean_values);
         let scale_values = values(Key::Scale, &draft.own.scale_values, &stage.defaults.scale_values);
         let calibration = self.calibration(&draft.own.calibration, &stage.defaults.calibration, draft);
+        let frozen_value = self.frozen_value(draft);
         // Everything has been looked at by now, so that all problems are told at once.
         let ((encoding, encoding_decision), (calibration, calibration_decision)) = (encoding?, calibration?);
         let ((mean_values, mean_decision), (scale_values, scale_decision)) = (mean_values?, scale_values?);
@@ -457,9 +581,27 @@ impl Resolver {
             mean_values,
             scale_values,
             calibration,
-            frozen_value: draft.entry.and_then(|entry| entry.frozen_value.clone()),
+            frozen_value: frozen_value?,
         };
         Some((input, decisions))
+    }
+
+    fn frozen_value(&mut self, draft: &Draft<'_>) -> Option<Option<FrozenValue>> {
+        let Some(value) = draft.entry.and_then(|entry| entry.frozen_value.clone()) else { return Some(None) };
+        let elements = draft.shape.iter().try_fold(1_u64, |count, size| count.checked_mul(*size));
+        let count = match &value {
+            FrozenValue::Scalar(_) => 1,
+            FrozenValue::List(values) => values.len(),
+        };
+        if count != 1 && elements != u64::try_from(count).ok() {
+            let (name, shape) = (draft.name, &draft.shape);
+            self.rule(
+                draft.origin,
+                format!("`frozen_value` of input `{name}` has {count} numbers: one is for all elements, or as many as in its shape {shape:?}"),
+            );
+            return None;
+        }
+        Some(Some(value))
     }
 
     fn encoding(&mut self, stage: &Stage, draft: &Draft<'_>) -> Option<(Encoding, Decision)> {
@@ -548,17 +690,23 @@ impl Resolver {
 
     fn outputs(&mut self, stage: &Stage, facts: &ModelFacts) -> Vec<(ResolvedOutput, OutputDecisions)> {
         if stage.outputs.is_empty() {
-            return facts.outputs.iter().map(|tensor| resolved_output(tensor, None)).collect();
+            return facts.outputs.iter().map(|tensor| self.output(tensor, None)).collect();
         }
         let mut outputs = Vec::with_capacity(stage.outputs.len());
         for entry in &stage.outputs {
             let known = facts.outputs.iter().chain(&facts.intermediates).find(|tensor| tensor.name == entry.name);
             match known {
-                Some(tensor) => outputs.push(resolved_output(tensor, Some(entry))),
-                None => self.unknown(stage, "output", &entry.name, &entry.origin, &facts.outputs),
+                Some(tensor) => outputs.push(self.output(tensor, Some(entry))),
+                None => self.unknown(stage, ("output", &entry.name), &entry.origin, facts),
             }
         }
         outputs
+    }
+
+    fn output(&self, tensor: &TensorFacts, entry: Option<&OutputEntry>) -> (ResolvedOutput, OutputDecisions) {
+        // What an output is follows from the sizes of the inputs.
+        let stated = tensor.shape.as_ref().filter(|_| !self.is_resized);
+        resolved_output(tensor, stated, entry)
     }
 }
 
@@ -578,8 +726,12 @@ impl Key {
     }
 }
 
-fn resolved_output(tensor: &TensorFacts, entry: Option<&OutputEntry>) -> (ResolvedOutput, OutputDecisions) {
-    let fixed = tensor.shape.as_ref().and_then(|dimensions| {
+fn resolved_output(
+    tensor: &TensorFacts,
+    stated: Option<&Vec<Dimension>>,
+    entry: Option<&OutputEntry>,
+) -> (ResolvedOutput, OutputDecisions) {
+    let fixed = stated.and_then(|dimensions| {
         let sizes = dimensions.iter().enumerate().map(|(index, dimension)| match dimension {
             Dimension::Fixed(size) if *size > 0 => Some(*size),
             _ if index == 0 => Some(1),
