@@ -123,11 +123,10 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     let _archive = gathered.archive.clone();
     let _followed = gathered.followed.clone();
     let uploads = Uploads::new(&gathered.configuration, &remote).map_err(upload_failure)?;
-    for note in &gathered.notes {
-        context.printer.warn(note.to_string());
-    }
+    let told: Vec<String> = gathered.notes.iter().map(ToString::to_string).collect();
+    told.iter().for_each(|note| context.printer.warn(note));
     if let Some(toolchain) = context.inside() {
-        return in_image(&args, gathered, toolchain, &uploads, context);
+        return in_image(&args, gathered, toolchain, (&uploads, &told), context);
     }
     let project = context.project()?;
     let toolchain = toolchain(&args, &project)?;
@@ -163,7 +162,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
         tool_time,
     };
     let output = ops::convert::convert(&plan, &session, context.bars.as_ref()).map_err(failure)?;
-    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, &told, context);
     Ok(Status::Success)
 }
 
@@ -204,7 +203,7 @@ fn in_image(
     args: &ConvertArgs,
     gathered: Gathered,
     toolchain: ToolchainName,
-    uploads: &Uploads<'_>,
+    (uploads, told): (&Uploads<'_>, &[String]),
     context: &Context,
 ) -> Result<Status, Failure> {
     if args.is_checked_first(&gathered) {
@@ -228,7 +227,7 @@ fn in_image(
     uploads.check().map_err(upload_failure)?;
     let output = ops::inside::convert(&plan, context.image_id(), context.tool_time()?, context.bars.as_ref())
         .map_err(failure)?;
-    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, context);
+    finish(uploads.carry_out(&plan, output).map_err(upload_failure)?, &plan, told, context);
     Ok(Status::Success)
 }
 
@@ -297,13 +296,14 @@ fn upload_failure(error: UploadError) -> Failure {
     Failure::of(if error.is_about_the_machine() { Kind::Environment } else { Kind::Project }, &error)
 }
 
-fn finish(output: Output, plan: &ConversionPlan, context: &Context) {
+/// Tells what came of it, without the warnings that were `told` before.
+fn finish(output: Output, plan: &ConversionPlan, told: &[String], context: &Context) {
     let proofs = &output.report.proofs;
     for proof in proofs {
         let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
         proof.lines().iter().for_each(|line| context.printer.say(format!("{stage}{line}")));
     }
-    for warning in &output.report.warnings {
+    for warning in output.report.warnings.iter().filter(|warning| !told.contains(warning)) {
         context.printer.warn(warning);
     }
     if !plan.is_output_free && output.folder != plan.output {
