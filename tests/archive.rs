@@ -203,6 +203,7 @@ fn preprocessing_goes_into_the_model_or_into_the_archive() {
     assert!(blob(&left) == blob(&bare) && blob(&left) != blob(&baked), "the model is as it was");
 
     let input = |output: &Path| read_with_depthai("nn_archive", &output.join("net.rvc2.tar.xz"))["inputs"][0].clone();
+    let left_output = left.clone();
     let (baked, left) = (input(&baked), input(&left));
     let facts = |input: &Value| ["type", "dai_type", "reverse_channels", "mean", "scale"].map(|key| input[key].clone());
     let zeros = [json!([0.0, 0.0, 0.0]), json!([1.0, 1.0, 1.0])];
@@ -211,6 +212,9 @@ fn preprocessing_goes_into_the_model_or_into_the_archive() {
     assert_eq!(facts(&baked), [json!("IMAGE"), json!("BGR888p"), json!(false), mean, scale]);
     let [mean, scale] = values;
     assert_eq!(facts(&left), [json!("IMAGE"), json!("RGB888p"), json!(true), mean, scale]);
+
+    let record = fs::read_to_string(left_output.join("config.yaml")).unwrap();
+    assert!(record.starts_with("# Converted with --archive-preprocess: give that again"), "{record}");
 
     let text = fail(
         program(folder.path(), &folder.path().join("store")).args([
@@ -325,7 +329,14 @@ fn what_cannot_become_an_archive_is_refused_before_anything_is_done() {
         (link("3.yaml", "{stage: a, output: ouf}"), "", 1, "the nearest is `out`"),
         (link("4.yaml", "{stage: b, output: score}"), "", 1, "calibrated on its own results"),
     ];
-    for (path, more, code, part) in &cases {
+    let unpacked = folder.path().join("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    fs::write(unpacked.join("config.json"), r#"{"config_version": "1.0", "model": {}}"#).unwrap();
+    let cases = cases.into_iter().chain([
+        (unpacked.join("config.json").to_str().unwrap().to_owned(), "", 1, "give the folder in which it is"),
+        ("net.zip".to_owned(), "", 1, "NN Archives in the form `.zip` cannot be read"),
+    ]);
+    for (path, more, code, part) in &cases.collect::<Vec<_>>() {
         let words = ["--path", path, more].into_iter().filter(|word| !word.is_empty());
         let convert = ["--offline", "convert", "rvc2"];
         // Nothing is there to convert with: whoever gets further fails otherwise.

@@ -237,6 +237,31 @@ fn preprocessing_is_not_done_twice() {
     }
 }
 
+/// Fully convolutional networks work on any size, and the copies of the original that are run do too.
+#[test]
+fn sizes_that_a_model_states_can_be_others() {
+    let folder = bench();
+    let words = ["--path", "color.onnx", "shape", "[1, 3, 24, 32]", "outputs.+.name", "convolution"];
+    let output = convert(folder.path(), "r", &[&words[..], &SINGLE].concat());
+    let blob = read_with_depthai("blob", &output.join("color.blob"));
+    assert_eq!(blob["inputs"]["img"]["dims"], serde_json::json!([32, 24, 3, 1]), "{blob}");
+    assert_eq!(blob["outputs"]["out"]["dims"], serde_json::json!([32, 24, 4, 1]), "{blob}");
+    let proof = build_info(&output)["proof"].clone();
+    for network in ["rewritten", "imported"] {
+        assert!(proof[network]["compared"]["outputs"][0]["cosine"].as_f64().unwrap() > 0.999, "{proof}");
+    }
+    // What was written repeats it.
+    let config = output.join("config.yaml");
+    let again = convert(folder.path(), "again", &["--path", config.to_str().unwrap()]);
+    assert_eq!(fs::read(output.join("color.blob")).unwrap(), fs::read(again.join("color.blob")).unwrap());
+
+    let text = "stages:\n  a: { input_model: gray.onnx }\n  b: { input_model: color.onnx, shape: [1, 5, 16, 16] }\n";
+    fs::write(folder.path().join("two.yaml"), text).unwrap();
+    let text = fail(program(folder.path(), &shared_store()).args(["convert", "rvc2", "--path", "two.yaml"]), 1);
+    assert!(text.contains("the model `color.onnx` of stage `b` cannot be converted"), "{text}");
+    assert!(text.contains("Conv `convolution` gets [1, 5, 16, 16], [4, 3, 3, 3] and [4]"), "{text}");
+}
+
 #[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();

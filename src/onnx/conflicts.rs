@@ -126,3 +126,58 @@ fn has_as_many(facts: &Facts<'_>, node: &NodeProto) -> bool {
         _ => may_equal(Some(given), count(node.output.first())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::tests::builder::{FLOAT, Graph, INT64, Model as Builder, Node, Tensor, sizes};
+
+    /// Returns the conflict of one node with operands of these shapes; a target of a reshape is a constant.
+    fn conflict(node: Node, shapes: &[&[i64]], target: Option<&[i64]>) -> Option<SizeConflict> {
+        let names = ["a", "b", "c"];
+        let graph = std::iter::zip(names, shapes)
+            .fold(Graph::new(), |graph, (name, shape)| graph.input(name, FLOAT, &sizes(shape)));
+        let graph = target
+            .into_iter()
+            .fold(graph, |graph, target| graph.initializer(Tensor::integers("t", &[target.len() as i64], target)));
+        let graph = graph.node(node).output("y", FLOAT, &[]).input("idle", INT64, &sizes(&[1]));
+        size_conflict(&Model::parse(Builder::new(graph).opset(13).bytes().into()).unwrap())
+    }
+
+    #[test]
+    fn operands_that_do_not_fit_are_found_and_no_others() {
+        let two = |operator: &str| Node::new(operator, &["a", "b"], &["y"]);
+        let concat = || two("Concat").int("axis", -1);
+        let grouped = || two("Conv").int("group", 2);
+        let reshape = || Node::new("Reshape", &["a", "t"], &["y"]);
+        for (node, shapes, target, fits) in [
+            (two("Add"), vec![&[1, 4, 8][..], &[4, 1]], None, true),
+            (two("Add"), vec![&[1, 4, 8][..], &[3, 1]], None, false),
+            (concat(), vec![&[1, 4, 8][..], &[1, 4, 3]], None, true),
+            (concat(), vec![&[1, 4, 8][..], &[1, 5, 8]], None, false),
+            (concat(), vec![&[1, 4, 8][..], &[4, 8]], None, false),
+            (two("Conv"), vec![&[1, 4, 8][..], &[2, 4, 3]], None, true),
+            (two("Conv"), vec![&[1, 8, 4][..], &[2, 4, 3]], None, false),
+            (grouped(), vec![&[1, 8, 4][..], &[2, 4, 3]], None, true),
+            (two("ConvTranspose"), vec![&[1, 4, 8][..], &[4, 2, 3]], None, true),
+            (two("ConvTranspose"), vec![&[1, 2, 8][..], &[4, 2, 3]], None, false),
+            (two("MatMul"), vec![&[7, 2, 3][..], &[3, 4]], None, true),
+            (two("MatMul"), vec![&[7, 2, 3][..], &[3]], None, true),
+            (two("MatMul"), vec![&[7, 2, 3][..], &[2, 4]], None, false),
+            (two("Gemm").int("transB", 1), vec![&[2, 3][..], &[4, 3]], None, true),
+            (two("Gemm"), vec![&[2, 3][..], &[4, 3]], None, false),
+            (reshape(), vec![&[2, 6][..]], Some(&[3, -1][..]), true),
+            (reshape(), vec![&[2, 6][..]], Some(&[5, -1]), false),
+            (reshape(), vec![&[2, 6][..]], Some(&[3, 4]), true),
+            (reshape(), vec![&[2, 6][..]], Some(&[3, 5]), false),
+            (reshape(), vec![&[2, 6][..]], Some(&[0, 3, 2]), true),
+        ] {
+            let found = conflict(node.named("n"), &shapes, target);
+            assert_eq!(found.is_none(), fits, "{shapes:?} {target:?}: {found:?}");
+        }
+        let found = conflict(two("Add").named("sum"), &[&[1, 4, 8], &[3, 1]], None).unwrap();
+        assert_eq!(found.node.to_string(), "Add `sum`");
+        let shown: Vec<String> = found.shapes.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["[1, 4, 8]", "[3, 1]"]);
+    }
+}

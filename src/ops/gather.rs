@@ -92,7 +92,7 @@ impl Gathered {
             let name = written.model.path.file_name();
             let rewritten = rewritten(&loaded.content, stage, place).map_err(|source| {
                 let stage = if is_single { String::new() } else { format!(" of stage `{}`", stage.name) };
-                GatherError::Operate { model: name.to_owned(), stage, source }
+                GatherError::Operate { model: name.to_owned(), stage, source: Box::new(source) }
             })?;
             if let Some(rewritten) = rewritten {
                 supported::check(name, &rewritten, &stage.settings.rvc2, toolchain)?;
@@ -160,7 +160,7 @@ pub enum GatherError {
         stage: String,
         /// Why not.
         #[source]
-        source: OperateError,
+        source: Box<OperateError>,
     },
     /// The tools surely refuse a model.
     #[error(transparent)]

@@ -159,7 +159,12 @@ impl Hint for OperateError {
 }
 
 fn shapes_in_words(shapes: &[onnx::Shape]) -> String {
-    shapes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    let shown: Vec<String> = shapes.iter().map(ToString::to_string).collect();
+    match shown.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// What is wanted of a model.
