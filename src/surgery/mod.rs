@@ -18,6 +18,7 @@ mod lower;
 mod onnx_domain;
 pub mod optimize;
 mod preprocessing;
+mod sequences;
 pub mod support;
 
 use serde::{Deserialize, Serialize};
