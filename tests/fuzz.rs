@@ -26,10 +26,7 @@ use harness::{Allowance, fuzz};
 use modelconverter::config::merge::{self, Override};
 use modelconverter::config::{read, yaml};
 use modelconverter::onnx::{self, Facts, Model};
-use modelconverter::surgery::{
-    self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, Pass, PlainDomain, RemoveNoOps,
-    SurgeryError, UnrollLoops, support,
-};
+use modelconverter::surgery::{self, DeadCode, Pass, RemoveNoOps, SurgeryError, support};
 use modelconverter::tflite;
 use modelconverter::translation::{Order, Wanted, WantedInput, translate};
 use onnx_builder::{BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, UINT8, sizes};
@@ -125,9 +122,8 @@ fn quantized() -> Graph {
 
 #[test]
 fn onnx_models() {
-    let plain: [&dyn Pass; 6] =
-        [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
-    let passes = [&plain[..], &[&RemoveNoOps], &surgery::myriad_passes(), &[&DeadCode]].concat();
+    let passes: Vec<&dyn Pass> =
+        [&surgery::plain_passes()[..], &[&RemoveNoOps], &surgery::myriad_passes(), &[&DeadCode]].concat();
     let shapes = BTreeMap::from([("img".to_owned(), vec![1, 3, 8, 8])]);
     let frozen = BTreeMap::from([("ids".to_owned(), vec![2.0])]);
     // Computed constants may take what `FoldConstants` allows itself.

@@ -11,6 +11,8 @@ mod coverage;
 mod pairs;
 #[path = "surgery/control.rs"]
 mod control;
+#[path = "surgery/sequences.rs"]
+mod sequences;
 #[path = "surgery/networks.rs"]
 mod networks;
 #[path = "surgery/network.rs"]

@@ -20,8 +20,7 @@ use crate::surgery::optimize::{
     DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
 };
 use crate::surgery::{
-    self, DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, InputPreprocessing, Operation,
-    Pass, PlainDomain, Preprocess, RemoveNoOps, SurgeryError, UnrollLoops, UnusedDomains,
+    self, DeadCode, InputPreprocessing, Operation, Pass, Preprocess, RemoveNoOps, SurgeryError, UnusedDomains,
 };
 use crate::translation::TranslationError;
 
@@ -376,9 +375,7 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         // The device does it, as the archive says.
         PreprocessingPlace::Archive => BTreeMap::new(),
     });
-    // First what hides the network from everything that follows: functions, branches, loops, computed constants.
-    let plain: [&dyn Pass; 6] =
-        [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants];
+    let plain = surgery::plain_passes();
     let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
     let lowered = surgery::myriad_passes();
     let optimized: Vec<&dyn Pass> = stage.settings.onnx_optimizations.iter().map(optimization).collect();

@@ -19,6 +19,7 @@ mod named_outputs;
 mod onnx_domain;
 pub mod optimize;
 mod preprocessing;
+mod sequences;
 pub mod support;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub use self::dead_code::DeadCode;
 pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
-pub use self::inline::{InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
+pub use self::inline::{ChooseBranches, InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
 pub use self::lower::{
     Lowering, OldForms, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically, WholeNumberInputs,
 };
@@ -161,6 +162,12 @@ impl Hint for SurgeryError {
             _ => Vec::new(),
         }
     }
+}
+
+/// The rewritings that every ONNX model gets first, in order, because what they are rid of hides the network from all others:
+/// functions, branches, loops, constants that are computed.
+pub fn plain_passes() -> [&'static dyn Pass; 7] {
+    [&FreeInitializers, &PlainDomain, &InlineFunctions, &InlineBranches, &ChooseBranches, &UnrollLoops, &FoldConstants]
 }
 
 /// The rewritings that an ONNX model for MyriadX gets after its control flow is written out, in order.

@@ -7,6 +7,7 @@
 //! what was compiled was computed on OpenVINO's CPU device beside ONNX Runtime: what is read wrongly is refused too.
 
 mod counted;
+mod left;
 
 use std::collections::HashSet;
 
@@ -69,6 +70,7 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
     let mut lost: HashSet<&str> = HashSet::new();
     let mut refusals = Vec::new();
     let counted = Counted::of(model, &varying(model));
+    let facts = Facts::of(model);
     let newer: HashSet<usize> = opset::without_old_form(model, front_end.forms()).into_iter().collect();
     for (place, (node, live)) in graph.node.iter().zip(live).enumerate() {
         let varies = depends(node, &variable);
@@ -79,9 +81,10 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
         let compiled = varies && (live || front_end == FrontEnd::ModelOptimizer);
         let reason = unreadable(node, front_end)
             .or_else(|| newer.contains(&place).then(|| too_new(front_end)))
+            .map(|reason| left::reason(node, model, &reads, &facts).unwrap_or(reason))
             .or_else(|| misread(node, &reads))
             .or_else(|| if compiled { uncompilable(node, front_end) } else { None })
-            .or_else(|| padded(node, &counted, model));
+            .or_else(|| padded(node, &counted, &facts));
         let is_behind = node.input.iter().any(|input| lost.contains(input.as_str()));
         if is_behind || reason.is_some() {
             lost.extend(node.output.iter().map(String::as_str).filter(|output| !output.is_empty()));
@@ -212,9 +215,9 @@ fn uncompilable(node: &NodeProto, front_end: FrontEnd) -> Option<String> {
 }
 
 /// Why the compiler cannot fill up values whose number depends on what the network is fed, if a node does that.
-fn padded(node: &NodeProto, counted: &Counted<'_>, model: &Model) -> Option<String> {
+fn padded(node: &NodeProto, counted: &Counted<'_>, facts: &Facts<'_>) -> Option<String> {
     let input = node.input.first().filter(|input| node.op_type() == "Pad" && counted.has(input))?;
-    Facts::of(model)
+    facts
         .sizes(input)
         .is_none()
         .then(|| "the MYRIAD compiler pads no values whose number depends on what the network is fed".to_owned())

@@ -19,6 +19,17 @@ pub enum Dim<'a> {
     Unknown,
 }
 
+fn sequence_info(name: &str, element: i32) -> Vec<u8> {
+    let [mut tensor, mut member, mut sequence, mut kind, mut info] = [const { Vec::new() }; 5];
+    number(1, element.into(), &mut tensor);
+    bytes(1, &tensor, &mut member);
+    bytes(1, &member, &mut sequence);
+    bytes(4, &sequence, &mut kind);
+    bytes(1, name.as_bytes(), &mut info);
+    bytes(2, &kind, &mut info);
+    info
+}
+
 /// Dimensions that are all known.
 pub fn sizes(sizes: &[i64]) -> Vec<Dim<'static>> {
     sizes.iter().map(|&size| Dim::Size(size)).collect()
@@ -222,6 +233,18 @@ impl Graph {
 
     pub fn value(self, name: &str, element: i32, dims: &[Dim]) -> Self {
         self.info(13, name, element, dims)
+    }
+
+    /// An input that is a sequence of tensors.
+    pub fn sequence_input(mut self, name: &str, element: i32) -> Self {
+        bytes(11, &sequence_info(name, element), &mut self.0);
+        self
+    }
+
+    /// An output that is a sequence of tensors.
+    pub fn sequence_output(mut self, name: &str, element: i32) -> Self {
+        bytes(12, &sequence_info(name, element), &mut self.0);
+        self
     }
 
     fn info(mut self, field: u64, name: &str, element: i32, dims: &[Dim]) -> Self {

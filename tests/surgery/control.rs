@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use modelconverter::onnx::Model;
 use modelconverter::onnx::proto::{FunctionProto, ModelProto, NodeProto, OperatorSetIdProto};
+use modelconverter::surgery::support::{FrontEnd, unsupported};
 use modelconverter::surgery::{PassError, SurgeryError, operate};
 
 use crate::builder::{self, BOOL, Dim, FLOAT, Graph, INT64, Node, Tensor, sizes};
@@ -75,19 +76,71 @@ fn branches_that_are_decided_are_plain() {
     ]);
 }
 
-#[test]
-fn a_branch_that_depends_on_the_input_stays() {
+/// A network whose input `c`, of some shape, decides between two branches.
+fn undecided(condition: &[i64], yes: &Graph, no: &Graph) -> Model {
     let graph = Graph::new()
         .input("x", FLOAT, &sizes(&[2, 3]))
-        .input("c", BOOL, &[])
+        .input("c", BOOL, &sizes(condition))
+        .node(Node::new("If", &["c"], &["y", "z"]).graph("then_branch", yes).graph("else_branch", no))
+        .output("y", FLOAT, &[Dim::Unknown, Dim::Unknown])
+        .output("z", FLOAT, &[Dim::Unknown, Dim::Unknown]);
+    model(graph, 13)
+}
+
+#[test]
+fn a_branch_that_depends_on_the_input_is_chosen() {
+    // Numbers without end in the branch that is not taken stay there.
+    let endless = Graph::new()
+        .initializer(Tensor::floats("k", &[1], &[f32::INFINITY]))
+        .node(Node::new("Mul", &["x", "k"], &["inner"]))
+        .node(Node::new("Identity", &["x"], &["same"]))
+        .output("inner", FLOAT, &[])
+        .output("same", FLOAT, &[]);
+    let computed = Graph::new()
+        .input("x", FLOAT, &sizes(&[2, 3]))
+        .node(Node::new("ReduceMax", &["x"], &["most"]).int("keepdims", 0))
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .node(Node::new("Less", &["most", "half"], &["dark"]))
         .node(
-            Node::new("If", &["c"], &["y", "z"])
+            Node::new("If", &["dark"], &["y", "z"])
                 .graph("then_branch", &branch("Add"))
                 .graph("else_branch", &branch("Mul")),
         )
         .output("y", FLOAT, &sizes(&[2, 3]))
         .output("z", FLOAT, &sizes(&[2, 3]));
-    assert_same(&[pair("undecided", model(graph, 13), &["If"])]);
+    let both = ["Add", "Relu", "Mul", "Relu", "Where", "Where"];
+    assert_same(&[
+        pair("fed", undecided(&[], &branch("Add"), &branch("Mul")), &both),
+        pair(
+            "fed in brackets",
+            undecided(&[1], &branch("Add"), &branch("Mul")),
+            &["Add", "Relu", "Mul", "Relu", "Reshape", "Where", "Where"],
+        ),
+        pair("endless", undecided(&[], &branch("Add"), &endless), &["Add", "Relu", "Mul", "Where", "Where"]),
+        pair(
+            "endless, the other way",
+            undecided(&[], &endless, &branch("Add")),
+            &["Mul", "Add", "Relu", "Where", "Where"],
+        ),
+        pair("computed", model(computed, 13), &["ReduceMax", "Less", "Add", "Relu", "Mul", "Relu", "Where", "Where"]),
+    ]);
+}
+
+#[test]
+fn branches_of_different_shapes_stay_and_are_refused() {
+    let one = Graph::new()
+        .initializer(Tensor::floats("k", &[1, 1], &[0.5]))
+        .node(Node::new("Identity", &["k"], &["inner"]))
+        .node(Node::new("Relu", &["x"], &["positive"]))
+        .output("inner", FLOAT, &[])
+        .output("positive", FLOAT, &[]);
+    let kept = undecided(&[], &one, &branch("Add"));
+    let refusals = unsupported(&rewritten(&kept, &PASSES).0, FrontEnd::Importer);
+    assert_eq!(
+        refusals[0].reason,
+        "the tools for MyriadX know no branches, and its two branches give values of different types or shapes"
+    );
+    assert_same(&[pair("of different shapes", kept, &["If"])]);
 }
 
 /// Adds the number of the round to the state, and collects twice the state.

@@ -1,11 +1,12 @@
-//! What of ONNX reaches a MyriadX blob: every node test of the onnx package, with all inputs but the first as constants.
+//! What of ONNX reaches a MyriadX blob: every node test of the onnx package, with all inputs but the first as constants,
+//! rewritten as in a conversion.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use modelconverter::surgery::myriad_passes;
 use modelconverter::surgery::support::{FrontEnd, unsupported};
+use modelconverter::surgery::{DeadCode, Pass, UnusedDomains, myriad_passes, plain_passes};
 
 use crate::pairs::rewritten;
 
@@ -22,13 +23,14 @@ fn is_elsewhere(case: &str, operators: &[&str]) -> bool {
 #[test]
 fn what_is_refused_is_on_record() {
     let (mut refused, mut taken) = (BTreeMap::new(), 0);
+    let passes: Vec<&dyn Pass> = [&plain_passes()[..], &myriad_passes(), &[&DeadCode, &UnusedDomains]].concat();
     for case in crate::corpus::cases() {
         let Some(before) = case.with_constants(1) else { continue };
         let operators: Vec<&str> = before.graph().node.iter().map(|node| node.op_type()).collect();
         if is_elsewhere(&case.name, &operators) {
             continue;
         }
-        let (after, _) = rewritten(&before, &myriad_passes());
+        let (after, _) = rewritten(&before, &passes);
         match unsupported(&after, FrontEnd::Importer).first() {
             Some(refusal) => drop(refused.insert(case.name, format!("{}: {}", refusal.node, refusal.reason))),
             None => taken += 1,

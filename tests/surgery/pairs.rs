@@ -6,15 +6,23 @@ use std::process::Command;
 
 use modelconverter::onnx::Model;
 use modelconverter::surgery::{
-    DeadCode, FoldConstants, InlineBranches, InlineFunctions, Operation, Pass, RemoveNoOps, UnrollLoops, UnusedDomains,
-    operate,
+    ChooseBranches, DeadCode, FoldConstants, InlineBranches, InlineFunctions, Operation, Pass, RemoveNoOps,
+    UnrollLoops, UnusedDomains, operate,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Every pass of this part, in the order of a conversion.
-pub const PASSES: [&dyn Pass; 7] =
-    [&InlineFunctions, &InlineBranches, &UnrollLoops, &FoldConstants, &RemoveNoOps, &DeadCode, &UnusedDomains];
+pub const PASSES: [&dyn Pass; 8] = [
+    &InlineFunctions,
+    &InlineBranches,
+    &ChooseBranches,
+    &UnrollLoops,
+    &FoldConstants,
+    &RemoveNoOps,
+    &DeadCode,
+    &UnusedDomains,
+];
 
 /// A network that is rewritten, and how far its outputs may be from what they were.
 pub struct Pair {

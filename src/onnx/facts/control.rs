@@ -18,7 +18,7 @@ pub(super) fn infer<'model>(node: &'model NodeProto, opset: i64, scope: &Scope<'
 }
 
 /// Returns what is known about the outputs of a nested graph.
-fn outputs<'model>(
+pub(super) fn outputs<'model>(
     graph: &'model GraphProto,
     opset: i64,
     outer: &Scope<'_, 'model>,

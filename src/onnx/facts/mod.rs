@@ -99,7 +99,7 @@ impl Fact<'_> {
 }
 
 /// The values that a graph can read, its own and those around it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Scope<'scope, 'model> {
     facts: ByName<'model, Fact<'model>>,
     outer: Option<&'scope Scope<'scope, 'model>>,
@@ -115,21 +115,32 @@ impl<'model> Scope<'_, 'model> {
 #[derive(Clone, Debug)]
 pub struct Facts<'model> {
     model: &'model Model,
-    facts: OnceLock<ByName<'model, Fact<'model>>>,
+    scope: OnceLock<Scope<'model, 'model>>,
 }
 
 impl<'model> Facts<'model> {
     /// Infers what is known about a model.
     pub const fn of(model: &'model Model) -> Self {
-        Self { model, facts: OnceLock::new() }
+        Self { model, scope: OnceLock::new() }
+    }
+
+    fn scope(&self) -> &Scope<'model, 'model> {
+        let infer = || {
+            let scope = Scope { facts: ByName::default(), outer: None };
+            follow(self.model.graph(), self.model.opset(), scope, ByName::default())
+        };
+        self.scope.get_or_init(infer)
     }
 
     fn find(&self, name: &str) -> Option<&Fact<'model>> {
-        let infer = || {
-            let scope = Scope { facts: ByName::default(), outer: None };
-            follow(self.model.graph(), self.model.opset(), scope, ByName::default()).facts
-        };
-        self.facts.get_or_init(infer).get(name)
+        self.scope().find(name)
+    }
+
+    /// Returns the element type and the dimensions of each output of a nested graph that takes no inputs, as far as they
+    /// are known.
+    pub fn of_branch(&self, graph: &'model GraphProto) -> Vec<(Option<ElementType>, Option<Vec<i64>>)> {
+        let outputs = control::outputs(graph, self.model.opset(), self.scope(), Vec::new());
+        outputs.into_iter().map(|fact| (fact.element, fact.shape.as_ref().and_then(Shape::known))).collect()
     }
 
     /// Returns the element type of a value.

@@ -1,4 +1,4 @@
-//! `Loop` and `Scan` that run a known number of times.
+//! `Loop`, `Scan` and `SequenceMap` that run a known number of times.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,6 +8,7 @@ use crate::onnx::{
     Array, Attributes, ElementType, Facts, FreshNames, Known, Patch, integers, is_onnx_domain, kernels, node_label,
 };
 use crate::surgery::build::{integer, integers_attribute};
+use crate::surgery::sequences::Sequences;
 use crate::surgery::{Pass, PassError};
 
 /// The first operator set whose `Scan` has no batch axis.
@@ -33,11 +34,14 @@ impl Pass for UnrollLoops {
     }
 
     fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
-        let is_loop = |node: &NodeProto| matches!(node.op_type(), "Loop" | "Scan") && is_onnx_domain(node.domain());
+        let is_loop = |node: &NodeProto| {
+            matches!(node.op_type(), "Loop" | "Scan" | "SequenceMap") && is_onnx_domain(node.domain())
+        };
         if !model.graph().node.iter().any(is_loop) {
             return Ok(None);
         }
         let facts = model.facts();
+        let sequences = Sequences { model, facts, reads: model.reads() };
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
         for (place, node) in model.graph().node.iter().enumerate().filter(|(_, node)| is_loop(node)) {
@@ -57,7 +61,11 @@ impl Pass for UnrollLoops {
                 known: HashMap::new(),
                 prefix: prefix(node),
             };
-            let unrolled = if node.op_type() == "Loop" { rounds.unroll_loop()? } else { rounds.unroll_scan()? };
+            let unrolled = match node.op_type() {
+                "Loop" => rounds.unroll_loop()?,
+                "Scan" => rounds.unroll_scan()?,
+                _ => rounds.unroll_map(sequences)?,
+            };
             if unrolled.is_some() {
                 patch.added_initializers.append(&mut rounds.transplant.constants);
                 patch.replace(place, rounds.transplant.nodes);
@@ -240,6 +248,46 @@ impl Rounds<'_, '_> {
             }
         }
         Ok(self.finish(&states, scans, &out_axes))
+    }
+
+    /// Applies the body to the members of sequences; what is no sequence is the same in all rounds.
+    fn unroll_map(&mut self, sequences: Sequences<'_>) -> Result<Option<()>, PassError> {
+        let given = self.node.input.iter().enumerate();
+        let length = |(place, name): (usize, &String)| match sequences.members(name) {
+            Some(members) => Some(Some(members.len())),
+            None => (place > 0 && self.facts.element(name).is_some()).then_some(None),
+        };
+        let Some(lengths) = given.map(length).collect::<Option<Vec<Option<usize>>>>() else {
+            return Ok(None);
+        };
+        let mut known = lengths.iter().flatten();
+        let Some(&length) = known.next().filter(|first| known.all(|length| length == *first)) else {
+            return Ok(None);
+        };
+        self.begin();
+        let mut results: Vec<Vec<String>> = vec![Vec::new(); self.node.output.len()];
+        for number in 0..length {
+            let Some(at) = self.scalar(&format!("{number}/index"), Array::integers(Vec::new(), &[number as i64]))
+            else {
+                return Ok(None);
+            };
+            let mut inputs = self.node.input.clone();
+            for (place, (input, _)) in inputs.iter_mut().zip(&lengths).enumerate().filter(|(_, (_, it))| it.is_some()) {
+                let member = self.transplant.names.make(&format!("{}/{number}/input_{place}", self.prefix));
+                let label = self.transplant.names.make(&format!("{member}/SequenceAt"));
+                self.transplant.nodes.push(node("SequenceAt", label, &[input, &at], &[&member]));
+                *input = member;
+            }
+            let outputs = self.round(number, &inputs)?;
+            results.iter_mut().zip(outputs).for_each(|(all, new)| all.push(new));
+        }
+        for (members, output) in results.iter().zip(&self.node.output).filter(|(_, output)| !output.is_empty()) {
+            let operator = if members.is_empty() { "SequenceEmpty" } else { "SequenceConstruct" };
+            let label = self.transplant.names.make(&format!("{output}/{operator}"));
+            let members: Vec<&str> = members.iter().map(String::as_str).collect();
+            self.transplant.nodes.push(node(operator, label, &members, &[output]));
+        }
+        Ok(Some(()))
     }
 
     /// Takes one slice out of a tensor, without its axis.

@@ -4,6 +4,7 @@
 //! take too many nodes is refused by name.
 
 mod branches;
+mod choices;
 mod domains;
 mod functions;
 mod loops;
@@ -14,6 +15,7 @@ use crate::onnx::proto::{GraphProto, NodeProto, TensorProto};
 use crate::onnx::{FreshNames, is_onnx_domain, rename_reads};
 
 pub use self::branches::InlineBranches;
+pub use self::choices::ChooseBranches;
 pub use self::domains::UnusedDomains;
 pub use self::functions::InlineFunctions;
 pub use self::loops::UnrollLoops;

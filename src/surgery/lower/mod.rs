@@ -114,6 +114,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: sequences::rewrite,
     },
     Lowering {
+        name: "optional-values",
+        reason: IMPORTER_LACKS,
+        operators: &["OptionalGetElement", "OptionalHasElement"],
+        rewrite: sequences::optional,
+    },
+    Lowering {
         name: "lower-activations",
         reason: IMPORTER_LACKS,
         operators: &["Gelu", "HardSwish", "Mish", "Swish"],

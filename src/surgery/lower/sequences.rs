@@ -1,40 +1,24 @@
-//! Sequences of values, whose members are the values themselves or parts of one.
+//! Members of sequences, and what may be there or not.
 //!
 //! The importer knows no sequences. Where it is known which members a sequence has, what takes one of them takes the value.
 
 use super::super::build::integer;
 use super::super::draft::{Draft, Site};
-use crate::onnx::proto::NodeProto;
-use crate::onnx::{Attributes, is_onnx_domain};
-
-/// The most nodes that a sequence passes through.
-const LONGEST_CHAIN: usize = 4096;
-
-/// What a member of a sequence is.
-#[derive(Clone)]
-enum Member<'model> {
-    Value(&'model str),
-    Part {
-        of: &'model str,
-        axis: i64,
-        start: i64,
-        end: i64,
-        /// Whether the axis goes.
-        single: bool,
-    },
-}
+use super::super::sequences::{Member, Sequences};
+use crate::onnx::ElementType;
+use crate::onnx::proto::TensorProto;
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let output = site.output(0)?;
-    let members = members(site, site.input(0)?, 0)?;
+    let members = sequences(site).members(site.input(0)?)?;
     let result = match site.node.op_type() {
-        "SequenceAt" => {
-            let &[place] = site.constant_integers(1)?.as_slice() else { return None };
-            let place = Site::axis(place, members.len())?;
-            members.get(place)?.written(draft)
-        }
+        "SequenceAt" => match site.constant_integers(1).as_deref() {
+            Some(&[place]) => members.get(Site::axis(place, members.len())?)?.written(draft),
+            Some(_) => return None,
+            None => chosen(site, draft, &members)?,
+        },
         "SequenceLength" => draft.shaped_integers(&[], &[i64::try_from(members.len()).ok()?]),
-        "ConcatFromSequence" => {
+        "ConcatFromSequence" if !members.is_empty() => {
             let axis = site.integer("axis")?;
             let mut values: Vec<String> = members.iter().map(|member| member.written(draft)).collect();
             if site.integer("new_axis") == Some(1) {
@@ -51,6 +35,10 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+fn sequences<'model>(site: &Site<'model>) -> Sequences<'model> {
+    Sequences { model: site.model, facts: site.facts, reads: site.reads }
+}
+
 impl Member<'_> {
     fn written(&self, draft: &mut Draft) -> String {
         match self {
@@ -61,76 +49,68 @@ impl Member<'_> {
             }
         }
     }
-}
 
-/// The members of the sequence of a name.
-fn members<'model>(site: &Site<'model>, name: &str, depth: usize) -> Option<Vec<Member<'model>>> {
-    let maker = site.model.graph().node.get(site.reads.producer(name)?)?;
-    if !is_onnx_domain(maker.domain()) || depth > LONGEST_CHAIN {
-        return None;
-    }
-    let input = |place: usize| maker.input.get(place).map(String::as_str).filter(|name| !name.is_empty());
-    let before = || members(site, input(0)?, depth + 1);
-    match maker.op_type() {
-        "SequenceEmpty" => Some(Vec::new()),
-        "SequenceConstruct" => Some(maker.input.iter().map(|input| Member::Value(input)).collect()),
-        "Identity" => before(),
-        "SequenceInsert" => {
-            let mut members = before()?;
-            // It is counted from the end as among what is there, and may be behind it.
-            let end = i64::try_from(members.len()).ok()?;
-            let place = match input(2) {
-                Some(given) => *site.facts.integers(given)?.first()?,
-                None => end,
-            };
-            let place = if place < 0 { place.checked_add(end)? } else { place };
-            let place = usize::try_from(place).ok().filter(|place| *place <= members.len())?;
-            members.insert(place, Member::Value(input(1)?));
-            Some(members)
-        }
-        "SequenceErase" => {
-            let mut members = before()?;
-            let place = match input(1) {
-                Some(given) => Site::axis(*site.facts.integers(given)?.first()?, members.len())?,
-                None => members.len().checked_sub(1)?,
-            };
-            members.remove(place);
-            Some(members)
-        }
-        "SplitToSequence" => split(site, maker),
-        _ => None,
-    }
-}
-
-fn split<'model>(site: &Site<'model>, maker: &'model NodeProto) -> Option<Vec<Member<'model>>> {
-    let of = maker.input.first()?;
-    let sizes = site.facts.sizes(of)?;
-    let given = Attributes(maker).int("axis").unwrap_or(0);
-    let axis = Site::axis(given, sizes.len())?;
-    let size = *sizes.get(axis)?;
-    let lengths = maker.input.get(1).filter(|name| !name.is_empty());
-    let single = lengths.is_none() && Attributes(maker).int("keepdims") == Some(0);
-    let lengths = match lengths {
-        None => vec![1; usize::try_from(size).ok()?],
-        Some(name) => {
-            let lengths = site.facts.integers(name)?;
-            match (lengths.as_slice(), site.facts.rank(name)?) {
-                // The last part is shorter if the length does not divide.
-                (&[length], 0) if length > 0 => {
-                    let starts = (0..size).step_by(usize::try_from(length).ok()?);
-                    starts.map(|start| length.min(size - start)).collect()
+    fn sizes(&self, site: &Site<'_>) -> Option<Vec<i64>> {
+        match self {
+            Self::Value(name) => site.facts.sizes(name),
+            Self::Part { of, axis, start, end, single } => {
+                let (mut sizes, axis) = (site.facts.sizes(of)?, usize::try_from(*axis).ok()?);
+                *sizes.get_mut(axis)? = end - start;
+                if *single {
+                    sizes.remove(axis);
                 }
-                (_, 1) => lengths,
-                _ => return None,
+                Some(sizes)
             }
         }
+    }
+}
+
+/// The member at a place that is computed, if all have the same shape: it is looked up among all of them.
+fn chosen(site: &Site<'_>, draft: &mut Draft, members: &[Member<'_>]) -> Option<String> {
+    let sizes = members.first()?.sizes(site)?;
+    let is_same = |member: &Member<'_>| member.sizes(site).as_ref() == Some(&sizes);
+    if site.rank(1)? != 0 || !members.iter().all(is_same) {
+        return None;
+    }
+    let rows: Vec<String> = members
+        .iter()
+        .map(|member| {
+            let value = member.written(draft);
+            draft.squeezing("Unsqueeze", &value, &[0])
+        })
+        .collect();
+    // All of them twice: places below zero are counted from the end, and so they come to lie in the first half.
+    let rows: Vec<&str> = rows.iter().chain(&rows).map(String::as_str).collect();
+    let table = draft.concat(&rows, 0);
+    let count = draft.whole(site.facts.element(site.input(1)?)?, i64::try_from(members.len()).ok()?);
+    let place = draft.binary("Add", site.input(1)?, &count);
+    Some(draft.apply_with("Gather", &[&table, &place], vec![integer("axis", 0)]))
+}
+
+/// Writes what is known to be there as what it is (ONNX operator sets 15 and 18).
+pub(super) fn optional(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let output = site.output(0)?;
+    let mut content = site.input(0);
+    // Wrapped, not wrapped, or nothing.
+    while let Some(maker) = content.and_then(|name| sequences(site).maker(name)) {
+        if !matches!(maker.op_type(), "Identity" | "Optional") {
+            break;
+        }
+        content = maker.input.first().map(String::as_str).filter(|name| !name.is_empty());
+    }
+    let is_there = |name: &str| site.facts.element(name).is_some() || sequences(site).members(name).is_some();
+    if content.is_some_and(|name| !is_there(name)) {
+        return None;
+    }
+    let result = match site.node.op_type() {
+        "OptionalGetElement" => content?.to_owned(),
+        "OptionalHasElement" => draft.constant(TensorProto {
+            data_type: Some(ElementType::Boolean.code()),
+            raw_data: Some(vec![u8::from(content.is_some())].into()),
+            ..TensorProto::default()
+        }),
+        _ => return None,
     };
-    let mut start = 0_i64;
-    let axis = i64::try_from(axis).ok()?;
-    let parts = lengths.into_iter().map(|length| {
-        let part = Member::Part { of, axis, start, end: start.checked_add(length)?, single };
-        start = start.checked_add(length)?;
-        Some(part)
-    });
-    parts.collect()
+    draft.yields(&result, output);
+    Some(())
 }
