@@ -23,8 +23,8 @@ use thiserror::Error;
 
 pub use self::constant::{Constant, Values};
 pub use self::options::{
-    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Pretended, Resize, StridedSlice,
-    VolumeConvolution,
+    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Pretended, Resize, Rnn,
+    StridedSlice, VolumeConvolution,
 };
 
 use self::flat::{Table, Vector};

@@ -5,6 +5,9 @@
 use super::flat::{Scalar, Table};
 use super::{MAX_RANK, Operator, TfliteError};
 
+/// The number of the hyperbolic tangent among the activations.
+const TANH: i8 = 4;
+
 /// How a window meets the border of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding {
@@ -109,6 +112,15 @@ pub struct Lstm {
     pub cell_limit: f32,
     /// The largest absolute value of a projected result.
     pub projection_limit: f32,
+    /// Whether sequences have time, batch, features instead of batch, time, features.
+    pub is_time_first: bool,
+}
+
+/// A layer whose cells are what it shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rnn {
+    /// What is applied to each element; `None` is the hyperbolic tangent.
+    pub activation: Option<Activation>,
     /// Whether sequences have time, batch, features instead of batch, time, features.
     pub is_time_first: bool,
 }
@@ -371,17 +383,49 @@ impl Operator {
         Ok(LocalResponse { radius, bias: number(1)?, alpha: number(2)?, beta: number(3)? })
     }
 
-    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM` or `BIDIRECTIONAL_SEQUENCE_LSTM`.
     ///
     /// # Errors
     /// The table is broken.
     pub fn lstm(&self) -> Result<Lstm, TfliteError> {
+        let is_time_first = match self.name.as_str() {
+            // The time is first unless the model says otherwise.
+            "BIDIRECTIONAL_SEQUENCE_LSTM" => self.scalar::<u8>(4, 1)? != 0,
+            _ => self.flag(3)?,
+        };
         Ok(Lstm {
-            is_tanh: self.scalar::<i8>(0, 0)? == 4,
+            is_tanh: self.scalar::<i8>(0, 0)? == TANH,
             cell_limit: self.scalar(1, 0.0)?,
             projection_limit: self.scalar(2, 0.0)?,
-            is_time_first: self.flag(3)?,
+            is_time_first,
         })
+    }
+
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_RNN` or `BIDIRECTIONAL_SEQUENCE_RNN`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn rnn(&self) -> Result<Rnn, TfliteError> {
+        let is_tanh = self.scalar::<i8>(1, 0)? == TANH;
+        let activation = if is_tanh { None } else { Some(self.activation(1)?) };
+        Ok(Rnn { activation, is_time_first: self.flag(0)? })
+    }
+
+    /// Reads whether the results of both directions of `BIDIRECTIONAL_SEQUENCE_LSTM` or `BIDIRECTIONAL_SEQUENCE_RNN` are
+    /// side by side in one.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn merges_directions(&self) -> Result<bool, TfliteError> {
+        self.flag(if self.name == "BIDIRECTIONAL_SEQUENCE_LSTM" { 3 } else { 2 })
+    }
+
+    /// Reads whether `LSTM` gets its states from operands and shows them as results, instead of keeping them.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn shows_its_states(&self) -> Result<bool, TfliteError> {
+        Ok(self.scalar::<i8>(3, 0)? == 1)
     }
 
     /// Reads whether a reduction keeps its dimensions.

@@ -150,7 +150,7 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
         "IF" => Err(refused("has branches whose results differ in shape")),
         "STABLEHLO_COMPOSITE" => Err(refused("stands for operators that keep a state, or are too many")),
-        "ASSIGN_VARIABLE" | "CALL_ONCE" | "LSTM" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
+        "ASSIGN_VARIABLE" | "CALL_ONCE" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
             Err(refused("keeps a state between runs"))
         }
         "MULTINOMIAL" | "RANDOM_STANDARD_NORMAL" | "RANDOM_UNIFORM" | "STABLEHLO_RNG_BIT_GENERATOR" => {

@@ -758,6 +758,61 @@ def recurrent_in_both_directions(net):
     return net.op("CONCATENATION", [forward, backward], family="ConcatenationOptions", axis=2)
 
 
+# shape, activation: none, one that is zero below zero, one between bounds, the hyperbolic tangent
+@variants(
+    ((1, 6, 5), 4, {}), ((2, 5, 3), 1, {}), ((6, 2, 5), 0, {"timeMajor": True}), ((2, 4, 5), 3, {}), ((1, 1, 5), 2, {}),
+)
+def plain_recurrent(net, shape, activation, options):
+    batch = shape[1] if options else shape[0]
+    operands = [net.input(shape), net.weights(4, shape[2]), net.weights(4, 4), net.weights(4), net.variable(batch, 4)]
+    return net.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, family="SequenceRNNOptions", fusedActivationFunction=activation, **options)
+
+
+# shape, whether the time is first, whether the results are one, whether the way back goes through another sequence
+@variants(((2, 5, 3), False, True, False), ((5, 2, 3), True, False, False), ((6, 1, 5), True, True, True), ((4, 3, 5), True, False, True))
+def plain_recurrent_both_ways(net, shape, time_first, merged, second):
+    batch = shape[1] if time_first else shape[0]
+    operands = [net.input(shape)]
+    for cells in (4, 3):
+        operands += [net.weights(cells, shape[2]), net.weights(cells, cells), net.weights(cells), net.variable(batch, cells)]
+    operands += [net.input(shape) if second else -1, -1, -1]
+    options = {"timeMajor": time_first, "mergeOutputs": merged, "fusedActivationFunction": 4}
+    return net.op("BIDIRECTIONAL_SEQUENCE_RNN", operands, family="BidirectionalSequenceRNNOptions", count=1 if merged else 2, **options)
+
+
+# As above. With the batch first and one result, the interpreter looks for the states of a second sequence behind their end.
+@variants(
+    ((1, 5, 3), False, True, False, {}), ((5, 2, 3), True, False, False, {}), ((1, 6, 5), True, True, True, {}),
+    ((2, 5, 3), False, False, False, {"peepholes": True, "cellClip": 0.4}), ((4, 2, 3), True, True, False, {"coupled": True}),
+    ((1, 4, 3), False, True, False, {"projected": 2, "projClip": 0.3}),
+)
+def recurrent_both_ways(net, shape, time_first, merged, second, options):
+    coupled, peepholes, projected = (options.pop(key, None) for key in ("coupled", "peepholes", "projected"))
+    batch, operands = shape[1] if time_first else shape[0], [net.input(shape)] + [-1] * 47
+    for begin, states in ((0, 35), (17, 37)):
+        cells = 4
+        result = projected or cells
+        for gate in range(1 if coupled else 0, 4):
+            operands[begin + 1 + gate], operands[begin + 5 + gate] = net.weights(cells, shape[2]), net.weights(cells, result)
+            operands[begin + 12 + gate] = net.weights(cells)
+        for place in (9, 10, 11) if peepholes else ():
+            operands[begin + place] = net.weights(cells)
+        if projected:
+            operands[begin + 16], operands[begin + 17] = net.weights(projected, cells), net.weights(projected)
+        operands[states], operands[states + 1] = net.variable(batch, result), net.variable(batch, cells)
+    operands[39] = net.input(shape) if second else -1
+    options |= {"timeMajor": time_first, "mergeOutputs": merged, "fusedActivationFunction": 4}
+    return net.op("BIDIRECTIONAL_SEQUENCE_LSTM", operands, family="BidirectionalSequenceLSTMOptions", count=1 if merged else 2, **options)
+
+
+@case
+def recurrent_step(net):
+    """Old converters write a step whose states are seen."""
+    before, cells = net.input((2, 4)), net.input((2, 4))
+    operands = [net.input((2, 5)), before, net.weights(16, 9), net.weights(16), cells]
+    return list(net.op("LSTM", operands, version=2, family="LSTMOptions", count=4, fusedActivationFunction=4, kernelType=1))
+
+
 # width of what is transformed, length of the transformation
 @variants((16, 16), (10, 16), (20, 8))
 def spectrum(net, width, length):
