@@ -290,6 +290,18 @@ impl Model {
         self.main.tensors.get(id)
     }
 
+    /// Returns the name of the operator that the graph of `STABLEHLO_REDUCE_WINDOW` consists of.
+    ///
+    /// # Errors
+    /// The operator's options are broken.
+    pub fn joins_with(&self, operator: &Operator) -> Result<Option<&str>, TfliteError> {
+        let place = operator.body()?.and_then(|index| usize::try_from(index).ok());
+        let Some(graph) = place.and_then(|place| self.nested.get(&place)) else { return Ok(None) };
+        let [only] = graph.operators.as_slice() else { return Ok(None) };
+        let is_whole = only.inputs.iter().flatten().eq(&graph.inputs) && only.outputs == graph.outputs;
+        Ok((is_whole && graph.inputs.len() == 2).then_some(only.name.as_str()))
+    }
+
     /// Returns the tensor with a name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.main.tensors.iter().position(|tensor| tensor.name == name)
@@ -301,7 +313,7 @@ impl Graph {
     fn runs(&self) -> Result<Vec<(String, i32)>, TfliteError> {
         let mut runs = Vec::new();
         for (place, operator) in self.operators.iter().enumerate() {
-            let graphs = operator.graphs()?.into_iter().flatten();
+            let graphs = operator.graphs()?.into_iter().flatten().chain(operator.body()?);
             runs.extend(graphs.map(|index| (format!("operator {place} ({})", operator.name), index)));
         }
         Ok(runs)

@@ -428,6 +428,47 @@ impl Operator {
         Ok(self.scalar::<i8>(3, 0)? == 1)
     }
 
+    fn long_list(&self, number: usize) -> Result<Vec<i64>, TfliteError> {
+        let list = self.options.as_ref().map(|options| options.vector::<i64>(number)).transpose()?;
+        Ok(list.map(|list| list.iter().take(2 * MAX_RANK + 1).collect()).unwrap_or_default())
+    }
+
+    /// Reads what `STABLEHLO_PAD` adds to each dimension: before it, behind it, and between its elements.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn edges(&self) -> Result<[Vec<i64>; 3], TfliteError> {
+        Ok([self.long_list(0)?, self.long_list(1)?, self.long_list(2)?])
+    }
+
+    /// Reads what `REDUCE_WINDOW` joins elements with: the name of an operator.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn window_function(&self) -> Result<Option<&'static str>, TfliteError> {
+        let names = ["ADD", "MUL", "MINIMUM", "MAXIMUM", "LOGICAL_AND", "LOGICAL_OR"];
+        let number = self.scalar::<i32>(0, 0)?;
+        Ok(usize::try_from(number).ok().and_then(|number| names.get(number.checked_sub(1)?)).copied())
+    }
+
+    /// Reads the windows of `STABLEHLO_REDUCE_WINDOW`: their sizes, strides and dilations; and how far apart the elements
+    /// are moved before, with what comes before and behind each dimension.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn windows(&self) -> Result<([Vec<i64>; 3], [Vec<i64>; 2]), TfliteError> {
+        let windows = [self.long_list(0)?, self.long_list(1)?, self.long_list(3)?];
+        Ok((windows, [self.long_list(2)?, self.long_list(4)?]))
+    }
+
+    /// Reads which graph of the file says how `STABLEHLO_REDUCE_WINDOW` joins two elements.
+    pub(super) fn body(&self) -> Result<Option<i32>, TfliteError> {
+        match self.name.as_str() {
+            "STABLEHLO_REDUCE_WINDOW" if !self.is_custom => self.scalar(5, 0).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Reads whether a reduction keeps its dimensions.
     ///
     /// # Errors

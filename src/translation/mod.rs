@@ -27,6 +27,7 @@ mod spectra;
 #[cfg(test)]
 mod tests;
 mod volumes;
+mod windows;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -4,7 +4,7 @@ use super::network::Network;
 use super::scattered::Scattered;
 use super::{
     Order, Trouble, batches, bits, elementwise, indices, layers, quantized, recurrent, reductions, refused, scattered,
-    segments, shapes, slices, spectra, volumes,
+    segments, shapes, slices, spectra, volumes, windows,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -102,6 +102,11 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "SLICE" => slices::slice(network, operator),
         "STRIDED_SLICE" => slices::strided_slice(network, operator),
         "PAD" | "PADV2" => slices::pad(network, operator),
+        "DILATE" => windows::dilate(network, operator),
+        "STABLEHLO_PAD" => windows::pad(network, operator),
+        "REDUCE_WINDOW" => windows::reduce(network, operator),
+        "STABLEHLO_REDUCE_WINDOW" => windows::reduce_beside(network, operator),
+        "SPARSE_TO_DENSE" => scattered::from_sparse(network, operator),
         "MIRROR_PAD" => slices::mirror_pad(network, operator),
         _ => elementwise::translate(network, operator),
     }

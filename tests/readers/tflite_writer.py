@@ -1222,6 +1222,75 @@ def of_another_dialect(net, name, kind):
     return net.op(f"STABLEHLO_{name}", [net.input(PICTURE, kind), net.input(PICTURE, kind)], kind)
 
 
+# places, shape of the values, sizes, whether the values are known
+@variants(
+    ([[0, 1], [2, 3], [1, 0]], (3,), [3, 4], False), ([[0, 1], [2, 3], [1, 0]], (3,), [3, 4], True), ([1, 4, 6], (), [8], False),
+    (3, (), [5], False), ([[0, 1, 1], [1, 0, 2]], (2,), [2, 2, 3], True),
+)
+def from_sparse(net, places, values, sizes, known):
+    given = net.weights(*values) if known else net.input(values)
+    dense = net.op("SPARSE_TO_DENSE", [integer(net, places), integer(net, sizes), given, net.const(numpy.float32(0.5))])
+    return net.op("ADD", [dense, net.input(sizes)], family="AddOptions")
+
+
+@variants(((2, 3, 4), [2, 1, 3]), ((5,), [4]), ((1, 4, 5, 2), [1, 2, 2, 1]), ((1, 1, 3), [7, 2, 1]))
+def moved_apart(net, shape, distances):
+    return net.op("DILATE", [net.input(shape), integer(net, distances), net.const(numpy.float32(-1.5))], family="DilateOptions")
+
+
+# shape, sizes, strides, dilations of the windows
+@variants(*[
+    (name, *setting)
+    for name in ("ADD", "MUL", "MINIMUM", "MAXIMUM")
+    for setting in (
+        ((1, 8, 9, 2), [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], None), ((7,), [3], [2], [2], 0.5),
+        ((2, 3, 8, 9), [1, 1, 3, 2], [1, 1, 1, 3], [1, 1, 2, 1], None),
+    )
+])
+def windows(net, name, shape, sizes, strides, dilations, begin):
+    neutral = {"ADD": 0, "MUL": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name] if begin is None else begin
+    inputs = [net.input(shape), net.const(numpy.float32(neutral)), *(net.const(numpy.array(values, "int64"), "int64") for values in (sizes, strides, dilations))]
+    return net.op("REDUCE_WINDOW", inputs, family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+@variants("MAXIMUM", "MINIMUM", "ADD")
+def windows_of_integers(net, name):
+    neutral = {"ADD": 0, "MINIMUM": 2**31 - 1, "MAXIMUM": -(2**31)}[name]
+    inputs = [net.input((4, 9), "int32"), net.const(numpy.array(neutral, "int32")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    return net.op("REDUCE_WINDOW", inputs, "int32", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+@variants("ANY", "ALL")
+def windows_of_truth(net, name):
+    given = net.op("GREATER", [net.input((4, 9)), net.const(numpy.float32(0.5 if name == "ANY" else -2))], "bool")
+    inputs = [given, net.const(numpy.array(name == "ALL")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    return net.op("REDUCE_WINDOW", inputs, "bool", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+# function, shape, sizes, strides, how far elements are moved apart before, dilations, what comes before and behind
+@variants(
+    ("ADD", (1, 6, 7, 2), [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [[0, 0], [1, 1], [0, 1], [0, 0]]),
+    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 2], [1, 1, 2], [[0, 0], [1, 1], [0, 1]]),
+    ("MINIMUM", (8,), [3], [1], [1], [1], [[-2, 1]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
+)
+def windows_of_another_dialect(net, name, shape, sizes, strides, base, dilations, padding):
+    neutral = {"ADD": 0, "MULTIPLY": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name]
+    body = net.nested(lambda inner: inner.op(f"STABLEHLO_{name}", [inner.input(()), inner.input(())]))
+    net.nets[body].outputs = [net.nets[body].outputs]
+    options = {"windowDimensions": sizes, "windowStrides": strides, "baseDilations": base, "windowDilations": dilations, "padding": numpy.ravel(padding)}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    inputs = [net.input(shape), net.const(numpy.float32(neutral))]
+    return net.op("STABLEHLO_REDUCE_WINDOW", inputs, family="StablehloReduceWindowOptions", bodySubgraphIndex=body, **options)
+
+
+# shape, before, behind, between
+@variants(((2, 5, 6), [1, 0, 2], [0, 3, 1], [0, 0, 0]), ((2, 5, 6), [0, 2, -1], [1, -2, 0], [1, 2, 0]), ((4,), [-1], [3], [2]))
+def border_of_another_dialect(net, shape, low, high, interior):
+    options = {"edgePaddingLow": low, "edgePaddingHigh": high, "interiorPadding": interior}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    return net.op("STABLEHLO_PAD", [net.input(shape), net.const(numpy.float32(2.5))], family="StablehloPadOptions", **options)
+
+
 @case
 def named_as_a_whole(net):
     """As PyTorch's layers come from their converter."""
