@@ -3,7 +3,7 @@
 //! Owns the numbers of the fields in the schema's option tables. An absent table means defaults.
 
 use super::flat::{Scalar, Table};
-use super::{MAX_RANK, Operator, TfliteError};
+use super::{Budget, MAX_RANK, Operator, TfliteError};
 
 /// The number of the hyperbolic tangent among the activations.
 const TANH: i8 = 4;
@@ -125,6 +125,19 @@ pub struct Rnn {
     pub is_time_first: bool,
 }
 
+/// Pieces of a tensor, laid out in another one: which dimensions are which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// The dimensions inside the pieces, among those of the tensor that they are laid out in.
+    pub inner: Vec<i64>,
+    /// The dimensions of the whole that pieces do not have.
+    pub single: Vec<i64>,
+    /// The dimensions of the whole that the parts of a place are along.
+    pub along: Vec<i64>,
+    /// The dimension of the list of places that the parts of a place are along.
+    pub vector: i64,
+}
+
 /// A normalization by neighbouring channels: `x / (bias + alpha * sum of squares) ^ beta`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each name stands in the formula")]
@@ -153,6 +166,21 @@ impl Operator {
             "STABLEHLO_COMPOSITE" if !self.is_custom => Ok(Some([self.scalar(1, 0)?; 2])),
             _ => Ok(None),
         }
+    }
+
+    /// Reads which graph of the file `CALL_ONCE` runs before the first run.
+    pub(super) fn first_run(&self) -> Result<Option<i32>, TfliteError> {
+        match self.name.as_str() {
+            "CALL_ONCE" if !self.is_custom => self.scalar(0, 0).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the names of the variable of `VAR_HANDLE`: where it belongs, and what it is called there.
+    pub(super) fn variable(&self, budget: &mut Budget) -> Result<Option<[String; 2]>, TfliteError> {
+        let Some(options) = self.options.as_ref().filter(|_| self.name == "VAR_HANDLE") else { return Ok(None) };
+        budget.spend(options.vector::<u8>(0)?.len().saturating_add(options.vector::<u8>(1)?.len()))?;
+        Ok(Some([options.text(0)?, options.text(1)?]))
     }
 
     fn list(&self, number: usize) -> Result<Vec<i64>, TfliteError> {
@@ -461,10 +489,29 @@ impl Operator {
         Ok((windows, [self.long_list(2)?, self.long_list(4)?]))
     }
 
-    /// Reads which graph of the file says how `STABLEHLO_REDUCE_WINDOW` joins two elements.
+    /// Reads the pieces that `STABLEHLO_GATHER` takes, and how long they are along each dimension.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn taken_pieces(&self) -> Result<(Pieces, Vec<i64>), TfliteError> {
+        let [inner, single, along] = [self.long_list(0)?, self.long_list(1)?, self.long_list(2)?];
+        Ok((Pieces { inner, single, along, vector: self.scalar(3, 0)? }, self.long_list(4)?))
+    }
+
+    /// Reads the pieces that `STABLEHLO_SCATTER` puts somewhere.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn put_pieces(&self) -> Result<Pieces, TfliteError> {
+        let [inner, single, along] = [self.long_list(1)?, self.long_list(2)?, self.long_list(3)?];
+        Ok(Pieces { inner, single, along, vector: self.scalar(4, 0)? })
+    }
+
+    /// Reads which graph of the file says how `STABLEHLO_REDUCE_WINDOW` or `STABLEHLO_SCATTER` join two elements.
     pub(super) fn body(&self) -> Result<Option<i32>, TfliteError> {
         match self.name.as_str() {
             "STABLEHLO_REDUCE_WINDOW" if !self.is_custom => self.scalar(5, 0).map(Some),
+            "STABLEHLO_SCATTER" if !self.is_custom => self.scalar(6, 0).map(Some),
             _ => Ok(None),
         }
     }

@@ -16,6 +16,7 @@ mod indices;
 mod layers;
 mod network;
 mod operators;
+mod places;
 mod quantized;
 mod recurrent;
 mod reductions;

@@ -3,8 +3,8 @@
 use super::network::Network;
 use super::scattered::Scattered;
 use super::{
-    Order, Trouble, batches, bits, elementwise, indices, layers, quantized, recurrent, reductions, refused, scattered,
-    segments, shapes, slices, spectra, volumes, windows,
+    Order, Trouble, batches, bits, elementwise, indices, layers, places, quantized, recurrent, reductions, refused,
+    scattered, segments, shapes, slices, spectra, volumes, windows,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -106,6 +106,8 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "STABLEHLO_PAD" => windows::pad(network, operator),
         "REDUCE_WINDOW" => windows::reduce(network, operator),
         "STABLEHLO_REDUCE_WINDOW" => windows::reduce_beside(network, operator),
+        "STABLEHLO_GATHER" => places::take(network, operator),
+        "STABLEHLO_SCATTER" => places::put(network, operator),
         "SPARSE_TO_DENSE" => scattered::from_sparse(network, operator),
         "MIRROR_PAD" => slices::mirror_pad(network, operator),
         _ => elementwise::translate(network, operator),

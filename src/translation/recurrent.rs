@@ -90,9 +90,9 @@ impl Sizes {
     fn writable(&self) -> Result<(), Trouble> {
         match self.steps {
             ..=LONGEST => Ok(()),
-            steps => Err(refused(format!(
-                "does more in its {steps} steps than ONNX knows; up to {LONGEST} are written out"
-            ))),
+            steps => {
+                Err(refused(format!("does more in its {steps} steps than ONNX knows; up to {LONGEST} are written out")))
+            }
         }
     }
 }

@@ -109,7 +109,10 @@ pub(super) fn from_sparse(network: &mut Network<'_>, operator: &Operator) -> Res
         }
     }
     if let (Some(values), Some(rest)) = (network.constant(values)?, network.constant(rest)?) {
-        let values = values.values.picked(&rest.values, &sources).ok_or_else(|| refused("puts values of one type among those of another"))?;
+        let values = values
+            .values
+            .picked(&rest.values, &sources)
+            .ok_or_else(|| refused("puts values of one type among those of another"))?;
         network.fold(to, Constant { shape: tensor.shape.clone(), values });
         return Ok(());
     }

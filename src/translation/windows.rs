@@ -82,13 +82,7 @@ impl Value {
     }
 
     /// Spreads a dimension; what is new is `fill`.
-    fn spread(
-        &mut self,
-        network: &mut Network<'_>,
-        axis: usize,
-        spread: Spread,
-        fill: f32,
-    ) -> Result<(), Trouble> {
+    fn spread(&mut self, network: &mut Network<'_>, axis: usize, spread: Spread, fill: f32) -> Result<(), Trouble> {
         let Spread { between, ends } = spread;
         let size = self.size(axis);
         if between == 0 && ends == [0, 0] {
@@ -165,7 +159,7 @@ impl Value {
 
 /// How two elements become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Join {
+pub(super) enum Join {
     Sum,
     Product,
     Least,
@@ -176,7 +170,7 @@ enum Join {
 
 impl Join {
     /// Reads the name of an operator of two operands.
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "ADD" | "STABLEHLO_ADD" => Self::Sum,
             "MUL" | "STABLEHLO_MULTIPLY" => Self::Product,
@@ -208,7 +202,7 @@ impl Join {
     }
 
     /// Writes what all values come to, element by element.
-    fn all(
+    pub(super) fn all(
         self,
         network: &mut Network<'_>,
         element: ElementType,
@@ -277,7 +271,8 @@ fn write_spread(network: &mut Network<'_>, operator: &Operator, spread: &[Spread
 pub(super) fn dilate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let distances = integers(network, operator, 1)?;
     let rank = network.tensor(input(operator, 0)?)?.shape.len();
-    let spread = each(rank, &[&distances], |row| Spread { between: row.iter().sum::<i64>().saturating_sub(1), ends: [0, 0] })?;
+    let spread =
+        each(rank, &[&distances], |row| Spread { between: row.iter().sum::<i64>().saturating_sub(1), ends: [0, 0] })?;
     let fill = number(network, operator, 2)?;
     write_spread(network, operator, &spread, fill)
 }

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from flatbuffers import flexbuffers
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "uint16": 16}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "resource": 13, "uint16": 16}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -1289,6 +1289,61 @@ def border_of_another_dialect(net, shape, low, high, interior):
     options = {"edgePaddingLow": low, "edgePaddingHigh": high, "interiorPadding": interior}
     options = {key: numpy.array(values, "int64") for key, values in options.items()}
     return net.op("STABLEHLO_PAD", [net.input(shape), net.const(numpy.float32(2.5))], family="StablehloPadOptions", **options)
+
+
+@variants(True, False)
+def variables_that_are_only_read(net, both):
+    """As converters write variables of which they do not know that nobody changes them."""
+
+    def handle(net, name):
+        return net.op("VAR_HANDLE", [], "resource", family="VarHandleOptions", container=b"c", sharedName=name)
+
+    def first(inner):
+        for name in (b"weights", b"bias"):
+            shape = (4, 6) if name == b"weights" else (4,)
+            inner.op("ASSIGN_VARIABLE", [handle(inner, name), inner.weights(*shape)], count=0, family="AssignVariableOptions")
+        return []
+
+    net.op("CALL_ONCE", [], count=0, family="CallOnceOptions", initSubgraphIndex=net.nested(first))
+    weights = net.op("READ_VARIABLE", [handle(net, b"weights")], shape=(4, 6), family="ReadVariableOptions")
+    bias = net.op("READ_VARIABLE", [handle(net, b"bias")], shape=(4,), family="ReadVariableOptions") if both else -1
+    return net.op("FULLY_CONNECTED", [net.input((2, 6)), weights, bias], family="FullyConnectedOptions")
+
+
+# shape, dimensions inside the pieces, those that pieces do not have, those that places are along, dimension of the parts of
+# a place, sizes of the pieces, places, shape of the result
+@variants(
+    ((5, 6, 4), [1, 2], [0], [0], 1, [1, 6, 4], [[3], [0]], (2, 6, 4)), ((5, 6, 4), [1], [0, 1], [1, 0], 0, [1, 1, 4], [[2, 5, 0], [4, 1, 3]], (3, 4)),
+    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [4, 2, 2], (3,)),
+)
+def pieces_that_are_taken(net, shape, inner, single, along, vector, sizes, places, result):
+    options = {"offsetDims": inner, "collapsedSliceDims": single, "startIndexMap": along, "sliceSizes": sizes}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    inputs = [net.input(shape), integer(net, places)]
+    return net.op("STABLEHLO_GATHER", inputs, family="StablehloGatherOptions", indexVectorDim=vector, shape=result, **options)
+
+
+# how pieces are joined with what is there, shape, dimensions inside the pieces, those that pieces do not have, those that
+# places are along, dimension of the parts of a place, shape of the pieces, places
+@variants(
+    ("", (5, 6, 4), [1, 2], [0], [0], 1, (2, 6, 4), [[3], [0]]), ("ADD", (5, 6), [], [0, 1], [0, 1], 1, (3,), [[1, 2], [0, 0], [4, 5]]),
+    ("MAXIMUM", (5, 6), [1], [0], [0], 1, (2, 6), [[4], [2]]), ("", (7,), [], [0], [0], 1, (3,), [[4], [9], [0]]),
+)
+def pieces_that_are_put(net, name, shape, inner, single, along, vector, updates, places):
+    def join(inner):
+        left, right = inner.input(()), inner.input(())
+        return [inner.op(f"STABLEHLO_{name}", [left, right]) if name else right]
+
+    options = {"updateWindowDims": inner, "insertedWindowDims": single, "scatterDimsToOperandDims": along}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    operands = [net.input(shape), integer(net, places), net.input(updates)]
+    return net.op("STABLEHLO_SCATTER", operands, family="StablehloScatterOptions", indexVectorDim=vector, updateComputationSubgraphIndex=net.nested(join), **options)
+
+
+@case
+def truth_of_another_dialect(net):
+    both = [net.op("GREATER", [net.input((3, 4)), net.const(numpy.float32(limit))], "bool") for limit in (-1, 0)]
+    return net.op("STABLEHLO_AND", both, "bool")
 
 
 @case

@@ -9,18 +9,12 @@ use crate::translation::{Trouble, refused};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
-pub(in super::super) fn lstm_in_both_directions(
-    network: &mut Network<'_>,
-    operator: &Operator,
-) -> Result<(), Trouble> {
+pub(in super::super) fn lstm_in_both_directions(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let places = [(1..18).chain(35..37).collect(), (18..35).chain(37..39).collect()];
     write(network, operator, layers(operator, &places, 39)?, lstm_results)
 }
 
-pub(in super::super) fn rnn_in_both_directions(
-    network: &mut Network<'_>,
-    operator: &Operator,
-) -> Result<(), Trouble> {
+pub(in super::super) fn rnn_in_both_directions(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     if operator.input(9).is_some() && !operator.rnn()?.is_time_first {
         return Err(refused("has a second sequence with the batch first, which its own runtime passes over"));
     }
