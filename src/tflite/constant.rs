@@ -103,6 +103,23 @@ impl Values {
         }
     }
 
+    /// Returns elements of these and of `others`, which are counted on behind these; `None` if their types differ or a place
+    /// is behind all.
+    #[must_use]
+    pub fn picked(&self, others: &Self, places: &[i64]) -> Option<Self> {
+        fn pick<T: Copy>(values: &[T], others: &[T], places: &[i64]) -> Option<Vec<T>> {
+            let all = [values, others].concat();
+            places.iter().map(|place| all.get(usize::try_from(*place).ok()?).copied()).collect()
+        }
+        match (self, others) {
+            (Self::Real(values), Self::Real(others)) => Some(Self::Real(pick(values, others, places)?)),
+            (Self::Integer(values, element), Self::Integer(others, other)) if element == other => {
+                Some(Self::Integer(pick(values, others, places)?, *element))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns `count` elements, zero but for those at `places`.
     fn spread(self, places: &[usize], count: usize) -> Self {
         fn lay<T: Copy + Default>(values: &[T], places: &[usize], count: usize) -> Vec<T> {

@@ -13,6 +13,7 @@ mod operators;
 mod options;
 mod shapes;
 mod sparse;
+mod variables;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,8 +24,8 @@ use thiserror::Error;
 
 pub use self::constant::{Constant, Values};
 pub use self::options::{
-    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pool, Pretended, Resize, StridedSlice,
-    VolumeConvolution,
+    Activation, Convolution, CumulativeSum, LocalResponse, Lstm, Padding, Pieces, Pool, Pretended, Resize, Rnn,
+    StridedSlice, VolumeConvolution,
 };
 
 use self::flat::{Table, Vector};
@@ -262,6 +263,7 @@ impl Model {
                 nested.insert(place, graph);
             }
         }
+        variables::settle(&mut main, &nested, &mut budget)?;
         Ok(Self { main, nested })
     }
 
@@ -290,6 +292,24 @@ impl Model {
         self.main.tensors.get(id)
     }
 
+    /// Returns the name of the operator that `STABLEHLO_REDUCE_WINDOW` or `STABLEHLO_SCATTER` join two elements with: nothing
+    /// is done where it is empty, the second element stays. `None` for more than one operator.
+    ///
+    /// # Errors
+    /// The operator's options are broken.
+    pub fn joins_with(&self, operator: &Operator) -> Result<Option<&str>, TfliteError> {
+        let place = operator.body()?.and_then(|index| usize::try_from(index).ok());
+        let Some(graph) = place.and_then(|place| self.nested.get(&place)) else { return Ok(None) };
+        if let ([], &[_, second]) = (graph.operators.as_slice(), graph.inputs.as_slice())
+            && graph.outputs == [second]
+        {
+            return Ok(Some(""));
+        }
+        let [only] = graph.operators.as_slice() else { return Ok(None) };
+        let is_whole = only.inputs.iter().flatten().eq(&graph.inputs) && only.outputs == graph.outputs;
+        Ok((is_whole && graph.inputs.len() == 2).then_some(only.name.as_str()))
+    }
+
     /// Returns the tensor with a name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.main.tensors.iter().position(|tensor| tensor.name == name)
@@ -301,10 +321,16 @@ impl Graph {
     fn runs(&self) -> Result<Vec<(String, i32)>, TfliteError> {
         let mut runs = Vec::new();
         for (place, operator) in self.operators.iter().enumerate() {
-            let graphs = operator.graphs()?.into_iter().flatten();
+            let graphs = operator.graphs()?.into_iter().flatten().chain(operator.body()?).chain(operator.first_run()?);
             runs.extend(graphs.map(|index| (format!("operator {place} ({})", operator.name), index)));
         }
         Ok(runs)
+    }
+
+    /// Returns the graphs that are run once, before everything else.
+    fn first_runs(&self) -> Result<Vec<i32>, TfliteError> {
+        let runs = self.operators.iter().filter_map(|operator| operator.first_run().transpose());
+        runs.collect()
     }
 
     /// Every tensor is defined once, and before it is read.

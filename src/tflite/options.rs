@@ -3,7 +3,10 @@
 //! Owns the numbers of the fields in the schema's option tables. An absent table means defaults.
 
 use super::flat::{Scalar, Table};
-use super::{MAX_RANK, Operator, TfliteError};
+use super::{Budget, MAX_RANK, Operator, TfliteError};
+
+/// The number of the hyperbolic tangent among the activations.
+const TANH: i8 = 4;
 
 /// How a window meets the border of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,28 @@ pub struct Lstm {
     pub is_time_first: bool,
 }
 
+/// A layer whose cells are what it shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rnn {
+    /// What is applied to each element; `None` is the hyperbolic tangent.
+    pub activation: Option<Activation>,
+    /// Whether sequences have time, batch, features instead of batch, time, features.
+    pub is_time_first: bool,
+}
+
+/// Pieces of a tensor, laid out in another one: which dimensions are which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// The dimensions inside the pieces, among those of the tensor that they are laid out in.
+    pub inner: Vec<i64>,
+    /// The dimensions of the whole that pieces do not have.
+    pub single: Vec<i64>,
+    /// The dimensions of the whole that the parts of a place are along.
+    pub along: Vec<i64>,
+    /// The dimension of the list of places that the parts of a place are along.
+    pub vector: i64,
+}
+
 /// A normalization by neighbouring channels: `x / (bias + alpha * sum of squares) ^ beta`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each name stands in the formula")]
@@ -141,6 +166,21 @@ impl Operator {
             "STABLEHLO_COMPOSITE" if !self.is_custom => Ok(Some([self.scalar(1, 0)?; 2])),
             _ => Ok(None),
         }
+    }
+
+    /// Reads which graph of the file `CALL_ONCE` runs before the first run.
+    pub(super) fn first_run(&self) -> Result<Option<i32>, TfliteError> {
+        match self.name.as_str() {
+            "CALL_ONCE" if !self.is_custom => self.scalar(0, 0).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads the names of the variable of `VAR_HANDLE`: where it belongs, and what it is called there.
+    pub(super) fn variable(&self, budget: &mut Budget) -> Result<Option<[String; 2]>, TfliteError> {
+        let Some(options) = self.options.as_ref().filter(|_| self.name == "VAR_HANDLE") else { return Ok(None) };
+        budget.spend(options.vector::<u8>(0)?.len().saturating_add(options.vector::<u8>(1)?.len()))?;
+        Ok(Some([options.text(0)?, options.text(1)?]))
     }
 
     fn list(&self, number: usize) -> Result<Vec<i64>, TfliteError> {
@@ -371,17 +411,109 @@ impl Operator {
         Ok(LocalResponse { radius, bias: number(1)?, alpha: number(2)?, beta: number(3)? })
     }
 
-    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_LSTM` or `BIDIRECTIONAL_SEQUENCE_LSTM`.
     ///
     /// # Errors
     /// The table is broken.
     pub fn lstm(&self) -> Result<Lstm, TfliteError> {
+        let is_time_first = match self.name.as_str() {
+            // The time is first unless the model says otherwise.
+            "BIDIRECTIONAL_SEQUENCE_LSTM" => self.scalar::<u8>(4, 1)? != 0,
+            _ => self.flag(3)?,
+        };
         Ok(Lstm {
-            is_tanh: self.scalar::<i8>(0, 0)? == 4,
+            is_tanh: self.scalar::<i8>(0, 0)? == TANH,
             cell_limit: self.scalar(1, 0.0)?,
             projection_limit: self.scalar(2, 0.0)?,
-            is_time_first: self.flag(3)?,
+            is_time_first,
         })
+    }
+
+    /// Reads `UNIDIRECTIONAL_SEQUENCE_RNN` or `BIDIRECTIONAL_SEQUENCE_RNN`.
+    ///
+    /// # Errors
+    /// A value has no meaning.
+    pub fn rnn(&self) -> Result<Rnn, TfliteError> {
+        let is_tanh = self.scalar::<i8>(1, 0)? == TANH;
+        let activation = if is_tanh { None } else { Some(self.activation(1)?) };
+        Ok(Rnn { activation, is_time_first: self.flag(0)? })
+    }
+
+    /// Reads whether the results of both directions of `BIDIRECTIONAL_SEQUENCE_LSTM` or `BIDIRECTIONAL_SEQUENCE_RNN` are
+    /// side by side in one.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn merges_directions(&self) -> Result<bool, TfliteError> {
+        self.flag(if self.name == "BIDIRECTIONAL_SEQUENCE_LSTM" { 3 } else { 2 })
+    }
+
+    /// Reads whether `LSTM` gets its states from operands and shows them as results, instead of keeping them.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn shows_its_states(&self) -> Result<bool, TfliteError> {
+        Ok(self.scalar::<i8>(3, 0)? == 1)
+    }
+
+    fn long_list(&self, number: usize) -> Result<Vec<i64>, TfliteError> {
+        let list = self.options.as_ref().map(|options| options.vector::<i64>(number)).transpose()?;
+        Ok(list.map(|list| list.iter().take(2 * MAX_RANK + 1).collect()).unwrap_or_default())
+    }
+
+    /// Reads what `STABLEHLO_PAD` adds to each dimension: before it, behind it, and between its elements.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn edges(&self) -> Result<[Vec<i64>; 3], TfliteError> {
+        Ok([self.long_list(0)?, self.long_list(1)?, self.long_list(2)?])
+    }
+
+    /// Reads what `REDUCE_WINDOW` joins elements with: the name of an operator.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn window_function(&self) -> Result<Option<&'static str>, TfliteError> {
+        let names = ["ADD", "MUL", "MINIMUM", "MAXIMUM", "LOGICAL_AND", "LOGICAL_OR"];
+        let number = self.scalar::<i32>(0, 0)?;
+        Ok(usize::try_from(number).ok().and_then(|number| names.get(number.checked_sub(1)?)).copied())
+    }
+
+    /// Reads the windows of `STABLEHLO_REDUCE_WINDOW`: their sizes, strides and dilations; and how far apart the elements
+    /// are moved before, with what comes before and behind each dimension.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn windows(&self) -> Result<([Vec<i64>; 3], [Vec<i64>; 2]), TfliteError> {
+        let windows = [self.long_list(0)?, self.long_list(1)?, self.long_list(3)?];
+        Ok((windows, [self.long_list(2)?, self.long_list(4)?]))
+    }
+
+    /// Reads the pieces that `STABLEHLO_GATHER` takes, and how long they are along each dimension.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn taken_pieces(&self) -> Result<(Pieces, Vec<i64>), TfliteError> {
+        let [inner, single, along] = [self.long_list(0)?, self.long_list(1)?, self.long_list(2)?];
+        Ok((Pieces { inner, single, along, vector: self.scalar(3, 0)? }, self.long_list(4)?))
+    }
+
+    /// Reads the pieces that `STABLEHLO_SCATTER` puts somewhere.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn put_pieces(&self) -> Result<Pieces, TfliteError> {
+        let [inner, single, along] = [self.long_list(1)?, self.long_list(2)?, self.long_list(3)?];
+        Ok(Pieces { inner, single, along, vector: self.scalar(4, 0)? })
+    }
+
+    /// Reads which graph of the file says how `STABLEHLO_REDUCE_WINDOW` or `STABLEHLO_SCATTER` join two elements.
+    pub(super) fn body(&self) -> Result<Option<i32>, TfliteError> {
+        match self.name.as_str() {
+            "STABLEHLO_REDUCE_WINDOW" if !self.is_custom => self.scalar(5, 0).map(Some),
+            "STABLEHLO_SCATTER" if !self.is_custom => self.scalar(6, 0).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Reads whether a reduction keeps its dimensions.

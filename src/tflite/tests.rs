@@ -131,6 +131,82 @@ fn what_contradicts_itself_is_refused_by_name() {
 }
 
 #[test]
+fn large_constants_lie_behind_the_tables() {
+    let written = |offset: u64, size: u64| {
+        let mut model = network();
+        model.tensor("far", FLOAT, &[2]);
+        model.with(2, Field::Int(model.buffers.len() as i32));
+        model.buffers.push(vec![(1, Field::Long(offset as i64)), (2, Field::Long(size as i64))]);
+        let mut bytes = model.bytes();
+        bytes.extend([1.5_f32, -2.0].iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    };
+    let place = written(2, 8).len() as u64 - 8;
+    let model = Model::parse(&written(place, 8).into()).unwrap();
+    assert_eq!(real(&model, "far"), [1.5, -2.0]);
+    for (offset, size) in [(place + 1, 8), (place, 9), (u64::MAX, 8), (place, u64::MAX), (1 << 40, 0)] {
+        let error = Model::parse(&written(offset, size).into()).unwrap_err();
+        assert!(matches!(error, TfliteError::Malformed { .. }), "{offset} {size}: {error}");
+    }
+    let short = Model::parse(&written(place, 4).into()).unwrap_err();
+    assert_eq!(short, TfliteError::Length { tensor: "far".into(), expected: 8, found: 4 });
+}
+
+#[test]
+fn what_nobody_runs_or_reads_is_passed_over() {
+    let mut model = network();
+    // Graphs of other signatures are not this network.
+    model.nested(|model| {
+        let odd = model.tensor("odd", FLOAT, &[-7]);
+        model.operator(ADD, &[odd, odd], &[odd], Vec::new());
+    });
+    let mut bytes = model.bytes();
+    // Descriptions and labels come as an archive behind the model.
+    bytes.extend(b"PK\x03\x04labels.txt PK\x05\x06");
+    let with = Model::parse(&bytes.into()).unwrap();
+    let without = parse(&network()).unwrap();
+    let names = |model: &Model| model.tensors().map(|(_, tensor)| tensor.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&with), names(&without));
+    assert_eq!(real(&with, "w"), real(&without, "w"));
+}
+
+#[test]
+fn variables_that_change_are_states() {
+    const CALL_ONCE: i32 = 129;
+    const VAR_HANDLE: i32 = 142;
+    const READ: i32 = 143;
+    const ASSIGN: i32 = 144;
+    /// What else happens to the variable.
+    type Change = fn(&mut builder::Model, i32);
+    let written = |change: Change| {
+        let mut model = builder::Model::new();
+        let handle = |model: &mut builder::Model| {
+            let handle = model.tensor("handle", 13, &[]);
+            model.operator(VAR_HANDLE, &[], &[handle], vec![(1, Field::Bytes(b"v".to_vec()))]);
+            handle
+        };
+        let first = model.nested(|model| {
+            let (handle, value) = (handle(model), model.floats("value", &[2], &[3.0, 4.0]));
+            model.operator(ASSIGN, &[handle, value], &[], Vec::new());
+        });
+        model.operator(CALL_ONCE, &[], &[], vec![(0, Field::Int(first))]);
+        let (handle, read) = (handle(&mut model), model.tensor("read", FLOAT, &[2]));
+        model.operator(READ, &[handle], &[read], Vec::new());
+        let image = model.tensor("img", FLOAT, &[2]);
+        let out = model.tensor("out", FLOAT, &[2]);
+        model.operator(ADD, &[image, read], &[out], Vec::new());
+        (model.inputs, model.outputs) = (vec![image], vec![out]);
+        change(&mut model, handle);
+        let model = parse(&model).unwrap();
+        model.constant(model.find("read").unwrap()).unwrap().map(|_| real(&model, "read"))
+    };
+    assert_eq!(written(|_, _| {}), Some(vec![3.0, 4.0]));
+    // Set in every run; or never before the first.
+    assert_eq!(written(|model, handle| model.operator(ASSIGN, &[handle, model.outputs[0]], &[], Vec::new())), None);
+    assert_eq!(written(|model, _| model.operators.remove(0).clear()), None);
+}
+
+#[test]
 fn other_files_and_parts_of_files_are_refused() {
     assert_eq!(Model::parse(&Bytes::from_static(b"PK\x03\x04........")).unwrap_err(), TfliteError::Foreign);
     let bytes = Bytes::from(network().bytes());

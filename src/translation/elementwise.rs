@@ -39,6 +39,7 @@ const BINARY: &[(&str, &str)] = &[
     ("MUL", "Mul"),
     ("POW", "Pow"),
     ("STABLEHLO_ADD", "Add"),
+    ("STABLEHLO_AND", "And"),
     ("STABLEHLO_MAXIMUM", "Max"),
     ("STABLEHLO_MINIMUM", "Min"),
     ("STABLEHLO_MULTIPLY", "Mul"),
@@ -70,6 +71,9 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
                 network.node("Where", &[&chosen, left, right], raw, &[]);
             }
         });
+    }
+    if name == "STABLEHLO_AND" && network.element(output(operator, 0)?)? != ElementType::Boolean {
+        return Err(refused("takes the bits of numbers"));
     }
     if let Some(onnx) = listed(BINARY, name) {
         let is_arithmetic = matches!(name, "ADD" | "SUB" | "MUL" | "DIV");
@@ -150,7 +154,17 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "WHILE" => Err(refused("repeats as often as what is computed says, or too often to be written out")),
         "IF" => Err(refused("has branches whose results differ in shape")),
         "STABLEHLO_COMPOSITE" => Err(refused("stands for operators that keep a state, or are too many")),
-        "ASSIGN_VARIABLE" | "CALL_ONCE" | "LSTM" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
+        "STABLEHLO_CASE" => Err(refused("chooses among branches by number, which are not written out")),
+        "STABLEHLO_SHIFT_LEFT" => Err(refused("moves bits up, beyond what the device keeps of whole numbers")),
+        "BITCAST" => Err(refused("takes the bits of numbers for numbers of another type")),
+        "EMBEDDING_LOOKUP_SPARSE" | "LSH_PROJECTION" | "SKIP_GRAM" => {
+            Err(refused("looks up words or features in lists of any length, which no network does"))
+        }
+        "CALL" | "CONCAT_EMBEDDINGS" | "DELEGATE" => Err(refused("is nothing that the format's own runtime runs")),
+        name if name.starts_with("STABLEHLO_") => {
+            Err(refused("is of another dialect, and nothing that the format's own runtime runs"))
+        }
+        "ASSIGN_VARIABLE" | "CALL_ONCE" | "READ_VARIABLE" | "RNN" | "SVDF" | "VAR_HANDLE" => {
             Err(refused("keeps a state between runs"))
         }
         "MULTINOMIAL" | "RANDOM_STANDARD_NORMAL" | "RANDOM_UNIFORM" | "STABLEHLO_RNG_BIT_GENERATOR" => {

@@ -16,6 +16,7 @@ mod indices;
 mod layers;
 mod network;
 mod operators;
+mod places;
 mod quantized;
 mod recurrent;
 mod reductions;
@@ -27,6 +28,7 @@ mod spectra;
 #[cfg(test)]
 mod tests;
 mod volumes;
+mod windows;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -15,7 +15,7 @@ use crate::onnx::proto::{
     OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::{ElementType, Model};
-use crate::tflite::{self, Activation, Constant, Quantization, Tensor, TensorId, TfliteError, Values};
+use crate::tflite::{self, Activation, Constant, Operator, Quantization, Tensor, TensorId, TfliteError, Values};
 
 /// The operator set: the newest that the Model Optimizer of 2021.4 reads without exception.
 const OPSET: i64 = 11;
@@ -119,6 +119,11 @@ impl<'model> Network<'model> {
     /// Returns a tensor of the model.
     pub(super) fn tensor(&self, id: TensorId) -> Result<&'model Tensor, Trouble> {
         self.model.tensor(id).ok_or_else(|| refused("names a tensor that does not exist"))
+    }
+
+    /// Returns the name of the only operator of the graph that an operator joins elements with.
+    pub(super) fn joins_with(&self, operator: &Operator) -> Result<Option<&'model str>, TfliteError> {
+        self.model.joins_with(operator)
     }
 
     /// Returns the type in which a tensor is computed: what stands for real numbers becomes them.

@@ -3,8 +3,8 @@
 use super::network::Network;
 use super::scattered::Scattered;
 use super::{
-    Order, Trouble, batches, bits, elementwise, indices, layers, quantized, recurrent, reductions, refused, scattered,
-    segments, shapes, slices, spectra, volumes,
+    Order, Trouble, batches, bits, elementwise, indices, layers, places, quantized, recurrent, reductions, refused,
+    scattered, segments, shapes, slices, spectra, volumes, windows,
 };
 use crate::tflite::{Constant, Operator, TensorId};
 
@@ -44,6 +44,10 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "SPACE_TO_BATCH_ND" => batches::space_to_batch(network, operator),
         "BATCH_TO_SPACE_ND" => batches::batch_to_space(network, operator),
         "UNIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm(network, operator),
+        "UNIDIRECTIONAL_SEQUENCE_RNN" => recurrent::rnn(network, operator),
+        "BIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm_in_both_directions(network, operator),
+        "BIDIRECTIONAL_SEQUENCE_RNN" => recurrent::rnn_in_both_directions(network, operator),
+        "LSTM" => recurrent::basic_lstm(network, operator),
         "RFFT2D" => spectra::transform(network, operator),
         "COMPLEX_ABS" => spectra::magnitude(network, operator),
         "REAL" | "IMAG" => spectra::part(network, operator),
@@ -98,6 +102,13 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         "SLICE" => slices::slice(network, operator),
         "STRIDED_SLICE" => slices::strided_slice(network, operator),
         "PAD" | "PADV2" => slices::pad(network, operator),
+        "DILATE" => windows::dilate(network, operator),
+        "STABLEHLO_PAD" => windows::pad(network, operator),
+        "REDUCE_WINDOW" => windows::reduce(network, operator),
+        "STABLEHLO_REDUCE_WINDOW" => windows::reduce_beside(network, operator),
+        "STABLEHLO_GATHER" => places::take(network, operator),
+        "STABLEHLO_SCATTER" => places::put(network, operator),
+        "SPARSE_TO_DENSE" => scattered::from_sparse(network, operator),
         "MIRROR_PAD" => slices::mirror_pad(network, operator),
         _ => elementwise::translate(network, operator),
     }

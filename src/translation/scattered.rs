@@ -4,7 +4,7 @@ use super::indices::{LONGEST, places};
 use super::network::{Attribute, Network};
 use super::operators::{input, output};
 use super::{Order, Trouble, refused};
-use crate::onnx::ElementType;
+use crate::onnx::{ElementType, element_count};
 use crate::tflite::{Activation, Constant, Operator, Values};
 
 /// The most elements of a matrix that sums what goes to one place.
@@ -76,6 +76,63 @@ pub(super) fn points(network: &mut Network<'_>, operator: &Operator, operands: &
     };
     let pending = network.begin(to, Order::AsStored, Activation::None)?;
     network.reshape(&result, sizes, &pending.raw);
+    Ok(())
+}
+
+/// The most elements of a constant that is made of a sparse one.
+const MOST: usize = 1 << 24;
+
+/// Values at constant places, and one number everywhere else. Operands: places, sizes, values, the number. One value goes to
+/// all places; the last one that goes to a place stays there.
+pub(super) fn from_sparse(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
+    let (indices, values, rest) = (input(operator, 0)?, input(operator, 2)?, input(operator, 3)?);
+    let to = output(operator, 0)?;
+    let tensor = network.tensor(to)?;
+    let given = network.constant(indices)?.ok_or_else(|| refused("puts values in places that are computed"))?;
+    let parts = if given.shape.len() < 2 { 1 } else { given.shape.last().copied().unwrap_or(0) };
+    if parts != tensor.shape.len() as i64 {
+        return Err(refused("has indices with another number of parts than dimensions"));
+    }
+    let places = places(&given, &tensor.shape).ok_or_else(|| refused("has indices that name no elements"))?;
+    let is_one = network.tensor(values)?.shape.is_empty();
+    let count = if is_one { 1 } else { places.len() as i64 };
+    if element_count(&network.tensor(values)?.shape) != u64::try_from(count).ok() {
+        return Err(refused("has another number of values than of places"));
+    }
+    let rows = element_count(&tensor.shape).and_then(|rows| usize::try_from(rows).ok()).filter(|rows| *rows <= MOST);
+    let rows = rows.ok_or_else(|| refused("puts values among more elements than can be counted"))?;
+    // Which value each place gets; the one behind the last is the rest.
+    let mut sources = vec![count; rows];
+    for (source, place) in places.iter().enumerate() {
+        if let Some(slot) = usize::try_from(*place).ok().and_then(|place| sources.get_mut(place)) {
+            *slot = if is_one { 0 } else { source as i64 };
+        }
+    }
+    if let (Some(values), Some(rest)) = (network.constant(values)?, network.constant(rest)?) {
+        let values = values
+            .values
+            .picked(&rest.values, &sources)
+            .ok_or_else(|| refused("puts values of one type among those of another"))?;
+        network.fold(to, Constant { shape: tensor.shape.clone(), values });
+        return Ok(());
+    }
+    if rows as i64 > LONGEST {
+        return Err(refused(format!("puts what is computed in {rows} places, which are too many")));
+    }
+    let mut all = Vec::new();
+    for (id, length) in [(values, count), (rest, 1)] {
+        let operand = network.take(id, Order::AsStored)?;
+        let flat = network.fresh(&format!("{}/flat", tensor.name));
+        network.reshape(&operand, &[length], &flat);
+        all.push(flat);
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let along = [Attribute::Integer("axis", 0)];
+    let all = network.inner("Concat", &all, &format!("{}/values", tensor.name), &along);
+    let sources = network.list(&format!("{}/sources", tensor.name), &sources);
+    let dense = network.inner("Gather", &[&all, &sources], &format!("{}/dense", tensor.name), &along);
+    let result = network.begin(to, Order::AsStored, Activation::None)?;
+    network.reshape(&dense, &tensor.shape, &result.raw);
     Ok(())
 }
 

@@ -69,6 +69,64 @@ fn operators_without_a_translation_are_named_with_advice() {
 }
 
 #[test]
+fn what_no_network_of_onnx_does_is_refused_with_its_reason() {
+    for (code, expected) in [
+        (24, "RNN (`out`): keeps a state between runs"),
+        (27, "SVDF (`out`): keeps a state between runs"),
+        (16, "LSTM (`out`): keeps a state between runs"),
+        (143, "READ_VARIABLE (`out`): keeps a state between runs"),
+        (15, "LSH_PROJECTION (`out`): looks up words or features in lists of any length, which no network does"),
+        (31, "CALL (`out`): is nothing that the format's own runtime runs"),
+        (103, "UNIQUE (`out`): has a result whose size depends on what is computed"),
+        (121, "NON_MAX_SUPPRESSION_V5 (`out`): chooses among boxes one after the other, which no network does"),
+        (137, "HASHTABLE_FIND (`out`): looks keys up in a table, which no network does"),
+        (149, "MULTINOMIAL (`out`): draws random numbers, so nobody could tell whether the result is right"),
+        (159, "BITCAST (`out`): takes the bits of numbers for numbers of another type"),
+        (197, "STABLEHLO_DOT_GENERAL (`out`): is of another dialect, and nothing that the format's own runtime runs"),
+        (207, "STABLEHLO_SHIFT_LEFT (`out`): moves bits up, beyond what the device keeps of whole numbers"),
+        (209, "STABLEHLO_CASE (`out`): chooses among branches by number, which are not written out"),
+        (300, "BUILTIN_300 (`out`): has no translation"),
+    ] {
+        let mut model = builder::Model::new();
+        let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+        let out = model.tensor("out", FLOAT, &[1, 4, 4, 2]);
+        model.operator(code, &[image], &[out], Vec::new());
+        (model.inputs, model.outputs) = (vec![image], vec![out]);
+        let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_could_be_of_any_size_is_refused() {
+    const DILATE: i32 = 203;
+    const SPARSE_TO_DENSE: i32 = 68;
+    for (distance, expected) in [
+        (i32::MAX, "moves elements together, or further apart than 128"),
+        (0, "moves elements together, or further apart than 128"),
+        (3, "has a result of another size than it says"),
+    ] {
+        let mut model = builder::Model::new();
+        let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+        let distances = model.ints("distances", &[4], &[1, distance, 1, 1]);
+        let (fill, out) = (model.floats("fill", &[], &[0.0]), model.tensor("out", FLOAT, &[1, 4, 4, 2]));
+        model.operator(DILATE, &[image, distances, fill], &[out], Vec::new());
+        (model.inputs, model.outputs) = (vec![image], vec![out]);
+        let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{distance}: {error}");
+    }
+    // A few bytes say a constant that no machine holds.
+    let mut model = builder::Model::new();
+    let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+    let (places, sizes) = (model.ints("places", &[1, 2], &[0, 0]), model.ints("sizes", &[2], &[1 << 20; 2]));
+    let (one, out) = (model.floats("one", &[], &[1.0]), model.tensor("out", FLOAT, &[1 << 20, 1 << 20]));
+    model.operator(SPARSE_TO_DENSE, &[places, sizes, one, one], &[out], Vec::new());
+    (model.inputs, model.outputs) = (vec![image], vec![out]);
+    let error = translate(&read(&model), &wanted(Order::AsStored, &["out"])).unwrap_err();
+    assert!(error.to_string().ends_with("puts values among more elements than can be counted"), "{error}");
+}
+
+#[test]
 fn a_network_is_not_ended_at_what_is_computed_from_constants() {
     let mut model = with_strangers();
     let (some, sum) = (model.floats("some", &[1], &[1.0]), model.tensor("sum", FLOAT, &[1]));

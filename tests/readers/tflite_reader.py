@@ -47,10 +47,13 @@ def main():
         for result, expected in zip(found, listed(values, "out"), strict=True):
             assert result.shape == expected.shape, (path, result.shape, expected.shape)
             assert result.dtype == expected.dtype, (path, result.dtype, expected.dtype)
-            difference = numpy.abs(result.astype("float64") - expected.astype("float64"))
-            size = max(1.0, float(numpy.abs(expected.astype("float64")).max(initial=0)))
-            worst = max(worst, float(difference.max(initial=0)) / size)
-        errors[path.stem] = worst
+            # Equal infinities do not differ, and they are no measure of the rest.
+            size = max(1.0, float(numpy.abs(expected[numpy.isfinite(expected)].astype("float64")).max(initial=0)))
+            others = result != expected
+            difference = numpy.abs(result[others].astype("float64") - expected[others].astype("float64"))
+            worst = numpy.maximum(worst, difference.max(initial=0) / size)
+        # What is no number is no error that is small enough.
+        errors[path.stem] = float(worst) if numpy.isfinite(worst) else str(worst)
     print(json.dumps(errors))
 
 

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from flatbuffers import flexbuffers
 
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "uint16": 16}
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "complex64": 8, "int8": 9, "resource": 13, "uint16": 16}
 BUILTIN = schema.BuiltinOperator
 
 
@@ -758,6 +758,61 @@ def recurrent_in_both_directions(net):
     return net.op("CONCATENATION", [forward, backward], family="ConcatenationOptions", axis=2)
 
 
+# shape, activation: none, one that is zero below zero, one between bounds, the hyperbolic tangent
+@variants(
+    ((1, 6, 5), 4, {}), ((2, 5, 3), 1, {}), ((6, 2, 5), 0, {"timeMajor": True}), ((2, 4, 5), 3, {}), ((1, 1, 5), 2, {}),
+)
+def plain_recurrent(net, shape, activation, options):
+    batch = shape[1] if options else shape[0]
+    operands = [net.input(shape), net.weights(4, shape[2]), net.weights(4, 4), net.weights(4), net.variable(batch, 4)]
+    return net.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, family="SequenceRNNOptions", fusedActivationFunction=activation, **options)
+
+
+# shape, whether the time is first, whether the results are one, whether the way back goes through another sequence
+@variants(((2, 5, 3), False, True, False), ((5, 2, 3), True, False, False), ((6, 1, 5), True, True, True), ((4, 3, 5), True, False, True))
+def plain_recurrent_both_ways(net, shape, time_first, merged, second):
+    batch = shape[1] if time_first else shape[0]
+    operands = [net.input(shape)]
+    for cells in (4, 3):
+        operands += [net.weights(cells, shape[2]), net.weights(cells, cells), net.weights(cells), net.variable(batch, cells)]
+    operands += [net.input(shape) if second else -1, -1, -1]
+    options = {"timeMajor": time_first, "mergeOutputs": merged, "fusedActivationFunction": 4}
+    return net.op("BIDIRECTIONAL_SEQUENCE_RNN", operands, family="BidirectionalSequenceRNNOptions", count=1 if merged else 2, **options)
+
+
+# As above. With the batch first and one result, the interpreter looks for the states of a second sequence behind their end.
+@variants(
+    ((1, 5, 3), False, True, False, {}), ((5, 2, 3), True, False, False, {}), ((1, 6, 5), True, True, True, {}),
+    ((2, 5, 3), False, False, False, {"peepholes": True, "cellClip": 0.4}), ((4, 2, 3), True, True, False, {"coupled": True}),
+    ((1, 4, 3), False, True, False, {"projected": 2, "projClip": 0.3}),
+)
+def recurrent_both_ways(net, shape, time_first, merged, second, options):
+    coupled, peepholes, projected = (options.pop(key, None) for key in ("coupled", "peepholes", "projected"))
+    batch, operands = shape[1] if time_first else shape[0], [net.input(shape)] + [-1] * 47
+    for begin, states in ((0, 35), (17, 37)):
+        cells = 4
+        result = projected or cells
+        for gate in range(1 if coupled else 0, 4):
+            operands[begin + 1 + gate], operands[begin + 5 + gate] = net.weights(cells, shape[2]), net.weights(cells, result)
+            operands[begin + 12 + gate] = net.weights(cells)
+        for place in (9, 10, 11) if peepholes else ():
+            operands[begin + place] = net.weights(cells)
+        if projected:
+            operands[begin + 16], operands[begin + 17] = net.weights(projected, cells), net.weights(projected)
+        operands[states], operands[states + 1] = net.variable(batch, result), net.variable(batch, cells)
+    operands[39] = net.input(shape) if second else -1
+    options |= {"timeMajor": time_first, "mergeOutputs": merged, "fusedActivationFunction": 4}
+    return net.op("BIDIRECTIONAL_SEQUENCE_LSTM", operands, family="BidirectionalSequenceLSTMOptions", count=1 if merged else 2, **options)
+
+
+@case
+def recurrent_step(net):
+    """Old converters write a step whose states are seen."""
+    before, cells = net.input((2, 4)), net.input((2, 4))
+    operands = [net.input((2, 5)), before, net.weights(16, 9), net.weights(16), cells]
+    return list(net.op("LSTM", operands, version=2, family="LSTMOptions", count=4, fusedActivationFunction=4, kernelType=1))
+
+
 # width of what is transformed, length of the transformation
 @variants((16, 16), (10, 16), (20, 8))
 def spectrum(net, width, length):
@@ -1165,6 +1220,130 @@ def broadcast_shapes(net):
 @variants(*[(name, kind) for name in ("ADD", "MAXIMUM", "MINIMUM", "MULTIPLY") for kind in ("float32", "int32")])
 def of_another_dialect(net, name, kind):
     return net.op(f"STABLEHLO_{name}", [net.input(PICTURE, kind), net.input(PICTURE, kind)], kind)
+
+
+# places, shape of the values, sizes, whether the values are known
+@variants(
+    ([[0, 1], [2, 3], [1, 0]], (3,), [3, 4], False), ([[0, 1], [2, 3], [1, 0]], (3,), [3, 4], True), ([1, 4, 6], (), [8], False),
+    (3, (), [5], False), ([[0, 1, 1], [1, 0, 2]], (2,), [2, 2, 3], True),
+)
+def from_sparse(net, places, values, sizes, known):
+    given = net.weights(*values) if known else net.input(values)
+    dense = net.op("SPARSE_TO_DENSE", [integer(net, places), integer(net, sizes), given, net.const(numpy.float32(0.5))])
+    return net.op("ADD", [dense, net.input(sizes)], family="AddOptions")
+
+
+@variants(((2, 3, 4), [2, 1, 3]), ((5,), [4]), ((1, 4, 5, 2), [1, 2, 2, 1]), ((1, 1, 3), [7, 2, 1]))
+def moved_apart(net, shape, distances):
+    return net.op("DILATE", [net.input(shape), integer(net, distances), net.const(numpy.float32(-1.5))], family="DilateOptions")
+
+
+# shape, sizes, strides, dilations of the windows
+@variants(*[
+    (name, *setting)
+    for name in ("ADD", "MUL", "MINIMUM", "MAXIMUM")
+    for setting in (
+        ((1, 8, 9, 2), [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], None), ((7,), [3], [2], [2], 0.5),
+        ((2, 3, 8, 9), [1, 1, 3, 2], [1, 1, 1, 3], [1, 1, 2, 1], None),
+    )
+])
+def windows(net, name, shape, sizes, strides, dilations, begin):
+    neutral = {"ADD": 0, "MUL": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name] if begin is None else begin
+    inputs = [net.input(shape), net.const(numpy.float32(neutral)), *(net.const(numpy.array(values, "int64"), "int64") for values in (sizes, strides, dilations))]
+    return net.op("REDUCE_WINDOW", inputs, family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+@variants("MAXIMUM", "MINIMUM", "ADD")
+def windows_of_integers(net, name):
+    neutral = {"ADD": 0, "MINIMUM": 2**31 - 1, "MAXIMUM": -(2**31)}[name]
+    inputs = [net.input((4, 9), "int32"), net.const(numpy.array(neutral, "int32")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    return net.op("REDUCE_WINDOW", inputs, "int32", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+@variants("ANY", "ALL")
+def windows_of_truth(net, name):
+    given = net.op("GREATER", [net.input((4, 9)), net.const(numpy.float32(0.5 if name == "ANY" else -2))], "bool")
+    inputs = [given, net.const(numpy.array(name == "ALL")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    return net.op("REDUCE_WINDOW", inputs, "bool", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
+
+
+# function, shape, sizes, strides, how far elements are moved apart before, dilations, what comes before and behind
+@variants(
+    ("ADD", (1, 6, 7, 2), [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [[0, 0], [1, 1], [0, 1], [0, 0]]),
+    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 2], [1, 1, 2], [[0, 0], [1, 1], [0, 1]]),
+    ("MINIMUM", (8,), [3], [1], [1], [1], [[-2, 1]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
+)
+def windows_of_another_dialect(net, name, shape, sizes, strides, base, dilations, padding):
+    neutral = {"ADD": 0, "MULTIPLY": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name]
+    body = net.nested(lambda inner: inner.op(f"STABLEHLO_{name}", [inner.input(()), inner.input(())]))
+    net.nets[body].outputs = [net.nets[body].outputs]
+    options = {"windowDimensions": sizes, "windowStrides": strides, "baseDilations": base, "windowDilations": dilations, "padding": numpy.ravel(padding)}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    inputs = [net.input(shape), net.const(numpy.float32(neutral))]
+    return net.op("STABLEHLO_REDUCE_WINDOW", inputs, family="StablehloReduceWindowOptions", bodySubgraphIndex=body, **options)
+
+
+# shape, before, behind, between
+@variants(((2, 5, 6), [1, 0, 2], [0, 3, 1], [0, 0, 0]), ((2, 5, 6), [0, 2, -1], [1, -2, 0], [1, 2, 0]), ((4,), [-1], [3], [2]))
+def border_of_another_dialect(net, shape, low, high, interior):
+    options = {"edgePaddingLow": low, "edgePaddingHigh": high, "interiorPadding": interior}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    return net.op("STABLEHLO_PAD", [net.input(shape), net.const(numpy.float32(2.5))], family="StablehloPadOptions", **options)
+
+
+@variants(True, False)
+def variables_that_are_only_read(net, both):
+    """As converters write variables of which they do not know that nobody changes them."""
+
+    def handle(net, name):
+        return net.op("VAR_HANDLE", [], "resource", family="VarHandleOptions", container=b"c", sharedName=name)
+
+    def first(inner):
+        for name in (b"weights", b"bias"):
+            shape = (4, 6) if name == b"weights" else (4,)
+            inner.op("ASSIGN_VARIABLE", [handle(inner, name), inner.weights(*shape)], count=0, family="AssignVariableOptions")
+        return []
+
+    net.op("CALL_ONCE", [], count=0, family="CallOnceOptions", initSubgraphIndex=net.nested(first))
+    weights = net.op("READ_VARIABLE", [handle(net, b"weights")], shape=(4, 6), family="ReadVariableOptions")
+    bias = net.op("READ_VARIABLE", [handle(net, b"bias")], shape=(4,), family="ReadVariableOptions") if both else -1
+    return net.op("FULLY_CONNECTED", [net.input((2, 6)), weights, bias], family="FullyConnectedOptions")
+
+
+# shape, dimensions inside the pieces, those that pieces do not have, those that places are along, dimension of the parts of
+# a place, sizes of the pieces, places, shape of the result
+@variants(
+    ((5, 6, 4), [1, 2], [0], [0], 1, [1, 6, 4], [[3], [0]], (2, 6, 4)), ((5, 6, 4), [1], [0, 1], [1, 0], 0, [1, 1, 4], [[2, 5, 0], [4, 1, 3]], (3, 4)),
+    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [4, 2, 2], (3,)),
+)
+def pieces_that_are_taken(net, shape, inner, single, along, vector, sizes, places, result):
+    options = {"offsetDims": inner, "collapsedSliceDims": single, "startIndexMap": along, "sliceSizes": sizes}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    inputs = [net.input(shape), integer(net, places)]
+    return net.op("STABLEHLO_GATHER", inputs, family="StablehloGatherOptions", indexVectorDim=vector, shape=result, **options)
+
+
+# how pieces are joined with what is there, shape, dimensions inside the pieces, those that pieces do not have, those that
+# places are along, dimension of the parts of a place, shape of the pieces, places
+@variants(
+    ("", (5, 6, 4), [1, 2], [0], [0], 1, (2, 6, 4), [[3], [0]]), ("ADD", (5, 6), [], [0, 1], [0, 1], 1, (3,), [[1, 2], [0, 0], [4, 5]]),
+    ("MAXIMUM", (5, 6), [1], [0], [0], 1, (2, 6), [[4], [2]]), ("", (7,), [], [0], [0], 1, (3,), [[4], [9], [0]]),
+)
+def pieces_that_are_put(net, name, shape, inner, single, along, vector, updates, places):
+    def join(inner):
+        left, right = inner.input(()), inner.input(())
+        return [inner.op(f"STABLEHLO_{name}", [left, right]) if name else right]
+
+    options = {"updateWindowDims": inner, "insertedWindowDims": single, "scatterDimsToOperandDims": along}
+    options = {key: numpy.array(values, "int64") for key, values in options.items()}
+    operands = [net.input(shape), integer(net, places), net.input(updates)]
+    return net.op("STABLEHLO_SCATTER", operands, family="StablehloScatterOptions", indexVectorDim=vector, updateComputationSubgraphIndex=net.nested(join), **options)
+
+
+@case
+def truth_of_another_dialect(net):
+    both = [net.op("GREATER", [net.input((3, 4)), net.const(numpy.float32(limit))], "bool") for limit in (-1, 0)]
+    return net.op("STABLEHLO_AND", both, "bool")
 
 
 @case
