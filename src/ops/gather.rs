@@ -26,6 +26,7 @@ use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
 use crate::hint::{Hint, nearest};
 use crate::name::{Target, ToolchainName};
+use crate::onnx::Model;
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content, LoadedModel};
 use crate::pipeline::operate::{self, OperateError, Rewritten};
@@ -94,25 +95,26 @@ impl Gathered {
                 let stage = if is_single { String::new() } else { format!(" of stage `{}`", stage.name) };
                 GatherError::Operate { model: name.to_owned(), stage, source: Box::new(source) }
             })?;
-            if let Some(rewritten) = rewritten {
-                supported::check(name, &rewritten, &stage.settings.rvc2, toolchain)?;
+            if let Some((original, rewritten)) = rewritten {
+                supported::check(name, (&original, &rewritten), &stage.settings.rvc2, toolchain)?;
             }
         }
         Ok(())
     }
 }
 
-/// Rewrites a model as the conversion will; an IR stays as it is.
+/// Returns a model in ONNX, and as the conversion will rewrite it; an IR stays as it is.
 fn rewritten(
     content: &Content,
     stage: &ResolvedStage,
     place: PreprocessingPlace,
-) -> Result<Option<Rewritten>, OperateError> {
+) -> Result<Option<(Model, Rewritten)>, OperateError> {
     match content {
-        Content::Onnx(model) => operate::rewrite(model, stage, place).map(Some),
+        Content::Onnx(model) => Ok(Some(((**model).clone(), operate::rewrite(model, stage, place)?))),
         Content::Tflite(model) => {
             let translated = tflite::translated(model, stage)?;
-            operate::rewrite(&translated.model, &translated.stage, place).map(Some)
+            let rewritten = operate::rewrite(&translated.model, &translated.stage, place)?;
+            Ok(Some((translated.model, rewritten)))
         }
         Content::Ir => operate::accept_ir(stage, place).map(|_| None),
     }

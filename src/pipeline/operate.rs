@@ -236,7 +236,7 @@ pub fn accept_ir(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Vec
 fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) -> Result<OperatedModel, OperateError> {
     let (name, stage) = (&loaded.name, wanted.stage);
     let rewritten = rewrite(&original.model, stage, wanted.preprocessing)?;
-    supported::check(&loaded.file_name, &rewritten, &stage.settings.rvc2, wanted.toolchain)?;
+    supported::check(&loaded.file_name, (&original.model, &rewritten), &stage.settings.rvc2, wanted.toolchain)?;
     let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
     let outputs = model.outputs().into_iter().filter_map(with_shape).collect();

@@ -2,12 +2,16 @@
 //!
 //! Owns [`Unsupported`]. What tools know stands in `surgery::support`; here it is decided which of them a model meets.
 
+use std::cell::LazyCell;
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 use super::operate::Rewritten;
 use crate::config::{FrontEnd, FrontEndChoice, Rvc2Options};
 use crate::hint::Hint;
 use crate::name::{Target, ToolchainName};
+use crate::onnx::Model;
 use crate::surgery::support::{self, Refusal};
 
 /// The releases that the facts were measured with; others may know more.
@@ -55,26 +59,31 @@ fn listed(refusals: &[Refusal]) -> String {
 /// They do.
 pub fn check(
     model: &str,
-    rewritten: &Rewritten,
+    (original, rewritten): (&Model, &Rewritten),
     options: &Rvc2Options,
     toolchain: &ToolchainName,
 ) -> Result<(), Box<Unsupported>> {
     if toolchain.target != Target::Rvc2 || !toolchain.version.as_str().starts_with(KNOWN) {
         return Ok(());
     }
-    let refusals = refusals(rewritten, options);
+    let refusals = refusals(original, rewritten, options);
     if refusals.is_empty() {
         return Ok(());
     }
     Err(Box::new(Unsupported { toolchain: toolchain.clone(), model: model.to_owned(), refusals }))
 }
 
-fn refusals(rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
-    let of = |front_end| match front_end {
-        support::FrontEnd::Importer => support::unsupported(&rewritten.model, front_end),
-        support::FrontEnd::ModelOptimizer => {
-            support::unsupported(rewritten.for_optimizer.as_ref().unwrap_or(&rewritten.model), front_end)
-        }
+fn refusals(original: &Model, rewritten: &Rewritten, options: &Rvc2Options) -> Vec<Refusal> {
+    let known = LazyCell::new(|| {
+        let computed = original.graph().node.iter().flat_map(|node| &node.output);
+        computed.map(String::as_str).collect::<HashSet<&str>>()
+    });
+    let of = |front_end| {
+        let model = match front_end {
+            support::FrontEnd::Importer => &rewritten.model,
+            support::FrontEnd::ModelOptimizer => rewritten.for_optimizer.as_ref().unwrap_or(&rewritten.model),
+        };
+        support::unsupported_among(model, front_end, &|value| known.contains(value))
     };
     match options.front_end {
         FrontEndChoice::Only(FrontEnd::Importer) => of(support::FrontEnd::Importer),

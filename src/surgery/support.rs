@@ -60,8 +60,16 @@ pub struct Refusal {
     pub advice: Vec<String>,
 }
 
+/// How many values are looked at for those of which people know.
+const MOST_SEEN: usize = 1000;
+
 /// Lists the nodes of a model that surely fail on the way to a MyriadX blob, in the order of the graph.
 pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
+    unsupported_among(model, front_end, &|_| true)
+}
+
+/// The same for a rewritten model, where people know only the values of which `is_known` says so: advice names these.
+pub fn unsupported_among(model: &Model, front_end: FrontEnd, is_known: &dyn Fn(&str) -> bool) -> Vec<Refusal> {
     let graph = model.graph();
     let reads = Reads::of(graph);
     let live = reads.live_nodes(graph);
@@ -98,10 +106,12 @@ pub fn unsupported(model: &Model, front_end: FrontEnd) -> Vec<Refusal> {
             if is_counted && matches!(node.op_type(), "If" | "Loop" | "Pad") {
                 // The other front end would read it, and the compiler is the same.
                 advice.retain(|_| node.op_type() != "Pad");
-                advice.extend(counted.advice());
+                let before = counted.before.iter().flat_map(|value| known_before(model, &reads, value, is_known));
+                advice.extend(counted::advice(before));
             } else if !is_behind {
                 // A network that ends before a later node would still have this one.
-                advice.extend(end_before(model, node, &variable));
+                let before = node.input.iter().filter(|input| variable.contains(input.as_str()));
+                advice.extend(end_before(before.flat_map(|value| known_before(model, &reads, value, is_known))));
             }
             refusals.push(Refusal { node: node_label(node), reason, advice });
         }
@@ -260,15 +270,33 @@ fn decide(model: &Model, reads: &Reads<'_>, node: &NodeProto) -> Option<String> 
 }
 
 /// Returns advice to end the network before a node, if anything is computed before it.
-fn end_before(model: &Model, node: &NodeProto, variable: &HashSet<&str>) -> Option<String> {
+fn end_before<'model>(before: impl Iterator<Item = &'model str>) -> Option<String> {
+    let before = counted::listed(before);
+    (!before.is_empty()).then(|| format!("end the network before it, with the outputs {before}"))
+}
+
+/// Returns the values of which people know that `value` is, or is computed of directly: rewritings make others. What the
+/// network is fed is no place to end it at.
+fn known_before<'model>(
+    model: &'model Model,
+    reads: &Reads<'model>,
+    value: &'model str,
+    is_known: &dyn Fn(&str) -> bool,
+) -> Vec<&'model str> {
     let inputs = graph_inputs(model);
-    let before: Vec<String> = node
-        .input
-        .iter()
-        .filter(|input| variable.contains(input.as_str()) && !inputs.contains(input.as_str()))
-        .map(|input| format!("`{input}`"))
-        .collect();
-    (!before.is_empty()).then(|| format!("end the network before it, with the outputs {}", before.join(", ")))
+    let (mut found, mut seen, mut waiting) = (Vec::new(), HashSet::new(), vec![value]);
+    while let Some(name) = waiting.pop().filter(|_| seen.len() < MOST_SEEN) {
+        let Some(maker) = reads.producer(name).and_then(|place| model.graph().node.get(place)) else { continue };
+        if !seen.insert(name) || inputs.contains(name) {
+            continue;
+        }
+        if is_known(name) {
+            found.push(name);
+        } else {
+            waiting.extend(maker.input.iter().rev().filter(|input| !input.is_empty()).map(String::as_str));
+        }
+    }
+    found
 }
 
 /// What can be done about an operator, whatever the graph around it.
@@ -564,6 +592,13 @@ mod tests {
             advice(Node::new("Einsum", &["x"], &["y"]), FrontEnd::Importer),
             ["let the Model Optimizer read the model instead"]
         );
+        // A value that a rewriting made is not named, but those that it is made of.
+        let made = [relu.clone(), Node::new("Neg", &["a"], &["b"]), Node::new("Einsum", &["b"], &["y"])];
+        for (known, expected) in [("a", Some("end the network before it, with the outputs `a`")), ("x", None)] {
+            let refusals = unsupported_among(&network(&made, "y"), FrontEnd::Importer, &|value| value == known);
+            let found = refusals[0].advice.iter().find(|advice| advice.starts_with("end the network"));
+            assert_eq!(found.map(String::as_str), expected);
+        }
         assert!(advice(Node::new("QuantizeLinear", &["a"], &["y"]), FrontEnd::Importer)[0].contains("quantization"));
     }
 

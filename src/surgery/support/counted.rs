@@ -15,7 +15,7 @@ const MOST_NAMED: usize = 12;
 pub(super) struct Counted<'model> {
     values: HashSet<&'model str>,
     /// Where the network could end instead, in order.
-    before: Vec<&'model str>,
+    pub(super) before: Vec<&'model str>,
 }
 
 impl<'model> Counted<'model> {
@@ -41,16 +41,27 @@ impl<'model> Counted<'model> {
     pub(super) fn has(&self, value: &str) -> bool {
         self.values.contains(value)
     }
+}
 
-    /// Returns advice to end the network before all of that.
-    pub(super) fn advice(&self) -> Option<String> {
-        let before: Vec<String> = self.before.iter().take(MOST_NAMED).map(|value| format!("`{value}`")).collect();
-        let more = match self.before.len().saturating_sub(MOST_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        (!before.is_empty()).then(|| {
-            format!("end the network before it keeps some of the results, with the outputs {}{more}", before.join(", "))
-        })
+/// Returns advice to end the network before all of that, at these values.
+pub(super) fn advice<'model>(before: impl Iterator<Item = &'model str>) -> Option<String> {
+    let before = listed(before);
+    (!before.is_empty())
+        .then(|| format!("end the network before it keeps some of the results, with the outputs {before}"))
+}
+
+/// Lists values, each once.
+pub(super) fn listed<'model>(values: impl Iterator<Item = &'model str>) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
     }
+    let more = match all.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(|value| format!("`{value}`")).collect();
+    named.join(", ") + &more
 }
