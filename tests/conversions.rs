@@ -262,6 +262,27 @@ fn sizes_that_a_model_states_can_be_others() {
     assert!(text.contains("Conv `convolution` gets [1, 5, 16, 16], [4, 3, 3, 3] and [4]"), "{text}");
 }
 
+/// ONNX Runtime of the image reads opset 21 and files of version 10; what is younger and the same is proven too.
+#[test]
+fn models_of_newer_versions_are_proven() {
+    let folder = folder();
+    let graph = Graph::new()
+        .node(Node::new("Conv", &["img", "w"], &["a"]).ints("pads", &[1, 1, 1, 1]))
+        .node(Node::new("Relu", &["a"], &["out"]))
+        .initializer(Tensor::floats("w", &[1, 1, 3, 3], &[0.5, -1.0, 0.25, 1.0, 0.75, -0.5, 0.125, 1.5, -0.25]))
+        .input("img", FLOAT, &sizes(&[1, 1, 8, 8]))
+        .output("out", FLOAT, &sizes(&[1, 1, 8, 8]));
+    for (name, opset, version, outputs) in [("new.onnx", 25, 13, "out"), ("newer.onnx", 28, 14, "a")] {
+        fs::write(folder.path().join(name), Model::new(graph.clone()).opset(opset).ir(version).bytes()).unwrap();
+        let words = ["--path", name, "outputs.+.name", outputs];
+        let output = convert(folder.path(), "r", &[&words[..], &SINGLE].concat());
+        let proof = build_info(&output)["proof"].clone();
+        for network in ["rewritten", "imported"] {
+            assert!(proof[network]["compared"]["outputs"][0]["cosine"].as_f64().unwrap() > 0.999, "{name}: {proof}");
+        }
+    }
+}
+
 #[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();

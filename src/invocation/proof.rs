@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{PreprocessingPlace, ResolvedInput, Tolerance};
 use crate::exchange::Distance;
 use crate::nn_archive::Layout;
-use crate::onnx::ElementType;
+use crate::onnx::{ElementType, Versions};
+
+/// The newest that the ONNX Runtime of all images reads, 1.19.2: the last for the Python of OpenVINO 2021.4.
+pub const NEWEST: Versions = Versions { ir: 10, opset: 21 };
 
 /// What the prover is asked to run and compare.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -53,7 +53,7 @@ pub use self::known::Known;
 pub use self::patch::{Patch, PatchError};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};
-pub use self::state::restate_shapes;
+pub use self::state::{Versions, restate_shapes, restate_versions};
 pub use self::tensor::{TensorError, element_count, floats, integers, read_floats, read_integers};
 pub use self::types::element_types;
 pub use self::value::{Dimension, Shape, Value, ValueKind};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Model;
 use super::facts::Facts;
+use super::graph::is_onnx_domain;
 use super::proto::{
     DimensionProto, DimensionValue, TensorShapeProto, TensorTypeProto, TypeProto, TypeValue, ValueInfoProto,
 };
@@ -31,6 +32,35 @@ pub fn restate_shapes(mut model: Model) -> (Model, bool) {
         if let Some((shape, element)) = inner.get(info.name()) {
             state(info, shape, *element);
         }
+    }
+    (model, changed)
+}
+
+/// Versions of ONNX: of its files, and of its own operator set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each name says all there is")]
+pub struct Versions {
+    pub ir: i64,
+    pub opset: i64,
+}
+
+/// States versions of at most `newest`, and returns whether that changes anything.
+///
+/// What a network computes stays, as long as its operators are known in those versions: operator sets 22 to 28 and files
+/// of the versions 11 to 14 brought further types of elements, operators, and attributes whose defaults are what was done
+/// before (ONNX, Changelog.md). Whoever reads the result refuses operators and attributes that are younger.
+pub fn restate_versions(mut model: Model, newest: Versions) -> (Model, bool) {
+    let mut changed = false;
+    let mut lower = |version: &mut Option<i64>, newest: i64| {
+        if version.is_some_and(|version| version > newest) {
+            *version = Some(newest);
+            changed = true;
+        }
+    };
+    lower(&mut model.proto.ir_version, newest.ir);
+    let functions = model.proto.functions.iter_mut().flat_map(|function| &mut function.opset_import);
+    for import in model.proto.opset_import.iter_mut().chain(functions).filter(|it| is_onnx_domain(it.domain())) {
+        lower(&mut import.version, newest.opset);
     }
     (model, changed)
 }

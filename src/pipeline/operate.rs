@@ -14,6 +14,7 @@ use crate::config::{DataType, Optimization, ResolvedInput, ResolvedStage};
 use crate::disk::{self, DiskError};
 use crate::exchange::{PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
+use crate::invocation::proof::NEWEST;
 use crate::name::ToolchainName;
 use crate::onnx::{self, BindError, FreezeError, Model, NodeLabel, SaveError, SelectError};
 use crate::surgery::optimize::{
@@ -75,6 +76,14 @@ pub enum OperateError {
     Sizes {
         /// The inputs with their shapes, in words.
         inputs: String,
+        /// The node that cannot.
+        node: NodeLabel,
+        /// The shapes of what it gets.
+        shapes: Vec<onnx::Shape>,
+    },
+    /// No network can work so.
+    #[error("the network does not work: {node} gets {}", shapes_in_words(shapes))]
+    Contradiction {
         /// The node that cannot.
         node: NodeLabel,
         /// The shapes of what it gets.
@@ -142,6 +151,9 @@ impl Hint for OperateError {
                  are of its sizes"
                     .to_owned(),
             ],
+            Self::Contradiction { .. } => {
+                vec!["check the model with ONNX Runtime, and export it again".to_owned()]
+            }
             Self::Constant => vec!["leave `frozen_value` away for what the device is to feed".to_owned()],
             Self::Twice { .. } => vec![
                 "say it in one place; for colours, `encoding.from` and `encoding.to` alike leave them as they are"
@@ -358,7 +370,10 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     changed |= !inputs.iter().filter(|input| shapes.contains_key(&input.name)).all(as_stated);
     let is_open = onnx::is_resized(&model, &shapes) || !onnx::dynamic_inputs(&model).is_empty();
     let model = onnx::bind_shapes(&model, &shapes).map_err(Box::new)?;
-    if let Some(conflict) = is_open.then(|| onnx::size_conflict(&model)).flatten() {
+    if let Some(conflict) = onnx::size_conflict(&model) {
+        if !is_open {
+            return Err(OperateError::Contradiction { node: conflict.node, shapes: conflict.shapes });
+        }
         let inputs = stage.inputs.iter().map(|input| format!("`{}` {:?}", input.name, input.shape)).collect::<Vec<_>>();
         return Err(OperateError::Sizes { inputs: inputs.join(", "), node: conflict.node, shapes: conflict.shapes });
     }
@@ -383,6 +398,9 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     let (model, operations) = surgery::operate(model, &passes).map_err(Box::new)?;
     changed |= !operations.is_empty();
     let (model, restated) = onnx::restate_shapes(model);
+    changed |= restated;
+    // Importers do not look at the version of the file, and ONNX Runtime does.
+    let (model, restated) = onnx::restate_versions(model, NEWEST);
     changed |= restated;
     let (restated, restatements) = surgery::for_optimizer(model.clone()).map_err(Box::new)?;
     let for_optimizer = Some(restated).filter(|_| !restatements.is_empty());

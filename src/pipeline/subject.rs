@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::load::LoadedModel;
 use super::operate::{self, OperateError, Original};
 use crate::config::{PreprocessingPlace, ResolvedInput, ResolvedStage};
-use crate::invocation::proof::Feed;
+use crate::invocation::proof::{Feed, NEWEST};
 use crate::onnx::{self, Model};
 
 /// A stage whose network is run.
@@ -38,7 +38,8 @@ impl Subject<'_> {
         self.stage.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
-    /// Returns the original's file and outputs; inputs and outputs inside the model are made its own in a copy.
+    /// Returns the original's file and outputs. Inputs and outputs inside the model are made its own in a copy, and so are
+    /// sizes and versions that it states otherwise.
     ///
     /// # Errors
     /// The model cannot be cut to them, or the copy cannot be written.
@@ -50,10 +51,12 @@ impl Subject<'_> {
         if onnx::is_resized(model, &self.sizes()) {
             return Ok((self.bound(original)?, wanted));
         }
-        if has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted) {
+        let is_own = has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted);
+        let (model, is_newer) = onnx::restate_versions(model.clone(), NEWEST);
+        if is_own && !is_newer {
             return Ok((original.path.clone(), wanted));
         }
-        let cut = self.cut(model)?;
+        let cut = if is_own { model } else { self.cut(&model)? };
         let outputs = cut.outputs().into_iter().map(|output| output.name).collect();
         Ok((self.save(&cut, original)?, outputs))
     }
@@ -63,7 +66,8 @@ impl Subject<'_> {
     /// # Errors
     /// The model cannot be cut, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn bound(&self, original: &Original) -> Result<PathBuf, Box<OperateError>> {
-        let cut = self.cut(&original.model)?;
+        let (model, _) = onnx::restate_versions(original.model.clone(), NEWEST);
+        let cut = self.cut(&model)?;
         let mut shapes = self.sizes();
         shapes.retain(|name, _| cut.inputs().iter().any(|input| input.name == *name));
         let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
