@@ -128,7 +128,7 @@ impl Bench {
             options: &self.options,
             arguments: self.options.compile_tool_args.clone(),
             inputs: self.inputs.clone(),
-            outputs: vec![("score".to_owned(), vec![2])],
+            outputs: vec![("score".to_owned(), Some(vec![2]))],
             nodes: vec![node("HardSigmoid", "hs_3", "y"), node("IsInf", "test_4", "z"), node("IsInf", "test_9", "w")],
             output: &output,
             intermediates: &intermediates,

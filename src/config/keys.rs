@@ -298,7 +298,11 @@ const COMPRESS_TO_FP16: Key =
 
 /// The keys of the block `rvc2`.
 pub const RVC2: &[Key] = &[
-    key("disable_calibration", Kind::Boolean, "It has no effect: RVC2 never calibrates."),
+    key(
+        "disable_calibration",
+        Kind::Boolean,
+        "RVC2 never calibrates; then the proof of equality is made without calibration samples.",
+    ),
     MO_ARGS,
     COMPILE_TOOL_ARGS,
     COMPRESS_TO_FP16,

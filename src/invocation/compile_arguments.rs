@@ -72,6 +72,20 @@ pub enum CompileArgumentError {
         /// The flag, without its dash.
         flag: String,
     },
+    /// No input or output has the name.
+    #[error("`{name}` in `rvc2.compile_tool_args` is neither an input nor an output of the network")]
+    Name {
+        /// The name.
+        name: String,
+        /// The one that looks most like it.
+        near: Option<String>,
+    },
+    /// The file of plugin options sets what is ours.
+    #[error("the file after `-c` in `rvc2.compile_tool_args` sets `{key}`, which the converter does")]
+    Option {
+        /// The plugin's option.
+        key: String,
+    },
     /// The value is none of those allowed.
     #[error("`{value}` after `-{flag}` in `rvc2.compile_tool_args` is no {what}")]
     Value {
@@ -93,6 +107,13 @@ impl Hint for CompileArgumentError {
             },
             Self::Ours { .. } => {
                 vec!["use `rvc2.number_of_shaves` and `rvc2.superblob`, and leave this argument out".to_owned()]
+            }
+            Self::Option { .. } => {
+                vec!["use `rvc2.number_of_shaves` and `rvc2.superblob`, and leave it out of the file".to_owned()]
+            }
+            Self::Name { near, .. } => near.iter().map(|near| format!("did you mean `{near}`?")).collect(),
+            Self::Value { what: "device of rvc2", .. } => {
+                vec!["leave it out: rvc2 is the device MYRIAD".to_owned()]
             }
             Self::Value { what: "element type", .. } => vec![format!("known are {}", PRECISIONS.join(", "))],
             Self::Value { what: "layout", .. } => vec![format!("known are {}", LAYOUTS.join(", "))],
@@ -124,6 +145,20 @@ impl CompileArguments {
             result.input_precision = Some("U8".to_owned());
         }
         Ok(result)
+    }
+
+    /// Checks that the inputs and outputs that are named are among `ends`.
+    ///
+    /// # Errors
+    /// One is not.
+    pub fn check_names(&self, ends: &[&str]) -> Result<(), CompileArgumentError> {
+        match self.precisions.keys().chain(self.layouts.keys()).find(|name| !ends.contains(&name.as_str())) {
+            Some(name) => {
+                let near = nearest(name, ends.iter().copied()).map(str::to_owned);
+                Err(CompileArgumentError::Name { name: name.clone(), near })
+            }
+            None => Ok(()),
+        }
     }
 
     fn take(&mut self, flag: &str, value: String) -> Result<(), CompileArgumentError> {
@@ -218,6 +253,19 @@ pub fn plugin_options(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Refuses options in a file of the user that the converter sets.
+///
+/// # Errors
+/// There is one.
+pub fn accept_options(options: &BTreeMap<String, String>) -> Result<(), CompileArgumentError> {
+    let is_ours =
+        |key: &&String| key.ends_with("MYRIAD_NUMBER_OF_SHAVES") || key.ends_with("MYRIAD_NUMBER_OF_CMX_SLICES");
+    match options.keys().find(is_ours) {
+        Some(key) => Err(CompileArgumentError::Option { key: key.clone() }),
+        None => Ok(()),
+    }
+}
+
 fn one_of(known: &[&str], what: &'static str, flag: &str, value: &str) -> Result<String, CompileArgumentError> {
     let upper = value.to_ascii_uppercase();
     if known.contains(&upper.as_str()) {
@@ -275,6 +323,19 @@ mod tests {
         }
         assert!(matches!(parse(&["-d", "CPU"]), Err(CompileArgumentError::Value { .. })));
         assert!(parse(&["-d", "MYRIAD"]).is_ok());
+    }
+
+    #[test]
+    fn names_and_options_are_looked_at() {
+        let arguments = parse(&["-iop", "image:U8,scores:FP16", "-iol", "image:NHWC"]).unwrap();
+        assert_eq!(arguments.check_names(&["image", "scores"]), Ok(()));
+        let error = arguments.check_names(&["image", "score"]).unwrap_err();
+        assert_eq!(error.hints(), ["did you mean `score`?"]);
+        assert_eq!(accept_options(&plugin_options("MYRIAD_THROUGHPUT_STREAMS 2\n")), Ok(()));
+        for key in ["MYRIAD_NUMBER_OF_SHAVES", "MYRIAD_NUMBER_OF_CMX_SLICES", "VPU_MYRIAD_NUMBER_OF_SHAVES"] {
+            let error = accept_options(&plugin_options(&format!("{key} 4\n"))).unwrap_err();
+            assert!(error.hints()[0].contains("rvc2.number_of_shaves"), "{key}");
+        }
     }
 
     #[test]

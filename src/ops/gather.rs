@@ -116,7 +116,7 @@ fn rewritten(
             let rewritten = operate::rewrite(&translated.model, &translated.stage, place)?;
             Ok(Some((translated.model, rewritten)))
         }
-        Content::Ir => operate::accept_ir(stage, place).map(|_| None),
+        Content::Ir => operate::accept_ir(stage, place).map(|()| None),
     }
 }
 

@@ -51,8 +51,8 @@ pub struct Job<'run> {
     pub arguments: Vec<String>,
     /// Inputs with their shapes.
     pub inputs: Vec<(String, Vec<u64>)>,
-    /// Outputs with their shapes, where those are known.
-    pub outputs: Vec<(String, Vec<u64>)>,
+    /// Outputs with their shapes, where those are known; of an IR, none.
+    pub outputs: Vec<(String, Option<Vec<u64>>)>,
     /// The nodes of the model, for messages.
     pub nodes: Vec<Node>,
     /// Where results go.
@@ -372,21 +372,20 @@ impl Way<'_> {
     /// Warns of inputs and outputs that the compiled network does not have, or with another number of elements:
     /// arguments of the user can do that, and so could the compiler.
     fn look_at(&self, blob: &Blob) {
-        let (inputs, outputs) = (&self.job.inputs, &self.job.outputs);
-        for (verb, side, wanted, found) in
-            [("takes", "input", inputs, &blob.inputs), ("gives", "output", outputs, &blob.outputs)]
-        {
-            for (name, shape) in wanted {
-                let Some(tensor) = found.iter().find(|tensor| tensor.name == *name) else {
-                    self.journal.warn(format!("the compiled network has no {side} `{name}`"));
-                    continue;
-                };
-                let count = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size));
-                let found = &tensor.shape;
-                if count != found.iter().fold(1_u64, |count, size| count.saturating_mul(u64::from(*size))) {
-                    self.journal
-                        .warn(format!("the compiled network {verb} {found:?} for {side} `{name}`, and not {shape:?}"));
-                }
+        let inputs = self.job.inputs.iter().map(|(name, shape)| ("takes", "input", name, Some(shape)));
+        let outputs = self.job.outputs.iter().map(|(name, shape)| ("gives", "output", name, shape.as_ref()));
+        for (verb, side, name, shape) in inputs.chain(outputs) {
+            let tensors = if side == "input" { &blob.inputs } else { &blob.outputs };
+            let Some(tensor) = tensors.iter().find(|tensor| tensor.name == *name) else {
+                self.journal.warn(format!("the compiled network has no {side} `{name}`"));
+                continue;
+            };
+            let Some(shape) = shape else { continue };
+            let count = shape.iter().fold(1_u64, |count, size| count.saturating_mul(*size));
+            let found = &tensor.shape;
+            if count != found.iter().fold(1_u64, |count, size| count.saturating_mul(u64::from(*size))) {
+                self.journal
+                    .warn(format!("the compiled network {verb} {found:?} for {side} `{name}`, and not {shape:?}"));
             }
         }
     }
@@ -425,6 +424,10 @@ impl Way<'_> {
     fn drive(&self, program: &Program, errand: &Errand<'_>) -> Result<(), CompileError> {
         let job = self.job;
         let arguments = CompileArguments::parse(&job.arguments)?;
+        if !job.outputs.is_empty() {
+            let ends = job.inputs.iter().map(|(name, _)| name).chain(job.outputs.iter().map(|(name, _)| name));
+            arguments.check_names(&ends.map(String::as_str).collect::<Vec<_>>())?;
+        }
         let mut options = arguments.plugin_options.clone();
         options.extend(user_options(arguments.config_file.as_deref())?);
         let from_onnx = errand.network.extension().is_some_and(|extension| extension == "onnx");
@@ -584,10 +587,15 @@ struct Errand<'run> {
 }
 
 /// Reads the user's file of plugin options, if there is one.
+///
+/// # Errors
+/// It cannot be read, or sets what is the converter's.
 fn user_options(file: Option<&str>) -> Result<BTreeMap<String, String>, CompileError> {
     let Some(file) = file else { return Ok(BTreeMap::new()) };
     let bytes = disk::read(Path::new(file), OPTIONS_LIMIT)?;
-    Ok(compile_arguments::plugin_options(&String::from_utf8_lossy(&bytes)))
+    let options = compile_arguments::plugin_options(&String::from_utf8_lossy(&bytes));
+    compile_arguments::accept_options(&options)?;
+    Ok(options)
 }
 
 fn numbered(pattern: &Path, shaves: ShaveCount) -> PathBuf {

@@ -186,7 +186,7 @@ fn convert(
 fn proven_samples(stage: &ResolvedStage, models: &BTreeMap<StageName, LoadedModel>, tools: &Tools) -> usize {
     let verification = &stage.settings.verification;
     let is_ir = models.get(&stage.name).is_some_and(|loaded| matches!(loaded.content, Content::Ir));
-    if !verification.enabled || tools.prover.is_none() || is_ir {
+    if !verification.enabled || stage.settings.rvc2.disable_calibration || tools.prover.is_none() || is_ir {
         return 0;
     }
     usize::try_from(verification.samples).unwrap_or(usize::MAX)
@@ -310,6 +310,9 @@ fn one_stage(
 
 /// Warns of folders for calibration that have no samples: perhaps another one was meant.
 fn empty_folders(stage: &ResolvedStage, order: &Order) -> Vec<String> {
+    if stage.settings.rvc2.disable_calibration {
+        return Vec::new();
+    }
     let warning = |input: &ResolvedInput| {
         let Calibration::Images { path, .. } = &input.calibration else { return None };
         let folder = Path::new(path.as_str());

@@ -42,8 +42,8 @@ pub struct OperatedModel {
     pub restatements: Vec<Rewriting>,
     /// Its nodes, for messages.
     pub nodes: Vec<Node>,
-    /// Its outputs with their shapes, where those are known.
-    pub outputs: Vec<(String, Vec<u64>)>,
+    /// Its outputs with their shapes, where those are known; of an IR, none.
+    pub outputs: Vec<(String, Option<Vec<u64>>)>,
     /// Inputs that have no part in what the network computes, so that the compiled model has none such.
     pub unused: Vec<String>,
     /// What people should know.
@@ -208,7 +208,7 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
             Ok(operated)
         }
         Content::Ir => {
-            let warnings = accept_ir(stage, place)?;
+            accept_ir(stage, place)?;
             Ok(OperatedModel {
                 stage: stage.clone(),
                 original: None,
@@ -219,30 +219,29 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
                 nodes: Vec::new(),
                 outputs: Vec::new(),
                 unused: Vec::new(),
-                warnings,
+                warnings: Vec::new(),
             })
         }
     }
 }
 
-/// Refuses what an IR cannot get, and returns what people should know of what it does not.
+/// Refuses what an IR cannot get.
 ///
 /// # Errors
 /// An input should get what only ONNX models can get.
-pub fn accept_ir(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<Vec<String>, OperateError> {
-    let mut warnings = Vec::new();
+pub fn accept_ir(stage: &ResolvedStage, place: PreprocessingPlace) -> Result<(), OperateError> {
     for input in &stage.inputs {
         if input.frozen_value.is_some() {
             return Err(OperateError::Fixed { input: input.name.clone(), what: "a frozen value" });
         }
         if place == PreprocessingPlace::Model && input.encoding.reverses_channels() {
-            warnings.push(format!("input `{}` of the IR keeps its order of channels as it is", input.name));
+            return Err(OperateError::Fixed { input: input.name.clone(), what: "another order of channels" });
         }
         if place == PreprocessingPlace::Model && (input.mean_values.is_some() || input.scale_values.is_some()) {
             return Err(OperateError::Fixed { input: input.name.clone(), what: "mean or scale" });
         }
     }
-    Ok(warnings)
+    Ok(())
 }
 
 fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) -> Result<OperatedModel, OperateError> {
@@ -251,7 +250,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     supported::check(&loaded.file_name, (&original.model, &rewritten), &stage.settings.rvc2, wanted.toolchain)?;
     let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
-    let outputs = model.outputs().into_iter().filter_map(with_shape).collect();
+    let outputs = model.outputs().into_iter().map(with_shape).collect();
     let reads = onnx::Reads::of(model.graph());
     let is_unused = |name: &String| reads.readers(name).is_empty() && !reads.is_output(name);
     let (unused, used): (Vec<String>, Vec<String>) =
@@ -291,11 +290,11 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     })
 }
 
-/// Returns the name and the shape of a value, if its shape is known.
-fn with_shape(value: onnx::Value) -> Option<(String, Vec<u64>)> {
-    let sizes = value.shape()?.known()?;
-    let shape = sizes.into_iter().map(u64::try_from).collect::<Result<_, _>>().ok()?;
-    Some((value.name, shape))
+/// Returns the name and the shape of a value.
+fn with_shape(value: onnx::Value) -> (String, Option<Vec<u64>>) {
+    let sizes = value.shape().and_then(onnx::Shape::known);
+    let shape = sizes.and_then(|sizes| sizes.into_iter().map(u64::try_from).collect::<Result<_, _>>().ok());
+    (value.name, shape)
 }
 
 /// Writes a model to `path`; one of more than `limit` bytes has its weights in a file of their own, `<path>_data`.

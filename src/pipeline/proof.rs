@@ -464,12 +464,15 @@ impl Subject<'_> {
     }
 
     /// Writes the first calibration samples, at most `most`, beside the networks, and returns the files of each by the
-    /// inputs' names. Random calibration data says no more than what is drawn anyway, and is left out.
+    /// inputs' names. Random calibration data says no more than what is drawn anyway, and is left out, and so is all data of a user who wants no calibration.
     fn recorded(
         &self,
         most: usize,
         linked: &BTreeMap<String, Listing>,
     ) -> Result<Vec<BTreeMap<String, String>>, ProofError> {
+        if self.stage.settings.rvc2.disable_calibration {
+            return Ok(Vec::new());
+        }
         let unpacked = TemporaryFolder::create_in(self.folder)?;
         let set = samples::first_of_files(&self.given.inputs, linked, most, unpacked.path()).map_err(Box::new)?;
         let folder = self.folder.join(SAMPLES);

@@ -199,7 +199,7 @@ fn calibration() -> BoxedStrategy<Value> {
         ("min_value", integer(-9..=0)),
         ("max_value", integer(1..=9)),
         ("mean", number()),
-        ("std", number()),
+        ("std", integer(0..=40)),
         ("data_type", words(&["float32", "uint8"])),
     ]);
     prop_oneof![images, random, words(&["random"])].boxed()

@@ -267,6 +267,9 @@ impl Reader {
             self.rule(&tree.origin, format!("`{key}` mixes the keys of {}", named.join(" and ")));
             return None;
         }
+        if keys.standard_deviation.is_some_and(|deviation| deviation < 0.0) {
+            self.rule(&tree.origin, format!("`{key}.std` must not be negative"));
+        }
         if keys.stage.is_some() && keys.output.is_none() && keys.script.is_none() {
             self.rule(&tree.origin, format!("either `output` or `script` must be provided in `{key}`"));
         }

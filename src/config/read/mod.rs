@@ -92,6 +92,12 @@ impl Said {
     }
 }
 
+/// What stands beside the folders of stages.
+const OWN_FILES: [&str; 3] = ["buildinfo.json", "config.yaml", "modelconverter.log"];
+
+/// The longest name of a stage, in bytes: names of files are made of it, and file systems take 255.
+const LONGEST_STAGE: usize = 200;
+
 /// How many values stages may share, each counted for every stage that gets it.
 const MOST_SHARED: usize = 1 << 20;
 
@@ -192,6 +198,16 @@ impl Reader {
             }
             self.said.take(Fields::of(&whole), &place);
             let key = self.stage_name(&entry.origin, &entry.key);
+            let name = &entry.key;
+            if OWN_FILES.contains(&name.as_str()) {
+                let rule = format!("`{name}` cannot be the name of a stage: a file among the results has it");
+                self.rule(&entry.origin, rule);
+            } else if key.is_some() && (name.len() > LONGEST_STAGE || name.starts_with('.')) {
+                let rule = format!(
+                    "`{name}` cannot be the name of a stage: it begins with a dot, or is longer than {LONGEST_STAGE} bytes"
+                );
+                self.rule(&entry.origin, rule);
+            }
             if let Some(stage) = self.stage(Fields::of(&whole), &format!("{place}."), key.as_ref()) {
                 result.push(stage);
             }

@@ -1,15 +1,27 @@
 //! Which data an input is calibrated with.
 
 use super::{Decision, Draft, Resolver};
-use crate::config::{Calibration, CalibrationKeys, DataType, LinkSource, ResizeMethod, Setting};
+use crate::config::{Calibration, CalibrationKeys, DataType, LinkSource, Note, ResizeMethod, Setting, Stage};
 
 impl Resolver {
     pub(super) fn calibration(
         &mut self,
-        own: &Setting<CalibrationKeys>,
-        global: &Setting<CalibrationKeys>,
+        stage: &Stage,
         draft: &Draft<'_>,
+        pictures: bool,
     ) -> Option<(Calibration, Decision)> {
+        let (own, mut global) = (&draft.own.calibration, &stage.defaults.calibration);
+        // A folder for all inputs has pictures where there are any.
+        let is_folder = |keys: &CalibrationKeys| keys.path.is_some();
+        if pictures && !draft.is_picture() && own.given().is_none() && global.given().is_some_and(is_folder) {
+            let text = format!(
+                "`calibration` does not reach input `{0}`, which is no picture: say it for `{0}` under `inputs`",
+                draft.name
+            );
+            let origin = global.origin().unwrap_or(draft.origin).clone();
+            self.notes.push(Note { origin, text });
+            global = &Setting::Absent;
+        }
         let (keys, decision) = match (own.given(), global.given()) {
             // `random` for all inputs is how people say: forget the data.
             (_, Some(global)) if global.random => (global.clone(), Decision::Global),

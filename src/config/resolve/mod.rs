@@ -13,8 +13,8 @@ use super::links;
 use super::problem::closest;
 use super::{
     ChannelValues, Color, ConversionConfig, DataType, Dimension, Encoding, FrozenValue, InputEntry, InputSettings,
-    ModelFacts, Named, Note, Origin, OutputEntry, Problem, Problems, ResolvedConfig, ResolvedInput, ResolvedOutput,
-    ResolvedStage, Setting, Shape, Stage, StageName, TensorFacts,
+    ModelFacts, ModelKind, Named, Note, Origin, OutputEntry, Problem, Problems, ResolvedConfig, ResolvedInput,
+    ResolvedOutput, ResolvedStage, Setting, Shape, Stage, StageName, TensorFacts,
 };
 use crate::nn_archive::Layout;
 
@@ -560,7 +560,7 @@ impl Resolver {
         };
         let mean_values = values(Key::Mean, &draft.own.mean_values, &stage.defaults.mean_values);
         let scale_values = values(Key::Scale, &draft.own.scale_values, &stage.defaults.scale_values);
-        let calibration = self.calibration(&draft.own.calibration, &stage.defaults.calibration, draft);
+        let calibration = self.calibration(stage, draft, pictures);
         let frozen_value = self.frozen_value(draft);
         // Everything has been looked at by now, so that all problems are told at once.
         let ((encoding, encoding_decision), (calibration, calibration_decision)) = (encoding?, calibration?);
@@ -608,6 +608,8 @@ impl Resolver {
         let channels = draft.channels();
         let default = match (draft.is_picture(), channels) {
             (true, 1) => Encoding::same(Color::Gray),
+            // Its channels stay in their order.
+            (true, _) if stage.model.kind == ModelKind::Ir => Encoding::same(Color::Bgr),
             (true, _) => Encoding::RGB_TO_BGR,
             (false, _) => Encoding::same(Color::None),
         };
