@@ -55,6 +55,12 @@ fn one(opset: i64, node: Node, result: &[i64]) -> Vec<u8> {
 }
 
 #[test]
+fn blocks_behind_their_channels() {
+    let blocks = Node::new("SpaceToDepth", &["x"], &["y"]).int("blocksize", 2).text("mode", "CRD");
+    check(&[case("crd", "old-forms", &[], one(28, blocks, &[1, 16, 3, 4]))]);
+}
+
+#[test]
 fn activations_and_signs() {
     let gelu = || Node::new("Gelu", &["x"], &["y"]);
     // The network is fed 0 to 3, from which 2 is taken.

@@ -309,5 +309,7 @@ pub(super) fn space_to_depth(task: &Task<'_>) -> Option<Array> {
     };
     let (rows, columns) = (height / block, width / block);
     let sizes = vec![batch, channels.checked_mul(block.checked_mul(block)?)?, rows, columns];
-    blocks(task, [batch, channels, rows, block, columns, block], [0, 3, 5, 1, 2, 4], sizes)
+    // From operator set 28 on, the places in a block may come behind the channels.
+    let order = if task.attributes.text("mode") == Some("CRD") { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+    blocks(task, [batch, channels, rows, block, columns, block], order, sizes)
 }

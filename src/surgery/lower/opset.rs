@@ -229,6 +229,8 @@ fn restated(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
             without(site, draft, &names, is("block_size", 0))
         }
         "GRU" | "LSTM" | "RNN" => without(site, draft, &["layout"], is("layout", 0)),
+        "Range" => without(site, draft, &["stash_type"], true),
+        "SpaceToDepth" => space_to_depth(site, draft),
         "ScatterElements" | "ScatterND" => without(site, draft, &["reduction"], text("reduction", "none")),
         "RoiAlign" => {
             let old = site.text("coordinate_transformation_mode", "half_pixel") == "output_half_pixel";
@@ -271,6 +273,23 @@ fn without(site: &Site<'_>, draft: &mut Draft, names: &[&str], agrees: bool) -> 
     node.attribute.retain(|attribute| !names.contains(&attribute.name()));
     draft.keep(node);
     agrees.then_some(Form::Other)
+}
+
+/// From opset 28 on, blocks may come behind the channels (`CRD`): those that come before them are put there.
+fn space_to_depth(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
+    if site.text("mode", "DCR") != "CRD" {
+        return without(site, draft, &["mode"], true);
+    }
+    let &[batch, channels, height, width] = site.sizes(0)?.as_slice() else { return None };
+    let side = site.integer("blocksize").filter(|side| *side > 0)?;
+    let area = side.checked_mul(side)?;
+    let size = integer("blocksize", side);
+    let blocks = draft.apply_with("SpaceToDepth", &[site.input(0)?], vec![size]);
+    let apart = draft.reshape(&blocks, &[batch, area, channels, height / side, width / side]);
+    let behind = draft.transpose(&apart, &[0, 2, 1, 3, 4]);
+    let joined = draft.reshape(&behind, &[batch, channels.checked_mul(area)?, height / side, width / side]);
+    draft.yields(&joined, site.output(0)?);
+    Some(Form::Other)
 }
 
 fn reduction(site: &Site<'_>, draft: &mut Draft) -> Option<Form> {
