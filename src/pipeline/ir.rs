@@ -48,6 +48,18 @@ struct Layer {
     shape: Option<String>,
     element: Option<String>,
     dimensions: Vec<Dimension>,
+    /// The numbers of its ports that give something.
+    outputs: Vec<String>,
+}
+
+impl Layer {
+    /// Returns how the Inference Engine calls what a port gives: after the layer, with a number where there are several.
+    fn output(&self, port: &str) -> String {
+        match self.outputs.iter().position(|output| output == port) {
+            Some(place) if self.outputs.len() > 1 => format!("{}.{place}", self.name),
+            Some(_) | None => self.name.clone(),
+        }
+    }
 }
 
 /// Reads what an IR says about its inputs and outputs.
@@ -60,7 +72,8 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
         return Err(IrError::NoNet);
     }
     let mut layers: Vec<Layer> = Vec::new();
-    let mut edges: BTreeMap<String, String> = BTreeMap::new();
+    let mut edges: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut is_output = false;
     let mut rest = text;
     while let Some(start) = rest.find('<') {
         let at = text.len() - rest.len() + start;
@@ -69,6 +82,12 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
         rest = after;
         let name = tag.split(|letter: char| letter.is_whitespace() || letter == '/').next().unwrap_or_default();
         let value = |key: &str| attribute(tag, key).unwrap_or_default();
+        if matches!(tag, "input" | "output") {
+            is_output = tag == "output";
+        }
+        if let ("port", true, Some(layer)) = (name, is_output, layers.last_mut()) {
+            layer.outputs.push(value("id"));
+        }
         match (name, layers.last_mut()) {
             ("layer", _) => {
                 layers.push(Layer { id: value("id"), name: value("name"), kind: value("type"), ..Layer::default() });
@@ -83,7 +102,7 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
                 layer.dimensions.push(size.map_or(Dimension::Dynamic(None), Dimension::Fixed));
             }
             ("edge", _) => {
-                edges.insert(value("to-layer"), value("from-layer"));
+                edges.insert(value("to-layer"), (value("from-layer"), value("from-port")));
             }
             _ => {}
         }
@@ -93,11 +112,11 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
         .iter()
         .filter(|layer| layer.kind == "Result")
         .filter_map(|result| {
-            let source = edges.get(&result.id)?;
+            let (source, port) = edges.get(&result.id)?;
             let source = layers.iter().find(|layer| layer.id == *source)?;
             let shape = Some(result.dimensions.clone()).filter(|dimensions| !dimensions.is_empty());
             Some(TensorFacts {
-                name: source.name.clone(),
+                name: source.output(port),
                 shape,
                 data_type: result.element.as_deref().and_then(element),
             })
@@ -181,6 +200,24 @@ mod tests {
             TensorFacts { name: "image".into(), shape: fixed(&[1, 3, 4, 5]), data_type: Some(DataType::Float32) };
         let score = TensorFacts { name: "a&b".into(), shape: fixed(&[1, 3]), data_type: Some(DataType::Float16) };
         assert_eq!((facts.inputs, facts.outputs), (vec![image], vec![score]));
+    }
+
+    #[test]
+    fn outputs_of_one_layer_are_numbered() {
+        let result =
+            |id: u32| format!(r#"<layer id="{id}" name="r{id}" type="Result"><input><port id="0"/></input></layer>"#);
+        let text = format!(
+            r#"<net><layers><layer id="0" name="x" type="Parameter"><output><port id="0"/></output></layer>
+            <layer id="1" name="s" type="Split"><input><port id="0"/><port id="1"/></input>
+            <output><port id="2"/><port id="3"/></output></layer>{}{}</layers>
+            <edges><edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
+            <edge from-layer="1" from-port="3" to-layer="2" to-port="0"/>
+            <edge from-layer="1" from-port="2" to-layer="3" to-port="0"/></edges></net>"#,
+            result(2),
+            result(3)
+        );
+        let outputs = facts(text.as_bytes()).unwrap().outputs.into_iter().map(|output| output.name);
+        assert_eq!(outputs.collect::<Vec<_>>(), ["s.1", "s.0"]);
     }
 
     #[test]
