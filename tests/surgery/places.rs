@@ -328,6 +328,34 @@ fn parts_without_elements() {
 }
 
 #[test]
+fn what_is_joined_twice() {
+    let joined = |whole: &[i64], first: i64, second: i64| {
+        Network::new(13, whole)
+            .apply("Tanh", &["x"], &["a"])
+            .node(Node::new("Concat", &["x", "a"], &["b"]).int("axis", first))
+            .node(Node::new("Concat", &["b", "b"], &["c"]).int("axis", second))
+            .apply("Relu", &["c"], &["y"])
+    };
+    let of = |name, bytes| case(name, "joined-again-as-one-dimension", &[], bytes);
+    check(&[
+        of("boxes", joined(&[1, 5, 2], 2, 1).bytes(&[1, 10, 4])),
+        of("rows", joined(&[2, 3, 4, 5], -1, -2).bytes(&[2, 3, 8, 10])),
+        of("volumes", joined(&[1, 2, 3, 4, 5], 4, 3).bytes(&[1, 2, 3, 8, 10])),
+    ]);
+    // Along any other two dimensions it is right as it is.
+    for (whole, [first, second], result) in [
+        (&[1, 5, 2][..], [1, 2], &[1, 10, 4][..]),
+        (&[5, 2], [1, 0], &[10, 4]),
+        (&[1, 3, 4, 5], [2, 1], &[1, 6, 8, 5]),
+        (&[1, 3, 4, 5], [3, 1], &[1, 6, 4, 10]),
+    ] {
+        let bytes = joined(whole, first, second).bytes(result);
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(operations.is_empty(), "{first} {second}: {operations:?}");
+    }
+}
+
+#[test]
 fn whole_numbers_that_are_given_out_as_they_came() {
     let graph = Graph::new().input("x", INT64, &sizes(&[6])).node(Node::new("Identity", &["x"], &["y"])).output(
         "y",
