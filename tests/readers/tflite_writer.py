@@ -1294,8 +1294,8 @@ def windows_of_truth(net, name):
 # function, shape, sizes, strides, how far elements are moved apart before, dilations, what comes before and behind
 @variants(
     ("ADD", (1, 6, 7, 2), [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [[0, 0], [1, 1], [0, 1], [0, 0]]),
-    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 2], [1, 1, 2], [[0, 0], [1, 1], [0, 1]]),
-    ("MINIMUM", (8,), [3], [1], [1], [1], [[-2, 1]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
+    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 1], [1, 1, 2], [[0, 0], [1, 1], [0, 0]]),
+    ("MINIMUM", (8,), [3], [2], [1], [1], [[2, 1]]), ("ADD", (5, 4), [3, 1], [1, 1], [2, 1], [2, 1], [[1, 0], [-1, 0]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
 )
 def windows_of_another_dialect(net, name, shape, sizes, strides, base, dilations, padding):
     neutral = {"ADD": 0, "MULTIPLY": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name]
