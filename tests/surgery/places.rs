@@ -356,6 +356,37 @@ fn what_is_joined_twice() {
 }
 
 #[test]
+fn borders_that_do_not_count() {
+    let pooled = |value: f32, pads: &[i64], own: [i64; 4]| {
+        let pool = Node::new("MaxPool", &["a"], &["y"]).ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]);
+        Network::new(13, &[1, 2, 6, 7])
+            .integers("pads", pads)
+            .floats("value", &[], &[value])
+            .apply("Pad", &["x", "pads", "value"], &["a"])
+            .node(pool.ints("pads", &own))
+    };
+    let around = [0, 0, 1, 1, 0, 0, 1, 1];
+    let of = |name, bytes| case(name, "border-of-a-max-pool", &[], bytes);
+    check(&[
+        of("infinity", pooled(f32::NEG_INFINITY, &around, [0; 4]).bytes(&[1, 2, 3, 4])),
+        of("least", pooled(f32::MIN, &around, [0; 4]).bytes(&[1, 2, 3, 4])),
+        of("both", pooled(f32::NEG_INFINITY, &[0, 0, 0, 2, 0, 0, 1, 0], [1, 0, 0, 1]).bytes(&[1, 2, 3, 4])),
+    ]);
+    // Zeros count; nothing but a border would be seen; and pictures before and behind stay what they are.
+    for (value, pads, result) in [
+        (0.0, around, [1, 2, 3, 4]),
+        (f32::NEG_INFINITY, [0, 0, 3, 0, 0, 0, 0, 0], [1, 2, 4, 3]),
+        (f32::NEG_INFINITY, [0, 1, 0, 0, 0, 0, 1, 0], [1, 3, 3, 3]),
+        (f32::NEG_INFINITY, [0, 0, -1, 0, 0, 0, 0, 0], [1, 2, 2, 3]),
+    ] {
+        let bytes = pooled(value, &pads, [0; 4]).bytes(&result);
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        let is_named = |operation: &_| format!("{operation:?}").contains("border-of-a-max-pool");
+        assert!(!operations.iter().any(is_named), "{value} {pads:?}: {operations:?}");
+    }
+}
+
+#[test]
 fn whole_numbers_that_are_given_out_as_they_came() {
     let graph = Graph::new().input("x", INT64, &sizes(&[6])).node(Node::new("Identity", &["x"], &["y"])).output(
         "y",

@@ -251,6 +251,12 @@ pub static MYRIAD: &[Lowering] = &[
     },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
+        name: "border-of-a-max-pool",
+        reason: COMPILER_REFUSES,
+        operators: &["MaxPool"],
+        rewrite: pooling::padded_max_pool,
+    },
+    Lowering {
         name: "dilated-max-pool",
         reason: IMPORTER_MISREADS,
         operators: &["MaxPool"],
