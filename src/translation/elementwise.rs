@@ -25,6 +25,26 @@ const UNARY: &[(&str, &str)] = &[
     ("TANH", "Tanh"),
 ];
 
+/// What the names of operators begin with that converters leave to TensorFlow (`SELECT_TF_OPS`).
+pub(super) const OF_TENSORFLOW: &str = "Flex";
+
+/// Operators of TensorFlow, of one operand and without options that matter, that ONNX has too.
+const TENSORFLOW: &[(&str, &str)] = &[
+    ("FlexAcos", "Acos"),
+    ("FlexAcosh", "Acosh"),
+    ("FlexAsin", "Asin"),
+    ("FlexAsinh", "Asinh"),
+    ("FlexAtan", "Atan"),
+    ("FlexAtanh", "Atanh"),
+    ("FlexCosh", "Cosh"),
+    ("FlexErf", "Erf"),
+    ("FlexSelu", "Selu"),
+    ("FlexSinh", "Sinh"),
+    ("FlexSoftplus", "Softplus"),
+    ("FlexSoftsign", "Softsign"),
+    ("FlexTan", "Tan"),
+];
+
 /// Operators of two operands that ONNX has too.
 const BINARY: &[(&str, &str)] = &[
     ("ADD", "Add"),
@@ -54,6 +74,11 @@ const NEGATED: &[(&str, &str)] = &[("GREATER_EQUAL", "Less"), ("LESS_EQUAL", "Gr
 
 fn listed(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(tflite, _)| *tflite == name).map(|(_, onnx)| *onnx)
+}
+
+/// Returns what an operator of TensorFlow is in ONNX.
+pub(super) fn of_tensorflow(name: &str) -> Option<&'static str> {
+    listed(TENSORFLOW, name)
 }
 
 pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -181,7 +206,12 @@ fn is_real(network: &Network<'_>, operator: &Operator) -> Result<bool, Trouble> 
     Ok(network.element(output(operator, 0)?)? == ElementType::Float32)
 }
 
-fn unary(network: &mut Network<'_>, operator: &Operator, onnx: &str, attributes: &[Attribute]) -> Result<(), Trouble> {
+pub(super) fn unary(
+    network: &mut Network<'_>,
+    operator: &Operator,
+    onnx: &str,
+    attributes: &[Attribute],
+) -> Result<(), Trouble> {
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
     let order = network.order(from);
     let operand = network.take(from, order)?;

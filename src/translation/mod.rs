@@ -36,6 +36,7 @@ use std::fmt;
 use thiserror::Error;
 
 use self::dilations::Dilations;
+use self::elementwise::OF_TENSORFLOW;
 use self::network::Network;
 use crate::hint::Hint;
 use crate::onnx::{ElementType, Model, OnnxError};
@@ -183,7 +184,11 @@ fn advice(refusals: &[Refusal]) -> Vec<String> {
         let outputs = entries.join(", ");
         advice.push(format!("end the network before {}: `outputs: [{outputs}]`", first.operator));
     }
-    if refusals.iter().any(|refusal| refusal.is_custom) {
+    let is_of_tensorflow = |refusal: &Refusal| refusal.is_custom && refusal.operator.starts_with(OF_TENSORFLOW);
+    if refusals.iter().any(is_of_tensorflow) {
+        advice.push("convert the model to TFLite without `SELECT_TF_OPS`, with layers that TFLite has".to_owned());
+    }
+    if refusals.iter().any(|refusal| refusal.is_custom && !is_of_tensorflow(refusal)) {
         advice.push("leave post-processing out when the model is converted to TFLite".to_owned());
     }
     advice.push("or export the model to ONNX from where it was trained".to_owned());

@@ -1,5 +1,6 @@
 //! Which function translates which operator, and what all of them need.
 
+use super::elementwise::OF_TENSORFLOW;
 use super::network::Network;
 use super::scattered::Scattered;
 use super::{
@@ -27,7 +28,13 @@ pub(super) fn translate(network: &mut Network<'_>, operator: &Operator) -> Resul
         return match operator.name.as_str() {
             "Convolution2DTransposeBias" => layers::transposed_convolution_with_bias(network, operator),
             "TFLite_Detection_PostProcess" => Err(refused(elementwise::CHOOSES)),
-            _ => Err(refused("an operator of the model's own, which only its runtime knows")),
+            name => match elementwise::of_tensorflow(name) {
+                Some(onnx) => elementwise::unary(network, operator, onnx, &[]),
+                None if name.starts_with(OF_TENSORFLOW) => {
+                    Err(refused("an operator of TensorFlow's, which a model in TFLite only names"))
+                }
+                None => Err(refused("an operator of the model's own, which only its runtime knows")),
+            },
         };
     }
     match operator.name.as_str() {

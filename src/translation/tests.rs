@@ -127,6 +127,29 @@ fn what_could_be_of_any_size_is_refused() {
 }
 
 #[test]
+fn operators_of_tensorflow_are_named() {
+    let mut model = network();
+    let (out, best) = (model.outputs[0], model.tensor("best", FLOAT, &[1, 36]));
+    model.own_operator("FlexWhere", &[out], &[best], &[]);
+    model.outputs = vec![best];
+    let error = translate(&read(&model), &wanted(Order::AsStored, &["best"])).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("FlexWhere (`best`): an operator of TensorFlow's, which a model in TFLite only names"),
+        "{error}"
+    );
+    assert_eq!(
+        error.hints(),
+        [
+            "end the network before FlexWhere: `outputs: [{name: \"out\"}]`",
+            "convert the model to TFLite without `SELECT_TF_OPS`, with layers that TFLite has",
+            "or export the model to ONNX from where it was trained",
+        ]
+    );
+}
+
+#[test]
 fn a_network_is_not_ended_at_what_is_computed_from_constants() {
     let mut model = with_strangers();
     let (some, sum) = (model.floats("some", &[1], &[1.0]), model.tensor("sum", FLOAT, &[1]));

@@ -146,6 +146,48 @@ impl Value {
         Ok(())
     }
 
+    /// Writes the greatest or the least number that windows along a dimension see, as a pooling: what is outside, and there
+    /// in each window is something inside, does not count.
+    fn pool(
+        &mut self,
+        network: &mut Network<'_>,
+        axis: usize,
+        Window { size, stride, .. }: Window,
+        [before, after]: [i64; 2],
+        is_least: bool,
+    ) -> Result<(), Trouble> {
+        if (size, stride, before, after) == (1, 1, 0, 0) {
+            return Ok(());
+        }
+        let whole = self.size(axis).checked_add(before + after).filter(|whole| *whole >= size);
+        let whole = whole.ok_or_else(|| refused("has a window of more elements than there are"))?;
+        let [outer, length, inner] = self.lay(network, axis)?;
+        self.reshape(network, &[1, outer, length, inner]);
+        let negate = |value: &mut Self, network: &mut Network<'_>| {
+            if is_least {
+                value.name = network.inner("Neg", &[&value.name], &format!("{}/negative", value.stem), &[]);
+            }
+        };
+        negate(self, network);
+        let attributes = [
+            Attribute::Integers("kernel_shape", vec![size, 1]),
+            Attribute::Integers("strides", vec![stride, 1]),
+            Attribute::Integers("pads", vec![before, 0, after, 0]),
+        ];
+        self.name = network.inner("MaxPool", &[&self.name], &format!("{}/greatest", self.stem), &attributes);
+        negate(self, network);
+        if let Some(length) = self.sizes.get_mut(axis) {
+            *length = (whole - size) / stride + 1;
+        }
+        Ok(())
+    }
+
+    fn cast(&mut self, network: &mut Network<'_>, element: ElementType) {
+        let to = [Attribute::Integer("to", element.code().into())];
+        self.name = network.inner("Cast", &[&self.name], &format!("{}/cast", self.stem), &to);
+        self.element = element;
+    }
+
     /// Writes the tensor.
     fn write(self, network: &mut Network<'_>, to: TensorId) -> Result<(), Trouble> {
         if network.tensor(to)?.shape != self.sizes {
@@ -333,15 +375,44 @@ fn write_reduced(
     }
     let begin = input(operator, 1)?;
     let constant = network.constant(begin)?;
+    let is_neutral = constant.is_some_and(|constant| join.is_neutral(&constant.values));
     let mut value = Value::of(network, from, to)?;
-    for (axis, spread) in spread.iter().enumerate().filter(|(_, spread)| (spread.between, spread.ends) != (0, [0, 0])) {
-        // What windows begin with is also what they see outside.
-        value.spread(network, axis, *spread, number(network, operator, 1)?)?;
+    let element = value.element;
+    // Truth values are seen as zeros and ones, as in other reductions.
+    let seen = match join {
+        Join::All if element == ElementType::Boolean => Join::Least,
+        Join::Any if element == ElementType::Boolean => Join::Greatest,
+        join => join,
+    };
+    if seen != join {
+        value.cast(network, ElementType::Float32);
     }
-    for (axis, window) in windows.iter().enumerate() {
-        value.reduce(network, axis, *window, join)?;
+    let is_pooled = matches!(seen, Join::Least | Join::Greatest) && value.element == ElementType::Float32;
+    for (axis, (spread, window)) in spread.iter().zip(&windows).enumerate() {
+        let is_inside = spread.ends.iter().all(|end| (0..window.size).contains(end));
+        if is_pooled
+            && spread.between == 0
+            && window.dilation == 1
+            && is_inside
+            && (is_neutral || spread.ends == [0, 0])
+        {
+            value.pool(network, axis, *window, spread.ends, seen == Join::Least)?;
+            continue;
+        }
+        if (spread.between, spread.ends) != (0, [0, 0]) {
+            // What windows begin with is also what they see outside.
+            let fill = number(network, operator, 1)?;
+            if !fill.is_finite() {
+                return Err(refused("has windows that see infinity, which the device does not know"));
+            }
+            value.spread(network, axis, *spread, fill)?;
+        }
+        value.reduce(network, axis, *window, seen)?;
     }
-    if !constant.is_some_and(|constant| join.is_neutral(&constant.values)) {
+    if seen != join {
+        value.cast(network, element);
+    }
+    if !is_neutral {
         let begin = network.take(begin, Order::AsStored)?;
         value.name = join.all(network, value.element, &[value.name, begin], &value.stem)?;
     }

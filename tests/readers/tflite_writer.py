@@ -8,6 +8,7 @@ nothing with the product.
 """
 
 import json
+import math
 import pathlib
 import sys
 
@@ -118,7 +119,14 @@ class Net:
         return bytes(builder.Output())
 
     def save(self, folder, name, outputs):
+        # What the interpreter cannot compute comes with a function that does.
+        outputs, function = outputs if isinstance(outputs, tuple) else (outputs, None)
         self.outputs = outputs if isinstance(outputs, list) else [outputs]
+        if function:
+            (folder / f"{name}.tflite").write_bytes(self.bytes())
+            given = numpy.random.default_rng(5).uniform(*LIMITS, self.tensors[self.inputs[0]].shape).astype("float32")
+            numpy.savez(folder / f"{name}.npz", in0=given, out0=numpy.vectorize(function)(given).astype("float32"))
+            return
         # The interpreter knows the shapes of results; the file has to say them too, unless it leaves them open.
         interpreter = load(self.bytes())
         interpreter.invoke()
@@ -187,6 +195,8 @@ def variants(*settings):
 
 
 SAME, VALID = 0, 1
+# What numbers are drawn from for which most functions have values.
+LIMITS = (-0.9, 0.9)
 # What an open dimension is here.
 OPEN = 5
 MEDIAPIPE = "Convolution2DTransposeBias"
@@ -384,6 +394,20 @@ def unary(net, name):
 @variants("LOG", "SQRT", "RSQRT")
 def unary_of_positive(net, name):
     return net.op(name, [positive(net, PICTURE)])
+
+
+@variants(*"acos asin asinh atan atanh cosh erf sinh tan acosh softplus softsign selu".split())
+def unary_of_tensorflow(net, name):
+    """The interpreter leaves these to TensorFlow."""
+    functions = {
+        "acosh": lambda value: math.acosh(value + 2), "softplus": lambda value: math.log1p(math.exp(value)),
+        "softsign": lambda value: value / (1 + abs(value)),
+        "selu": lambda value: 1.05070098735548 * (value if value > 0 else 1.67326324235438 * math.expm1(value)),
+    }
+    given = net.input(PICTURE)
+    if name == "acosh":
+        given = net.op("ADD", [given, net.const(numpy.float32(2))], family="AddOptions", shape=PICTURE)
+    return net.op("Flex" + name.capitalize(), [given], shape=PICTURE, content=b"\0"), functions.get(name) or getattr(math, name)
 
 
 @case
@@ -1270,8 +1294,8 @@ def windows_of_truth(net, name):
 # function, shape, sizes, strides, how far elements are moved apart before, dilations, what comes before and behind
 @variants(
     ("ADD", (1, 6, 7, 2), [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [[0, 0], [1, 1], [0, 1], [0, 0]]),
-    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 2], [1, 1, 2], [[0, 0], [1, 1], [0, 1]]),
-    ("MINIMUM", (8,), [3], [1], [1], [1], [[-2, 1]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
+    ("MAXIMUM", (2, 6, 7), [1, 3, 2], [1, 2, 1], [1, 1, 1], [1, 1, 2], [[0, 0], [1, 1], [0, 0]]),
+    ("MINIMUM", (8,), [3], [2], [1], [1], [[2, 1]]), ("ADD", (5, 4), [3, 1], [1, 1], [2, 1], [2, 1], [[1, 0], [-1, 0]]), ("MULTIPLY", (4, 4), [2, 2], [1, 1], [1, 1], [1, 1], [[0, 0], [0, 0]]),
 )
 def windows_of_another_dialect(net, name, shape, sizes, strides, base, dilations, padding):
     neutral = {"ADD": 0, "MULTIPLY": 1, "MINIMUM": numpy.inf, "MAXIMUM": -numpy.inf}[name]

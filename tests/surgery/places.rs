@@ -328,6 +328,65 @@ fn parts_without_elements() {
 }
 
 #[test]
+fn what_is_joined_twice() {
+    let joined = |whole: &[i64], first: i64, second: i64| {
+        Network::new(13, whole)
+            .apply("Tanh", &["x"], &["a"])
+            .node(Node::new("Concat", &["x", "a"], &["b"]).int("axis", first))
+            .node(Node::new("Concat", &["b", "b"], &["c"]).int("axis", second))
+            .apply("Relu", &["c"], &["y"])
+    };
+    let of = |name, bytes| case(name, "joined-again-as-one-dimension", &[], bytes);
+    check(&[
+        of("boxes", joined(&[1, 5, 2], 2, 1).bytes(&[1, 10, 4])),
+        of("rows", joined(&[2, 3, 4, 5], -1, -2).bytes(&[2, 3, 8, 10])),
+        of("volumes", joined(&[1, 2, 3, 4, 5], 4, 3).bytes(&[1, 2, 3, 8, 10])),
+    ]);
+    // Along any other two dimensions it is right as it is.
+    for (whole, [first, second], result) in [
+        (&[1, 5, 2][..], [1, 2], &[1, 10, 4][..]),
+        (&[5, 2], [1, 0], &[10, 4]),
+        (&[1, 3, 4, 5], [2, 1], &[1, 6, 8, 5]),
+        (&[1, 3, 4, 5], [3, 1], &[1, 6, 4, 10]),
+    ] {
+        let bytes = joined(whole, first, second).bytes(result);
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(operations.is_empty(), "{first} {second}: {operations:?}");
+    }
+}
+
+#[test]
+fn borders_that_do_not_count() {
+    let pooled = |value: f32, pads: &[i64], own: [i64; 4]| {
+        let pool = Node::new("MaxPool", &["a"], &["y"]).ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]);
+        Network::new(13, &[1, 2, 6, 7])
+            .integers("pads", pads)
+            .floats("value", &[], &[value])
+            .apply("Pad", &["x", "pads", "value"], &["a"])
+            .node(pool.ints("pads", &own))
+    };
+    let around = [0, 0, 1, 1, 0, 0, 1, 1];
+    let of = |name, bytes| case(name, "border-of-a-max-pool", &[], bytes);
+    check(&[
+        of("infinity", pooled(f32::NEG_INFINITY, &around, [0; 4]).bytes(&[1, 2, 3, 4])),
+        of("least", pooled(f32::MIN, &around, [0; 4]).bytes(&[1, 2, 3, 4])),
+        of("both", pooled(f32::NEG_INFINITY, &[0, 0, 0, 2, 0, 0, 1, 0], [1, 0, 0, 1]).bytes(&[1, 2, 3, 4])),
+    ]);
+    // Zeros count; nothing but a border would be seen; and pictures before and behind stay what they are.
+    for (value, pads, result) in [
+        (0.0, around, [1, 2, 3, 4]),
+        (f32::NEG_INFINITY, [0, 0, 3, 0, 0, 0, 0, 0], [1, 2, 4, 3]),
+        (f32::NEG_INFINITY, [0, 1, 0, 0, 0, 0, 1, 0], [1, 3, 3, 3]),
+        (f32::NEG_INFINITY, [0, 0, -1, 0, 0, 0, 0, 0], [1, 2, 2, 3]),
+    ] {
+        let bytes = pooled(value, &pads, [0; 4]).bytes(&result);
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        let is_named = |operation: &_| format!("{operation:?}").contains("border-of-a-max-pool");
+        assert!(!operations.iter().any(is_named), "{value} {pads:?}: {operations:?}");
+    }
+}
+
+#[test]
 fn whole_numbers_that_are_given_out_as_they_came() {
     let graph = Graph::new().input("x", INT64, &sizes(&[6])).node(Node::new("Identity", &["x"], &["y"])).output(
         "y",

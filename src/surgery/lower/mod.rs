@@ -257,6 +257,12 @@ pub static MYRIAD: &[Lowering] = &[
     },
     Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
+        name: "border-of-a-max-pool",
+        reason: COMPILER_REFUSES,
+        operators: &["MaxPool"],
+        rewrite: pooling::padded_max_pool,
+    },
+    Lowering {
         name: "dilated-max-pool",
         reason: IMPORTER_MISREADS,
         operators: &["MaxPool"],
@@ -322,6 +328,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["Concat"],
         rewrite: pieces::joined_with_nothing,
+    },
+    Lowering {
+        name: "joined-again-as-one-dimension",
+        reason: COMPILER_REFUSES,
+        operators: &["Concat"],
+        rewrite: pieces::joined_again,
     },
     Lowering {
         name: "joined-constants-to-sum",

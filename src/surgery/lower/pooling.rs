@@ -4,6 +4,7 @@ use super::super::build::{integer, integers_attribute, text};
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
 use crate::onnx::proto::{AttributeProto, NodeProto};
+use crate::onnx::{is_onnx_domain, read_floats};
 
 /// The window of a pooling or convolution along each axis of space.
 pub(super) struct Window {
@@ -106,6 +107,46 @@ pub(super) fn lp_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         power => draft.with_number("Pow", &sums, 1.0 / power as f64),
     };
     draft.yields(&result, output);
+    Some(())
+}
+
+/// Lets a pooling have the border that a layer before it puts around its input: what is less than everything counts in
+/// neither. The compiler knows no infinity to pad with.
+pub(super) fn padded_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let place = site.reads.producer(site.input(0)?)?;
+    let node = site.model.graph().node.get(place)?;
+    let pad = Site { node, ..*site };
+    let is_pad = node.op_type() == "Pad" && is_onnx_domain(node.domain()) && pad.input(3).is_none();
+    if !is_pad || pad.text("mode", "constant") != "constant" || site.integer("ceil_mode") == Some(1) {
+        return None;
+    }
+    let (pads, value) = match site.opset() {
+        // Before operator set 11 both are attributes.
+        ..11 => (pad.integers("pads")?.to_vec(), pad.float("value", 0.0)),
+        _ => (pad.constant_integers(1)?, *read_floats(pad.constant(2)?).ok()?.first()?),
+    };
+    let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
+    let rank = window.kernel.len();
+    let counts = value.is_nan() || value > f64::from(f32::MIN);
+    if counts || window.is_dilated() || pads.len() != 2 * (rank + 2) {
+        return None;
+    }
+    let (before, behind) = pads.split_at_checked(rank + 2)?;
+    let mut all = Vec::new();
+    for (side, own) in [before, behind].into_iter().zip(window.pads.chunks(rank.max(1))) {
+        let (outer, inner) = side.split_at_checked(2)?;
+        if outer != [0, 0] {
+            return None;
+        }
+        // Every window has to see something inside.
+        for ((new, own), length) in inner.iter().zip(own).zip(&window.kernel) {
+            let both = new.checked_add(*own).filter(|both| *new >= 0 && both < length)?;
+            all.push(both);
+        }
+    }
+    let mut pool = altered(site, vec![("auto_pad", None), ("pads", Some(integers_attribute("pads", all)))]);
+    pool.input.first_mut()?.replace_range(.., pad.input(0)?);
+    draft.keep(pool);
     Some(())
 }
 
