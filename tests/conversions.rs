@@ -283,6 +283,29 @@ fn models_of_newer_versions_are_proven() {
     }
 }
 
+/// The proof computes in single precision, which says nothing of what half floats cannot be.
+#[test]
+fn values_beyond_half_floats_are_told() {
+    let folder = folder();
+    let network = |weight: f32| {
+        let graph = Graph::new()
+            .node(Node::new("Conv", &["img", "w"], &["a"]))
+            .node(Node::new("Mul", &["a", "small"], &["out"]))
+            .initializer(Tensor::floats("w", &[1, 1, 1, 1], &[weight]))
+            .initializer(Tensor::floats("small", &[1], &[0.001]))
+            .input("img", FLOAT, &sizes(&[1, 1, 8, 8]))
+            .output("out", FLOAT, &sizes(&[1, 1, 8, 8]));
+        Model::new(graph).opset(12).bytes()
+    };
+    for (weight, is_told) in [(200.0, false), (-1000.0, true)] {
+        fs::write(folder.path().join("m.onnx"), network(weight)).unwrap();
+        let words = ["convert", "rvc2", "--to", "native", "--output-dir", "r", "--path", "m.onnx", "scale_values", "1"];
+        let said = support::said(&program(folder.path(), &shared_store()).args(words).args(SINGLE).output().unwrap());
+        assert_eq!(said.contains("the value `a` (Conv) reaches 3e5 with the inputs of the proof"), is_told, "{said}");
+        assert!(!folder.path().join("output/r/intermediate_outputs/watched.onnx").exists());
+    }
+}
+
 #[test]
 fn stages_are_converted_each_for_itself() {
     let folder = bench();

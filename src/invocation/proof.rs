@@ -40,6 +40,9 @@ pub struct Request {
     /// What it was rewritten to, an ONNX model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewritten: Option<String>,
+    /// The same, where all further outputs are numbers that tell how large values inside become.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watched: Option<String>,
     /// What the vendor's library reads, `.onnx` or `.xml`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imported: Option<String>,
@@ -168,7 +171,7 @@ impl Request {
     /// Returns the same inputs for the original alone, shaken.
     #[must_use]
     pub fn of_rounding(&self) -> Self {
-        Self { shaken: Self::SHAKES, rewritten: None, imported: None, ..self.clone() }
+        Self { shaken: Self::SHAKES, rewritten: None, watched: None, imported: None, ..self.clone() }
     }
 
     /// Returns the line that the prover reads.
@@ -243,6 +246,11 @@ pub enum Event {
         /// This network's.
         found: Vec<u64>,
     },
+    /// Values inside of the rewritten network are larger than half floats can be.
+    Peaks {
+        /// The largest over all sets of inputs, by the output that tells it.
+        values: BTreeMap<String, f64>,
+    },
     /// An output was compared.
     Compared {
         /// The network.
@@ -316,6 +324,8 @@ pub struct Transcript {
     accounts: BTreeMap<Network, Account>,
     /// The network that is run at the moment, or was run last.
     running: Option<Network>,
+    /// The values inside that are larger than half floats can be, by the output that tells them.
+    pub peaks: BTreeMap<String, f64>,
 }
 
 impl Transcript {
@@ -339,6 +349,7 @@ impl Transcript {
             Event::Misshapen { network, output, expected, found } => {
                 self.entry(network).misshapen.push((output, format!("{found:?} instead of {expected:?}")));
             }
+            Event::Peaks { values } => self.peaks = values,
             Event::Compared { network, distance } => self.entry(network).distances.push(distance),
         }
     }
@@ -457,6 +468,7 @@ mod tests {
             recorded: Vec::new(),
             inputs: vec![feed(&input("NC", &[1, 4]), ElementType::Float32)],
             shaken: 0,
+            watched: None,
             outputs: vec!["y".to_owned()],
             original: "/m.onnx".to_owned(),
             rewritten: None,

@@ -22,6 +22,7 @@ mod known;
 mod names;
 mod order;
 mod patch;
+mod peaks;
 pub mod proto;
 mod save;
 mod select;
@@ -51,6 +52,7 @@ pub use self::graph::{
 };
 pub use self::known::Known;
 pub use self::patch::{Patch, PatchError};
+pub use self::peaks::{Peak, Watched, watched};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};
 pub use self::state::{Versions, restate_shapes, restate_versions};

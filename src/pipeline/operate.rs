@@ -34,6 +34,8 @@ pub struct OperatedModel {
     pub original: Option<Original>,
     /// The file that tools read.
     pub network: Network,
+    /// The network that they read, if it was rewritten.
+    pub rewritten: Option<Model>,
     /// The same network in the forms that the Model Optimizer reads, if it does not read them in that file.
     pub for_optimizer: Option<PathBuf>,
     /// What was rewritten.
@@ -213,6 +215,7 @@ pub fn operate(model: &LoadedModel, wanted: Wanted<'_>, folder: &Path) -> Result
                 stage: stage.clone(),
                 original: None,
                 network: Network::Ir(source),
+                rewritten: None,
                 for_optimizer: None,
                 rewritings: Vec::new(),
                 restatements: Vec::new(),
@@ -280,6 +283,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         stage: stage.clone(),
         original: Some(original),
         network: Network::Onnx(path),
+        rewritten: changed.then_some(model),
         for_optimizer,
         rewritings: in_words(operations),
         restatements: in_words(restatements),

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::compile::{CompiledModel, Network as Given};
 use super::journal::{Journal, ToolError};
-use super::operate::{OperateError, OperatedModel, Original};
+use super::operate::{self, OperateError, OperatedModel, Original};
 use super::samples::{self, SampleError};
 use super::subject::Subject;
 use super::{Workshop, text};
@@ -28,15 +28,22 @@ use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::front_end;
 use crate::invocation::proof::{Account, Network, Refusal, Request, Transcript};
 use crate::invocation::tools::{Program, Tools};
-use crate::onnx;
+use crate::onnx::{self, Model, Watched};
 use crate::process::{Bounds, ProcessError};
 use crate::surgery;
+use crate::units::ByteSize;
 
 /// What ends a process that did something wrong itself; by other signals it is ended by somebody.
 const CRASHES: [i32; 5] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
 
 /// The folder for calibration samples that networks are fed, beside those networks.
 const SAMPLES: &str = "samples";
+
+/// The rewritten network while it is watched.
+const WATCHED: &str = "watched.onnx";
+
+/// Larger networks are not watched: they would be written once more.
+const WATCHED_LIMIT: ByteSize = ByteSize::new(256 << 20);
 
 /// A network that is compared with the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +188,8 @@ pub struct Claim<'run> {
     tolerance: Tolerance,
     /// Whether the original rounds values to integers and the networks that are compared with it do not.
     is_unrounded: bool,
+    /// The rewritten network, if it is watched for values that half floats do not have.
+    watched: Option<Model>,
 }
 
 /// How a claim is shown.
@@ -238,7 +247,9 @@ impl<'run> Claim<'run> {
         let tolerance = subject.stage.settings.verification.tolerance;
         let is_unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
         let tolerance = if is_unrounded { tolerance.for_unrounded() } else { tolerance };
-        Ok(Self { subject, way, tolerance, is_unrounded })
+        let is_small = |model: &&Model| model.saved_len() as u64 <= WATCHED_LIMIT.bytes();
+        let watched = operated.rewritten.as_ref().filter(is_small).cloned();
+        Ok(Self { subject, way, tolerance, is_unrounded, watched })
     }
 
     /// Returns whether networks are run while the network is compiled.
@@ -265,7 +276,7 @@ impl<'run> Claim<'run> {
         let Some((prover, request)) = self.run_beside() else { return (compile(), Ok(Transcript::default())) };
         let bounds = Bounds { interruption: workshop.bounds.interruption.branch(), ..workshop.bounds.clone() };
         thread::scope(|scope| {
-            let running = scope.spawn(|| self.run("proof", prover, request, &bounds, journal));
+            let running = scope.spawn(|| self.run_watched(prover, request, &bounds, journal));
             let compiled = compile();
             if compiled.is_err() {
                 bounds.interruption.interrupt();
@@ -353,6 +364,41 @@ impl<'run> Claim<'run> {
             }
         }
         Ok(())
+    }
+
+    /// Runs the networks, the rewritten one with outputs that tell how large its values become, and warns of those that
+    /// half floats do not have.
+    fn run_watched(
+        &self,
+        prover: &Program,
+        request: &Request,
+        bounds: &Bounds,
+        journal: &Journal<'_>,
+    ) -> Result<Transcript, ProofError> {
+        let Some(model) = self.watched.as_ref().filter(|_| request.rewritten.is_some()) else {
+            return self.run("proof", prover, request, bounds, journal);
+        };
+        let Watched { model, peaks } = onnx::watched(model);
+        let path = self.subject.folder.join(WATCHED);
+        operate::save(&model, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
+        drop(model);
+        let request = Request { watched: Some(text(&path)), ..request.clone() };
+        let transcript = self.run("proof", prover, &request, bounds, journal);
+        disk::remove_file(&path)?;
+        let transcript = transcript?;
+        let mut beyond = peaks.iter().filter_map(|peak| Some((peak, *transcript.peaks.get(&peak.output)?)));
+        if let Some((first, height)) = beyond.next() {
+            let more = match beyond.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            let (value, operator) = (&first.value, &first.node.operator);
+            journal.warn(format!(
+                "the value `{value}` ({operator}){more} reaches {height:.0e} with the inputs of the proof: half floats, \
+                 with which MyriadX computes, end at 65504, and are infinite beyond"
+            ));
+        }
+        Ok(transcript)
     }
 
     fn run(
@@ -456,6 +502,7 @@ impl Subject<'_> {
             recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX), linked)?,
             inputs: self.feeds(Some(&original.model)),
             shaken: 0,
+            watched: None,
             outputs,
             original: text(&measure),
             rewritten: (given != original.path).then(|| text(given)),

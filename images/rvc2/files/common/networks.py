@@ -137,6 +137,9 @@ class Onnx:
         except Exception as error:
             refuse(network, error)
 
+    def outputs(self):
+        return [value.name for value in self.session.get_outputs()]
+
     def run(self, inputs, outputs, shaken=None):
         feeds = {}
         for value in self.session.get_inputs():
@@ -146,7 +149,7 @@ class Onnx:
                 refuse(self.network, "the type %s of its input `%s` is not known" % (value.type, value.name))
             numbers = numpy.ascontiguousarray(inputs[value.name], TYPES[value.type])
             feeds[value.name] = moved(numbers, shaken) if shaken and numbers.dtype.kind == "f" else numbers
-        known = [value.name for value in self.session.get_outputs()]
+        known = self.outputs()
         wanted = [name for name in outputs if name in known]
         try:
             results = dict(zip(wanted, self.session.run(wanted, feeds)))
