@@ -78,6 +78,14 @@ pub struct Distance {
     pub cosine: Option<f64>,
     /// The largest value of the original, without its sign.
     pub largest: f64,
+    /// Over several sets: in how many of them the original yields next to nothing, so that being alike says nothing.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub silent: usize,
+}
+
+/// For the field above: the form that serde wants.
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Distance {
@@ -107,16 +115,19 @@ impl Distance {
     }
 
     /// Returns the worst of one output over several sets of inputs. A set is alike whatever its cosine if all its errors
-    /// count as none: the cosine of one is not put beside the errors of another.
+    /// count as none: the cosine of one is not put beside the errors of another. Sets in which the original yields next to
+    /// nothing are not judged beside others.
     pub fn worst(sets: &[&Self], allowed: &Tolerance) -> Option<Self> {
         let output = sets.first()?.output.clone();
         let largest = sets.iter().map(|set| set.largest).fold(0.0, f64::max);
         let absolute = sets.iter().map(|set| set.absolute).fold(0.0, f64::max);
         let is_off = |set: &&&Self| set.absolute > allowed.absolute;
-        let judged: Vec<&Self> = match sets.iter().filter(is_off).copied().collect::<Vec<_>>() {
-            off if off.is_empty() => sets.to_vec(),
-            off => off,
-        };
+        let is_silent =
+            |set: &&&Self| (set.says_little(allowed) || set.largest == 0.0) && set.differing == 0 && !is_off(set);
+        let off: Vec<&Self> = sets.iter().filter(is_off).copied().collect();
+        let telling: Vec<&Self> = sets.iter().filter(|set| !is_silent(set)).copied().collect();
+        let judged = [off, telling, sets.to_vec()].into_iter().find(|sets| !sets.is_empty()).unwrap_or_default();
+        let silent = sets.iter().filter(is_silent).count();
         let cosine = |set: &&Self| match set.cosine {
             // What is off where the original is all zeros looks like it nowhere.
             None if is_off(&set) && set.largest == 0.0 && set.differing == 0 && largest > 0.0 => Some(0.0),
@@ -131,6 +142,7 @@ impl Distance {
             relative: judged.iter().filter_map(|set| set.relative).reduce(f64::max),
             cosine: judged.iter().filter_map(cosine).reduce(f64::min),
             largest,
+            silent: if silent == sets.len() { 0 } else { silent },
         })
     }
 
@@ -152,9 +164,13 @@ impl fmt::Display for Distance {
                     self.absolute,
                     self.largest
                 )?;
-                match self.differing {
+                if self.differing > 0 {
+                    write!(formatter, ", {} elements are infinite or no number on one side", self.differing)?;
+                }
+                match self.silent {
                     0 => Ok(()),
-                    count => write!(formatter, ", {count} elements are infinite or no number on one side"),
+                    1 => formatter.write_str(", next to nothing in one set"),
+                    count => write!(formatter, ", next to nothing in {count} sets"),
                 }
             }
             None => write!(formatter, "{} of {} elements differ", self.differing, self.elements),
@@ -287,7 +303,17 @@ mod tests {
 
     fn distance(absolute: f64, relative: Option<f64>, cosine: Option<f64>) -> Distance {
         let output = "y".to_owned();
-        Distance { output, set: None, elements: 1000, differing: 0, absolute, relative, cosine, largest: 1.0 }
+        Distance {
+            output,
+            set: None,
+            elements: 1000,
+            differing: 0,
+            absolute,
+            relative,
+            cosine,
+            largest: 1.0,
+            silent: 0,
+        }
     }
 
     #[test]
@@ -308,6 +334,13 @@ mod tests {
         assert!(excess(&[&zeros(0.5), &zeros(0.0)]).unwrap().contains("where the original is zero"));
         let worst = Distance::worst(&[&alike, &nothing], &allowed).unwrap();
         assert_eq!((worst.elements, worst.absolute, worst.largest), (2000, 9.0e-5, 1.0));
+        // Where nothing is off, the sets that say something are shown, and the others are counted.
+        let faint = Distance { largest: 8.7e-5, ..distance(1.5e-7, Some(1.7e-3), Some(0.99999)) };
+        let worst = Distance::worst(&[&nothing, &faint, &zeros(0.0)], &allowed).unwrap();
+        assert_eq!((worst.cosine, worst.silent), (Some(0.99999), 2));
+        assert!(worst.to_string().ends_with("of 8.7e-5, next to nothing in 2 sets"), "{worst}");
+        let worst = Distance::worst(&[&nothing, &nothing], &allowed).unwrap();
+        assert!(worst.silent == 0 && worst.says_little(&allowed), "a warning says so of all");
         let whole = Distance { differing: 3, ..distance(1.0, None, None) };
         assert!(excess(&[&whole, &distance(0.0, None, None)]).unwrap().starts_with("3 of 2000 elements differ"));
         assert_eq!(Distance::worst(&[], &allowed), None);

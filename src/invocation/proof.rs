@@ -494,6 +494,7 @@ mod tests {
             relative: Some(relative),
             cosine: Some(1.0),
             largest: 1.0,
+            silent: 0,
         };
         let account = |distances: &[Distance]| Account { distances: distances.to_vec(), ..Account::default() };
         let allowed = Tolerance::SINGLE;
@@ -585,6 +586,7 @@ mod tests {
                 relative: None,
                 cosine: None,
                 largest: 0.0,
+                silent: 0,
             },
         };
         let mut transcript = Transcript::default();
