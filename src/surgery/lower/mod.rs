@@ -163,13 +163,13 @@ pub static MYRIAD: &[Lowering] = &[
     },
     Lowering { name: "fourier-to-product", reason: IMPORTER_LACKS, operators: &["DFT"], rewrite: fourier::whole },
     Lowering { name: "frames-to-convolution", reason: IMPORTER_LACKS, operators: &["STFT"], rewrite: fourier::frames },
-    Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "high-rank-matmul",
         reason: COMPILER_REFUSES,
         operators: &["MatMul"],
         rewrite: contractions::high_rank,
     },
+    Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "product-of-many-rows-and-sum",
         reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
