@@ -6,6 +6,7 @@
 
 mod activations;
 mod attention;
+mod blocks;
 mod comparisons;
 mod contractions;
 mod curves;
@@ -187,6 +188,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["CumSum"],
         rewrite: contractions::cumulative_sum,
+    },
+    Lowering {
+        name: "assigned-block-to-pieces",
+        reason: COMPILER_LACKS,
+        operators: &["ScatterND"],
+        rewrite: blocks::assigned,
     },
     Lowering {
         name: "scatter-to-arithmetic",
