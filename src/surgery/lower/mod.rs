@@ -435,6 +435,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pieces::reduced_piece,
     },
     Lowering {
+        name: "reduction-of-a-copied-convolution",
+        reason: COMPILER_REFUSES,
+        operators: &["ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceSum"],
+        rewrite: pieces::reduced_channels,
+    },
+    Lowering {
         name: "scatter-to-concatenation",
         reason: COMPILER_LACKS,
         operators: &["ScatterND"],
