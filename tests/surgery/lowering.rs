@@ -180,6 +180,9 @@ fn contractions_and_reductions() {
     let deep = [1, 2, 3, 4, 5];
     let shared = Network::new(13, &deep).weights("w", &[5, 6]).apply("MatMul", &["x", "w"], &["y"]);
     let each = Network::new(13, &deep).weights("w", &[1, 2, 3, 5, 6]).apply("MatMul", &["x", "w"], &["y"]);
+    let apart = |shape: &[i64], other: &[i64], result: &[i64]| {
+        Network::new(11, shape).weights("w", other).apply("MatMul", &["x", "w"], &["y"]).bytes(result)
+    };
     let rows = |shape: &[i64], result: &[i64]| {
         Network::new(11, shape).weights("w", &[7, 5]).apply("MatMul", &["x", "w"], &["y"]).bytes(result)
     };
@@ -202,9 +205,12 @@ fn contractions_and_reductions() {
     check(&[
         case("shared", "high-rank-matmul", &[], shared.bytes(&[1, 2, 3, 4, 6])),
         case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
+        case("further_rows", "high-rank-matmul", &[], apart(&[1, 4, 6, 1, 5], &[1, 1, 6, 5, 3], &[1, 4, 6, 1, 3])),
+        case("further_columns", "high-rank-matmul", &[], apart(&[1, 1, 6, 2, 5], &[3, 4, 1, 5, 7], &[3, 4, 6, 2, 7])),
         case("rows", many, &["MatMul"], rows(&[300, 7], &[300, 5])),
         case("rows_of_batch", many, &["MatMul"], rows(&[2, 300, 7], &[2, 300, 5])),
         case("rows_of_heads", many, &["MatMul"], rows(&[20, 3, 5, 7], &[20, 3, 5, 5])),
+        case("rows_of_picture", many, &["MatMul"], rows(&[1, 9, 5, 7], &[1, 9, 5, 5])),
         case(
             "rows_and_sum",
             sum,

@@ -310,6 +310,43 @@ fn pieces_that_are_reduced() {
 }
 
 #[test]
+fn channels_that_are_reduced() {
+    let shape = [1, 3, 6, 5];
+    let network = |operator: &str, axes: &[i64], rest: fn(Network) -> Network| {
+        rest(Network::new(11, &shape).weights("w", &[8, 3, 1, 1]).apply("Conv", &["x", "w"], &["a"]))
+            .node(Node::new(operator, &["b"], &["r"]).ints("axes", axes))
+            .apply("Sub", &["b", "r"], &["y"])
+            .bytes(&[1, 8, 6, 5])
+    };
+    let merged = |network: Network| {
+        let network = network.weights("s", &[1, 8, 1, 1]).apply("Mul", &["s", "a"], &["c"]);
+        network.apply("Relu", &["c"], &["b"])
+    };
+    let plain = |network: Network| network.apply("Identity", &["a"], &["b"]);
+    let pooled = |network: Network| {
+        let pool = Node::new("MaxPool", &["a"], &["b"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1, 1, 1, 1]);
+        network.node(pool)
+    };
+    let of = |name, bytes| case(name, "reduction-of-a-copied-convolution", &[], bytes);
+    check(&[
+        of("mean", network("ReduceMean", &[1], merged)),
+        of("sum", network("ReduceSum", &[-3], pooled)),
+        of("greatest", network("ReduceMax", &[1, 2], merged)),
+    ]);
+    // The compiler takes reductions of places, of all, and of what it computes otherwise.
+    let otherwise = |network: Network| network.apply("Sigmoid", &["a"], &["b"]);
+    let others = [
+        network("ReduceMean", &[2, 3], merged),
+        network("ReduceMean", &[1, 2, 3], plain),
+        network("ReduceMean", &[1], otherwise),
+    ];
+    for bytes in others {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(!operations.iter().any(|operation| operation.pass.contains("copied")), "{operations:?}");
+    }
+}
+
+#[test]
 fn parts_without_elements() {
     let joined = |inputs: &[&str], length: i64| {
         Network::new(13, &[6, 1, 4])

@@ -68,6 +68,58 @@ fn updates_that_are_added_or_compared() {
     ]);
 }
 
+/// An assignment to `x[.., from..to]`, with indices that an exporter expands of the places along each axis.
+fn expanded(shape: [i64; 3], places: &[i64]) -> Vec<u8> {
+    let [batch, rows, _] = shape;
+    let block = [batch, rows, 600];
+    let along = |axis: i64| (0..axis).collect::<Vec<_>>();
+    let width = places.len() as i64;
+    let column = |network: Network, from: &str, repeated: &str, to: &str| {
+        network.apply("Expand", &[from, "grid"], &[repeated]).apply("Unsqueeze", &[repeated, "last"], &[to])
+    };
+    let network = Network::new(13, &shape)
+        .integers("grid", &block)
+        .integers("last", &[-1])
+        .constant(Tensor::integers("of_batch", &[batch, 1, 1], &along(batch)))
+        .constant(Tensor::integers("of_rows", &[rows, 1], &along(rows)))
+        .constant(Tensor::integers("of_columns", &[width], places));
+    let network = column(network, "of_batch", "a", "b");
+    let network = column(network, "of_rows", "c", "d");
+    column(network, "of_columns", "e", "f")
+        .node(Node::new("Concat", &["b", "d", "f"], &["i"]).int("axis", -1))
+        .weights("u", &block)
+        .apply("ScatterND", &["x", "i", "u"], &["y"])
+        .bytes(&shape)
+}
+
+#[test]
+fn assignments_to_slices() {
+    let assigned = |dims: &[i64], indices: &[i64], updates: &[i64]| {
+        Network::new(13, &IMAGE)
+            .constant(Tensor::integers("i", dims, indices))
+            .weights("u", updates)
+            .apply("ScatterND", &["x", "i", "u"], &["y"])
+            .bytes(&IMAGE)
+    };
+    let places = (1..3).flat_map(|channel| (2..5).flat_map(move |row| [0, channel, row]));
+    let block: Vec<i64> = places.collect();
+    let row: Vec<i64> = (0..4).flat_map(|channel| [0, channel, 2]).collect();
+    let whole: Vec<i64> = (0..4).flat_map(|channel| [0, channel]).collect();
+    let of = |name, bytes| case(name, "assigned-block-to-pieces", &["ScatterND", "Gather"], bytes);
+    check(&[
+        of("block", assigned(&[1, 2, 3, 3], &block, &[1, 2, 3, 8])),
+        of("last_channels", assigned(&[1, 2, 2], &[0, -2, 0, -1], &[1, 2, 6, 8])),
+        of("row", assigned(&[1, 4, 3], &row, &[1, 4, 8])),
+        of("whole", assigned(&[1, 4, 2], &whole, &IMAGE)),
+        of("large", expanded([2, 90, 800], &(150..750).collect::<Vec<_>>())),
+    ]);
+    // The same place again and again is no block, nor are places in another order.
+    for bytes in [expanded([2, 90, 800], &[7]), assigned(&[1, 2, 2], &[0, 2, 0, 1], &[1, 2, 6, 8])] {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(!operations.iter().any(|operation| operation.pass == "assigned-block-to-pieces"), "{operations:?}");
+    }
+}
+
 #[test]
 fn regions_smaller_than_an_element() {
     // Regions within, across and outside of the picture, and one without any area.

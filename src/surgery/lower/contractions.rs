@@ -1,5 +1,6 @@
 //! Products and sums along axes.
 
+use super::super::build::text;
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
 use super::whole::{floating, is_whole};
@@ -24,10 +25,44 @@ pub(super) fn high_rank(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             let batch = count(batch)?;
             (draft.reshape(left, &[batch, rows, inner]), draft.reshape(right, &[batch, inner, columns]))
         }
-        _ => return None,
+        _ => return spread(site, draft),
     };
     let product = draft.apply("MatMul", &[&left, &right]);
     let result = draft.reshape(&product, &[left_batch, &[rows, columns]].concat());
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// The names of the axes before matrices.
+const LETTERS: &str = "abcdefghijklmnop";
+
+/// Multiplies matrices of which not each has all axes before them, as a sum over named axes: what one has alone becomes
+/// further rows or columns there.
+fn spread(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let (left_sizes, right_sizes) = (site.sizes(0)?, site.sizes(1)?);
+    let (left_batch, &[rows, inner]) = left_sizes.split_last_chunk()?;
+    let (right_batch, &[_, columns]) = right_sizes.split_last_chunk()?;
+    let count = left_batch.len().max(right_batch.len());
+    if LETTERS.len() < count {
+        return None;
+    }
+    let padded = |batch: &[i64]| [vec![1; count - batch.len()], batch.to_vec()].concat();
+    let (left_batch, right_batch) = (padded(left_batch), padded(right_batch));
+    let whole: Vec<i64> =
+        left_batch.iter().zip(&right_batch).map(|(one, other)| if *one == 1 { *other } else { *one }).collect();
+    // Axes of size 1 stretch, so they get no letter.
+    let letters = |batch: &[i64]| -> String {
+        LETTERS.chars().zip(batch).filter(|(_, size)| **size != 1).map(|(letter, _)| letter).collect()
+    };
+    let held = |batch: &[i64], matrix: [i64; 2]| -> Vec<i64> {
+        batch.iter().copied().filter(|size| *size != 1).chain(matrix).collect()
+    };
+    let one = draft.reshape(left, &held(&left_batch, [rows, inner]));
+    let other = draft.reshape(right, &held(&right_batch, [inner, columns]));
+    let equation = format!("{}xy,{}yz->{}xz", letters(&left_batch), letters(&right_batch), letters(&whole));
+    let product = draft.apply_with("Einsum", &[&one, &other], vec![text("equation", &equation)]);
+    let result = draft.reshape(&product, &[whole, vec![rows, columns]].concat());
     draft.yields(&result, output);
     Some(())
 }
@@ -53,7 +88,9 @@ fn transposed(numbers: &[f64], width: usize) -> Vec<f64> {
 /// had not come to an end with 2048 rows after 400 seconds. A convolution of the same took half a second.
 const MOST_ROWS: i64 = 32;
 
-/// Writes the product of many rows with a constant matrix as a convolution of a single pixel.
+/// Writes the product of many rows with a constant matrix as a convolution of a single pixel. The rows become the pixels
+/// of one picture: the compiler takes a picture of a batch for a convolution of its own, and time that grows with the
+/// square of those. Two axes of rows are its height and width.
 pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (left, output) = (site.input(0)?, site.output(0)?);
     let sizes = site.sizes(0)?;
@@ -69,16 +106,25 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     }
     let numbers = read_floats(weights).ok()?;
     let width = usize::try_from(columns).ok()?;
-    let turned = transposed(&numbers, width);
-    let kernel = draft.floats(&[columns, inner, 1, 1], &turned);
-    // A single batch axis needs no other form, so its size is not stated.
-    let is_formed = batch.len() != 1;
+    let kernel = draft.floats(&[columns, inner, 1, 1], &transposed(&numbers, width));
+    // The order of the axes that makes channels of the columns, the one that undoes it, and the axes that a picture has more.
+    let (to, fro, added): (&[usize], &[usize], &[i64]) = match batch {
+        [] => (&[1, 0], &[1, 0], &[0, 2]),
+        [_] => (&[2, 0, 1], &[1, 2, 0], &[0]),
+        [1, _] => (&[0, 3, 1, 2], &[0, 2, 3, 1], &[]),
+        _ => (&[2, 0, 1], &[1, 2, 0], &[0]),
+    };
+    let is_formed = to.len() != sizes.len();
     let apart = if is_formed { draft.reshape(left, &[count(batch)?, rows, inner]) } else { left.to_owned() };
-    let channels = draft.transpose(&apart, &[0, 2, 1]);
-    let picture = draft.squeezing("Unsqueeze", &channels, &[3]);
-    let products = draft.apply("Conv", &[&picture, &kernel]);
-    let flat = draft.squeezing("Squeeze", &products, &[3]);
-    let mut result = draft.transpose(&flat, &[0, 2, 1]);
+    let mut picture = draft.transpose(&apart, to);
+    if !added.is_empty() {
+        picture = draft.squeezing("Unsqueeze", &picture, added);
+    }
+    let mut products = draft.apply("Conv", &[&picture, &kernel]);
+    if !added.is_empty() {
+        products = draft.squeezing("Squeeze", &products, added);
+    }
+    let mut result = draft.transpose(&products, fro);
     if is_formed {
         result = draft.reshape(&result, &[batch, &[rows, columns]].concat());
     }

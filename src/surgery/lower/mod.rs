@@ -6,6 +6,7 @@
 
 mod activations;
 mod attention;
+mod blocks;
 mod comparisons;
 mod contractions;
 mod curves;
@@ -169,13 +170,13 @@ pub static MYRIAD: &[Lowering] = &[
     },
     Lowering { name: "fourier-to-product", reason: IMPORTER_LACKS, operators: &["DFT"], rewrite: fourier::whole },
     Lowering { name: "frames-to-convolution", reason: IMPORTER_LACKS, operators: &["STFT"], rewrite: fourier::frames },
-    Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "high-rank-matmul",
         reason: COMPILER_REFUSES,
         operators: &["MatMul"],
         rewrite: contractions::high_rank,
     },
+    Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "product-of-many-rows-and-sum",
         reason: "the time that the MYRIAD compiler takes for a product grows with the square of its rows",
@@ -193,6 +194,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["CumSum"],
         rewrite: contractions::cumulative_sum,
+    },
+    Lowering {
+        name: "assigned-block-to-pieces",
+        reason: COMPILER_LACKS,
+        operators: &["ScatterND"],
+        rewrite: blocks::assigned,
     },
     Lowering {
         name: "scatter-to-arithmetic",
@@ -444,6 +451,12 @@ pub static MYRIAD: &[Lowering] = &[
         reason: "the CPU device of OpenVINO, which conversions are proven with, misreads pieces of values that it reduces",
         operators: &["ReduceL2", "ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"],
         rewrite: pieces::reduced_piece,
+    },
+    Lowering {
+        name: "reduction-of-a-copied-convolution",
+        reason: COMPILER_REFUSES,
+        operators: &["ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceSum"],
+        rewrite: pieces::reduced_channels,
     },
     Lowering {
         name: "scatter-to-concatenation",

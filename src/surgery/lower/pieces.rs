@@ -18,12 +18,56 @@ pub(super) fn reduced_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     if is_pooled || !is_float || sizes.len() < 2 || sizes.first() != Some(&1) || !is_cut(site, input) {
         return None;
     }
+    reduce_copy(site, draft, input, output)
+}
+
+/// The axis of the channels.
+const CHANNELS: usize = 1;
+
+/// Reduces a copy of what a convolution or a pooling yields, over its channels: what the compiler leaves in fast memory
+/// behind such a layer, it cannot hand to the pooling that it makes of a reduction over channels. Measured for each of
+/// these operators and what the compiler merges with them.
+pub(super) fn reduced_channels(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let rank = site.rank(0)?;
+    let axes = site.axes(rank)?;
+    let is_all = axes.len() + 1 >= rank;
+    if is_all || !axes.contains(&CHANNELS) || !site.facts.element(input)?.is_float() || !is_left_behind(site, input) {
+        return None;
+    }
+    reduce_copy(site, draft, input, output)
+}
+
+/// Writes the reduction of a copy of its input.
+fn reduce_copy(site: &Site<'_>, draft: &mut Draft, input: &str, output: &str) -> Option<()> {
     let copy = draft.apply("Max", &[input, input]);
     let mut inputs: Vec<&str> = site.node.input.iter().map(String::as_str).collect();
     *inputs.first_mut()? = &copy;
     let result = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
     draft.yields(&result, output);
     Some(())
+}
+
+/// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.
+fn is_left_behind(site: &Site<'_>, value: &str) -> bool {
+    let mut value = value;
+    loop {
+        let Some(node) = site.reads.producer(value).and_then(|place| site.model.graph().node.get(place)) else {
+            return false;
+        };
+        let varying = |input: &&String| !input.is_empty() && !site.facts.is_constant(input);
+        let inputs: Vec<&String> = node.input.iter().filter(varying).collect();
+        match (node.op_type(), inputs.as_slice()) {
+            _ if !is_onnx_domain(node.domain()) => return false,
+            ("AveragePool" | "Conv" | "ConvTranspose" | "MaxPool", _) => return true,
+            (
+                "Add" | "BatchNormalization" | "Clip" | "Div" | "Flatten" | "LeakyRelu" | "Mul" | "Relu" | "Reshape"
+                | "Squeeze" | "Sub" | "Unsqueeze",
+                [input],
+            ) => value = input,
+            _ => return false,
+        }
+    }
 }
 
 /// Whether a value is cut out of another one along [`CUT_AXIS`].

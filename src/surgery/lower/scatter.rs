@@ -114,7 +114,7 @@ impl Places {
 }
 
 /// An index counted from the beginning, if it is one.
-fn inside(index: i64, size: i64) -> Option<i64> {
+pub(super) fn inside(index: i64, size: i64) -> Option<i64> {
     let index = if index < 0 { index.checked_add(size)? } else { index };
     (0..size).contains(&index).then_some(index)
 }
