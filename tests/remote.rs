@@ -614,6 +614,55 @@ fn a_configuration_in_a_bucket_names_files_beside_it() {
 }
 
 #[test]
+fn urls_stay_urls_in_what_is_kept_and_said() {
+    let (buckets, folder) = (Buckets::get(), folder());
+    let (model, weights) = network();
+    for (key, bytes) in [
+        ("stay/conf/net.onnx", model.as_slice()),
+        ("stay/conf/weights/w.bin", &weights),
+        ("stay/conf/page.onnx", b"<html>"),
+        ("stay/cal/1.png", b"x"),
+        ("stay/conf/conf.yaml", b"input_model: net.onnx\ncalibration: {path: ../cal}\n"),
+    ] {
+        buckets.put(key, bytes);
+    }
+    let server = Server::start(|_: &Request| Reply::new(200, "PK").header("ETag", "\"1\""));
+    let zip = server.url("cal.zip?sig=hush");
+    let variables = buckets.variables("reader", &buckets.endpoint);
+    let begin = |words: &[&str]| {
+        let mut command = program(folder.path(), &folder.path().join("cache"));
+        command.envs(variables.iter().map(|(name, value)| (name, value))).env("NO_PROXY", "127.0.0.1");
+        command.arg("--json").args(words).args(["--path", "s3://models/stay/conf/conf.yaml"]);
+        command
+    };
+    let read = |text: String| {
+        let cache = folder.path().join("cache").display().to_string();
+        (serde_json::from_str::<Value>(&text).unwrap(), text.contains(&cache) || text.contains("hush"))
+    };
+
+    let (resolved, is_dead) = read(succeed(&mut begin(&["config", "resolve", "rvc2"])));
+    assert_eq!(resolved["config"]["input_model"], "s3://models/stay/conf/net.onnx");
+    assert_eq!(resolved["config"]["inputs"][0]["calibration"]["path"], "s3://models/stay/cal");
+    assert!(!is_dead, "{resolved}");
+    let (resolved, is_dead) = read(succeed(begin(&["config", "resolve", "rvc2"]).args(["calibration.path", &zip])));
+    let shown = zip.replace("sig=hush", "…");
+    assert_eq!(resolved["config"]["inputs"][0]["calibration"]["path"], shown.as_str());
+    assert!(!is_dead, "{resolved}");
+
+    // What the container writes into `config.yaml`.
+    let (plan, _) = read(succeed(&mut begin(&["convert", "rvc2", "--dry-run"])));
+    assert_eq!(plan["order"]["host-paths"], json!({"/inputs/1/cal": "s3://models/stay/cal"}));
+    let (plan, _) = read(succeed(begin(&["convert", "rvc2", "--dry-run"]).args(["calibration.path", &zip])));
+    assert_eq!(plan["order"]["host-paths"], json!({"/inputs/1/cal.zip": shown}));
+    let text = fail(begin(&["config", "resolve", "rvc2"]).args(["calibration.path", &shown]), 1);
+    assert!(text.contains("with a query, which may be secret") && text.contains("the whole address"), "{text}");
+
+    let page = "s3://models/stay/conf/page.onnx";
+    let text = fail(begin(&["config", "resolve", "rvc2"]).args(["input_model", page]), 1);
+    assert!(text.contains(page) && !text.contains("/cache/"), "{text}");
+}
+
+#[test]
 fn both_halves_of_a_remote_ir_are_fetched() {
     let server = Server::start(|_: &Request| Reply::new(200, "<net/>").header("ETag", "\"1\""));
     let folder = folder();

@@ -6,6 +6,7 @@ use super::Status;
 use super::context::Context;
 use super::convert::gather;
 use crate::config::explain::explain;
+use crate::config::resolve::Resolution;
 use crate::config::schema::schema;
 use crate::name::Target;
 use crate::ops::gather::Words;
@@ -55,7 +56,7 @@ pub(super) fn run(args: ConfigArgs, context: &mut Context) -> Result<Status, Fai
 fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
     let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
     let gathered = gather(&words, &context.working_folder()?, context, &context.remote())?;
-    let mut resolution = gathered.resolution.clone();
+    let mut resolution = Resolution { config: gathered.shown(), ..gathered.resolution.clone() };
     if gathered.archive.is_some() {
         // The folder with its members goes away now; people know the members by their names.
         for (stage, written) in resolution.config.stages.iter_mut().zip(&gathered.configuration.stages) {

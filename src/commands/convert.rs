@@ -186,7 +186,7 @@ pub(super) fn gather(
             GatherError::Find(error) if error.is_about_the_machine() => Kind::Environment,
             _ => Kind::Project,
         };
-        Failure::of(kind, &error).in_words(|text| with_members(text, temporary))
+        Failure::of(kind, &error).in_words(|text| remote.with_urls(&with_members(text, temporary)))
     })
 }
 

@@ -57,8 +57,8 @@ pub struct Order {
     pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
-    /// Where the configuration's files are on the host, by their paths in the container, for the record that repeats the
-    /// conversion. Models and weights are not among them: copies of them stand beside the record.
+    /// What the configuration's files are to the host, by their paths in the container, for messages and for the record
+    /// that repeats the conversion: paths, or URLs without what may be secret. Models and weights are not among them: copies of them stand beside the record.
     #[serde(default)]
     pub host_paths: BTreeMap<String, String>,
     /// The NN Archive that the configuration came from, whose heads are carried through.

@@ -113,6 +113,17 @@ pub(super) enum Spot {
     There(Location, Found),
 }
 
+impl Spot {
+    /// Returns what people call a file that was found here and is at `path` now: its URL without what may be secret, or
+    /// that path.
+    pub(super) fn shown(&self, path: &Path) -> FileReference {
+        match self {
+            Self::Here(_) => FileReference::new(path.to_string_lossy()),
+            Self::There(location, _) => FileReference::new(location.to_string()),
+        }
+    }
+}
+
 /// A folder that relative paths are tried in.
 enum Place {
     Here(PathBuf),

@@ -19,8 +19,8 @@ use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
-    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, ResolvedStage,
-    Setting, StageName, yaml,
+    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, ResolvedConfig,
+    ResolvedStage, Setting, StageName, yaml,
 };
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
@@ -78,6 +78,15 @@ pub struct Gathered {
 }
 
 impl Gathered {
+    /// Returns the configuration with everything decided, and the files as people know them.
+    pub fn shown(&self) -> ResolvedConfig {
+        let config = &self.resolution.config;
+        config.with_files(&mut |_, found| {
+            let file = self.files.iter().find(|file| file.path.to_string_lossy() == found.as_str());
+            file.map_or_else(|| found.clone(), |file| file.shown.clone())
+        })
+    }
+
     /// Rewrites the models as the conversion will, and refuses what the tools of this toolchain surely refuse.
     ///
     /// # Errors
@@ -328,7 +337,8 @@ fn bring_all(
     let mut files = Vec::with_capacity(spots.len());
     for (role, reference, spot) in spots {
         let path = places.bring(&spot, role, &reference, sample_limit(configuration, &reference))?;
-        files.push(FoundFile { role, reference, path, companions: BTreeMap::new() });
+        let shown = spot.shown(&path);
+        files.push(FoundFile { role, reference, shown, path, companions: BTreeMap::new() });
     }
     Ok(files)
 }

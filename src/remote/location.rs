@@ -71,6 +71,12 @@ pub enum LocationError {
         /// The text.
         reference: FileReference,
     },
+    /// An address as it is shown, without its query.
+    #[error("`{reference}` stands for an address with a query, which may be secret and is written down nowhere")]
+    Hidden {
+        /// The text.
+        reference: FileReference,
+    },
     /// A place that takes no files.
     #[error("results cannot be uploaded to `{reference}`")]
     NoTarget {
@@ -90,6 +96,7 @@ impl Hint for LocationError {
                     .to_owned(),
             ],
             Self::Key { .. } | Self::Web { .. } => Vec::new(),
+            Self::Hidden { .. } => vec!["write the whole address in its place".to_owned()],
             Self::NoTarget { .. } => {
                 vec![
                     "give a URL of the form `s3://BUCKET/KEY` or `gs://BUCKET/KEY`; for a folder use `--output-dir`"
@@ -113,6 +120,9 @@ impl Location {
             "http" | "https" => {
                 let url = Url::parse(reference.as_str()).ok().filter(Url::has_host);
                 let mut url = url.ok_or_else(|| LocationError::Web { reference: reference.clone() })?;
+                if reference.as_str().ends_with(FileReference::HIDDEN) {
+                    return Err(LocationError::Hidden { reference: reference.clone() });
+                }
                 url.set_fragment(None);
                 return Ok(Self::of(Kind::Web(url)));
             }

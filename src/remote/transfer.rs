@@ -60,7 +60,9 @@ impl Remote<'_> {
     /// # Errors
     /// It cannot be had. Offline: it was not downloaded before.
     pub fn fetch(&self, location: &Location) -> Result<PathBuf, RemoteError> {
-        Ok(self.bring(location, None)?.path)
+        let path = self.bring(location, None)?.path;
+        self.note(&path, location);
+        Ok(path)
     }
 
     /// Brings the files of a folder, at most `limit` samples in the order of their names, and returns the folder they
@@ -73,13 +75,16 @@ impl Remote<'_> {
         let key = Key::of_folder(location, limit);
         if self.options.network == Network::Offline {
             let held = shelf.held_folder(&key)?;
-            return held.ok_or_else(|| RemoteError::Offline { location: location.clone() });
+            let folder = held.ok_or_else(|| RemoteError::Offline { location: location.clone() })?;
+            self.note(&folder, location);
+            return Ok(folder);
         }
         let files = self.bring_all(self.list(location, limit)?)?;
         let name = location.name();
         let (contents, folder) = shelf.folder(&name, &files)?;
         // Under its own key too, so that without network it is known to be a folder.
         shelf.remember_folder([&key, &Key::of(location)], contents, &name)?;
+        self.note(&folder, location);
         Ok(folder)
     }
 
@@ -96,9 +101,13 @@ impl Remote<'_> {
         };
         let companions = companions.iter().map(listed).collect::<Result<Vec<Listed>, RemoteError>>()?;
         let own = location.name();
+        let beside: Vec<(String, Location)> =
+            companions.iter().map(|file| (file.relative.clone(), file.location.clone())).collect();
         let mut files = self.bring_all(companions)?;
         files.push((own.clone(), self.bring(location, None)?));
         let (_, folder) = self.shelf()?.folder("files", &files)?;
+        beside.iter().for_each(|(relative, location)| self.note(&folder.join(relative), location));
+        self.note(&folder.join(&own), location);
         Ok(folder.join(own))
     }
 
