@@ -517,6 +517,41 @@ fn answers_of_web_servers_are_told_without_secrets() {
 }
 
 #[test]
+fn web_servers_that_are_busy_are_asked_again() {
+    let server = Server::start(|request: &Request| match (request.path.as_str(), request.before) {
+        ("/busy" | "/late", 0) | ("/busy", 1) => Reply::new(503, ""),
+        ("/slow", 0) => Reply::new(429, "").header("Retry-After", "1"),
+        ("/tomorrow", _) => Reply::new(503, "").header("Retry-After", "86400"),
+        ("/broken", _) => Reply::new(500, ""),
+        ("/timed", 0) => Reply::new(408, ""),
+        ("/none", _) => Reply::new(404, ""),
+        _ => Reply::new(200, "net"),
+    });
+    let cache = folder();
+    let remote = remote(cache.path(), Vec::new());
+    for path in ["busy", "slow", "timed"] {
+        let begun = std::time::Instant::now();
+        assert_eq!(remote.look(&at(&server.url(path))).unwrap(), Some(Found::File), "{path}");
+        assert!(path != "slow" || begun.elapsed() >= Duration::from_secs(1), "it was asked too early");
+    }
+    assert_eq!(fs::read(remote.fetch(&at(&server.url("late"))).unwrap()).unwrap(), b"net");
+    for (path, part, count) in [
+        ("broken", "the server answered 500; the server is busy or out of order", 5),
+        ("tomorrow", "the server answered 503; the server asks to wait 86400 seconds", 1),
+        ("none", "there is no such file", 1),
+    ] {
+        for asked in [1, 2] {
+            let location = at(&server.url(path));
+            let error = if asked == 1 { remote.look(&location).err() } else { remote.fetch(&location).err() };
+            let text = error.map_or_else(|| "there is no such file".to_owned(), |error| told(&error));
+            assert!(text.contains(part), "{path}: {text}");
+            let requests = server.requests().iter().filter(|request| request.path.ends_with(path)).count();
+            assert_eq!(requests, count * asked, "{path}");
+        }
+    }
+}
+
+#[test]
 fn results_reach_google_cloud_storage() {
     // Google's XML interface is that of S3 but for the signature.
     let (buckets, cache) = (Buckets::start(&["--open"]), folder());

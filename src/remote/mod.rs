@@ -145,14 +145,9 @@ impl<'a> Remote<'a> {
             }
             return Err(RemoteError::Offline { location: location.clone() });
         }
-        let failed = |source| RemoteError::Read { location: location.clone(), source };
-        let sockets = self.sockets()?;
         tracing::debug!(%location, "looked for");
-        if !location.is_folder() {
-            let source = self.source(location)?;
-            if sockets.runtime.block_on(source.exists()).map_err(failed)? {
-                return Ok(Some(Found::File));
-            }
+        if !location.is_folder() && self.is_there(location, &self.source(location)?)? {
+            return Ok(Some(Found::File));
         }
         let Kind::Bucket { .. } = location.kind() else { return Ok(None) };
         let has_some = self.has_some(location)?;

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
 use super::location::{Kind, Location};
-use super::problem::{Problem, RemoteError};
+use super::problem::{LONGEST_WAIT, Problem, RemoteError};
 use super::shelf::{Held, Key, Slot};
 use super::source::{Answer, Body, Source, Version, Wanted};
 use super::{Network, Remote};
@@ -197,15 +197,12 @@ impl Remote<'_> {
                 continue;
             }
             let failed = |source| RemoteError::Read { location: location.clone(), source };
-            if !problem.passes() {
-                return Err(failed(problem));
-            }
             if slot.length() >= before.saturating_add(REAL_PROGRESS) {
                 waits = self.waits();
             }
-            let Some(wait) = waits.next() else { return Err(failed(problem)) };
-            self.progress.said(subject, format!("{location}: {problem}; trying again"));
-            thread::sleep(wait);
+            if !self.waited(location, subject, &problem, &mut waits) {
+                return Err(failed(problem));
+            }
         }
     }
 
@@ -262,12 +259,43 @@ impl Remote<'_> {
         }
     }
 
+    /// Returns whether a file of the web is there, and asks as long as that may help; the client of buckets does so itself.
+    pub(super) fn is_there(&self, location: &Location, source: &Source) -> Result<bool, RemoteError> {
+        let runtime = &self.sockets()?.runtime;
+        let subject = Subject::Download(location.name());
+        let mut waits = self.waits();
+        loop {
+            let problem = match runtime.block_on(source.exists()) {
+                Ok(is_there) => return Ok(is_there),
+                Err(problem) => problem,
+            };
+            let is_web = matches!(source, Source::Web(..));
+            if !is_web || !self.waited(location, &subject, &problem, &mut waits) {
+                return Err(RemoteError::Read { location: location.clone(), source: problem });
+            }
+        }
+    }
+
+    /// Waits and returns true if asking again may help after that.
+    fn waited(
+        &self,
+        location: &Location,
+        subject: &Subject,
+        problem: &Problem,
+        waits: &mut impl Iterator<Item = Duration>,
+    ) -> bool {
+        let Some(wait) = waits.next().and_then(|next| problem.pause(next)) else { return false };
+        self.progress.said(subject, format!("{location}: {problem}; trying again"));
+        thread::sleep(wait);
+        true
+    }
+
     /// Returns the waits between attempts: each about twice as long as the one before, none exactly.
     fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::new()
             .with_jitter()
             .with_min_delay(self.options.first_wait)
-            .with_max_delay(Duration::from_secs(30))
+            .with_max_delay(LONGEST_WAIT)
             .with_max_times(self.options.retries)
             .build()
     }
