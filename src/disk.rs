@@ -443,6 +443,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     file.commit()
 }
 
+/// Copies a file as a whole; see [`write`].
+pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let mut content = open(from)?;
+    let mut file = NewFile::create(to)?;
+    io::copy(&mut content, &mut file).map_err(refused("write", to))?;
+    file.commit()
+}
+
 /// A file under a temporary name beside its target; dropping it without [`NewFile::commit`] leaves nothing.
 pub struct NewFile {
     file: tempfile::NamedTempFile,

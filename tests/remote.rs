@@ -727,9 +727,15 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         ),
         (
             reader,
-            vec!["--path", "net.onnx", "output_remote_url", "/tmp/r"],
+            vec!["--path", "net.onnx", "output_remote_url", "ftp://host/r"],
             1,
-            ["impossible `output_remote_url`", "--output-dir"],
+            ["impossible `output_remote_url`", "only buckets and folders take them"],
+        ),
+        (
+            reader,
+            vec!["--path", "net.onnx", "output_remote_url", "net.onnx/r"],
+            3,
+            ["could not be copied to", "Not a directory"],
         ),
         (
             reader,
@@ -802,13 +808,15 @@ fn a_conversion_begins_and_ends_in_buckets() {
         let name = path.file_name().unwrap().to_str().unwrap();
         buckets.put(&format!("sample/{name}"), &fs::read(&path).unwrap());
     }
+    image::RgbImage::from_pixel(40, 20, image::Rgb([200, 100, 7])).save(folder.path().join("1.png")).unwrap();
+    buckets.put("calibration/1.png", &fs::read(folder.path().join("1.png")).unwrap());
     let variables = buckets.variables("owner", &buckets.endpoint);
     let mut command = program(folder.path(), &shared_store());
     command.envs(variables.iter().map(|(name, value)| (name, value))).env("NO_PROXY", "127.0.0.1");
     command.env("MODELCONVERTER_LOG", "debug");
     command.args(["convert", "rvc2", "--output-dir", "r", "--path", "s3://models/sample/text_direction.yaml"]);
-    command.args(["output_remote_url", "s3://results/sample"]);
-    command.args(["intermediate_outputs_remote_url", "s3://results/between"]);
+    command.args(["calibration.path", "s3://models/calibration", "output_remote_url", "s3://results/sample"]);
+    command.args(["intermediate_outputs_remote_url", "between/a b/"]);
     let output = command.output().unwrap();
     let text = said(&output);
     assert!(output.status.success(), "{text}");
@@ -820,8 +828,18 @@ fn a_conversion_begins_and_ends_in_buckets() {
         assert!(buckets.read("results", key) == here && !here.is_empty(), "{key}");
         assert!(text.contains(&format!("s3://results/{key}")), "{text}");
     }
-    let between = buckets.keys("results", "between/");
-    assert!(between.iter().any(|key| key.ends_with(".onnx")), "{between:?}");
+    // Whoever has this file can do the same elsewhere.
+    let record = fs::read_to_string(folder.path().join("output/r/config.yaml")).unwrap();
+    assert!(record.contains("s3://models/calibration") && !record.contains("/remote/"), "{record}");
+    // A folder of this machine takes them as a bucket does.
+    let (there, here) = (folder.path().join("between/a b"), folder.path().join("output/r/intermediate_outputs"));
+    let names = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<String>>()
+    };
+    assert_eq!(names(&there), names(&here), "also without leftovers");
+    let network = names(&there).into_iter().find(|name| name.ends_with(".onnx")).unwrap();
+    assert_eq!(fs::read(there.join(&network)).unwrap(), fs::read(here.join(&network)).unwrap());
     let secrets = [buckets.accounts["owner"][0].as_str().unwrap(), buckets.accounts["owner"][1].as_str().unwrap()];
     assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     search(&folder.path().join("output"), &secrets);

@@ -122,7 +122,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     // These files are there until the conversion ends.
     let _archive = gathered.archive.clone();
     let _followed = gathered.followed.clone();
-    let uploads = Uploads::new(&gathered.configuration, &remote).map_err(upload_failure)?;
+    let uploads = uploads(&gathered, &working, context, &remote)?;
     let told: Vec<String> = gathered.notes.iter().map(ToString::to_string).collect();
     told.iter().for_each(|note| context.printer.warn(note));
     if let Some(toolchain) = context.inside() {
@@ -290,6 +290,17 @@ impl ConvertArgs {
     fn preprocessing(&self) -> PreprocessingPlace {
         if self.archive_preprocess { PreprocessingPlace::Archive } else { PreprocessingPlace::Model }
     }
+}
+
+/// Returns what goes elsewhere when the conversion is done.
+pub(super) fn uploads<'a>(
+    gathered: &Gathered,
+    working: &Path,
+    context: &Context,
+    remote: &'a Remote<'a>,
+) -> Result<Uploads<'a>, Failure> {
+    let home = context.variable("HOME").map(Path::new);
+    Uploads::new(&gathered.configuration, (working, home), remote).map_err(upload_failure)
 }
 
 fn upload_failure(error: UploadError) -> Failure {

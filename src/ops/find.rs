@@ -176,7 +176,7 @@ impl<'a> Places<'a> {
             return found.map(|found| Spot::There(location.clone(), found)).ok_or_else(missing);
         }
         let (mut tried, mut near, mut refused) = (Vec::new(), None, None);
-        for written in self.written(reference) {
+        for written in written(reference, self.folders.home) {
             for place in &self.places {
                 let folder = match place {
                     Place::Here(folder) => folder,
@@ -209,21 +209,6 @@ impl<'a> Places<'a> {
         match refused {
             Some(error) => Err(error.into()),
             None => Err(FindError::Missing { reference: reference.clone(), tried, near }),
-        }
-    }
-
-    /// Returns the paths that a reference may stand for.
-    fn written(&self, reference: &FileReference) -> Vec<PathBuf> {
-        let text = reference.as_str();
-        if let Some(path) = text.strip_prefix("file://") {
-            // Some people write paths behind the scheme, and others URLs.
-            let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
-            return std::iter::once(PathBuf::from(path)).chain(decoded).collect();
-        }
-        match (text.strip_prefix('~'), self.folders.home) {
-            (Some(""), Some(home)) => vec![home.to_owned()],
-            (Some(rest), Some(home)) if rest.starts_with('/') => vec![home.join(rest.trim_start_matches('/'))],
-            _ => vec![PathBuf::from(text)],
         }
     }
 
@@ -269,6 +254,21 @@ impl<'a> Places<'a> {
             Spot::There(location, Found::File) => Ok(self.folders.remote.fetch(location)?),
             Spot::There(location, Found::Folder) => Err(RemoteError::Folder { location: location.clone() }.into()),
         }
+    }
+}
+
+/// Returns the paths that a reference to this machine may stand for, the one that URLs are for last.
+pub(super) fn written(reference: &FileReference, home: Option<&Path>) -> Vec<PathBuf> {
+    let text = reference.as_str();
+    if let Some(path) = text.strip_prefix("file://") {
+        // Some people write paths behind the scheme, and others URLs.
+        let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+        return std::iter::once(PathBuf::from(path)).chain(decoded).collect();
+    }
+    match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => vec![home.to_owned()],
+        (Some(rest), Some(home)) if rest.starts_with('/') => vec![home.join(rest.trim_start_matches('/'))],
+        _ => vec![PathBuf::from(text)],
     }
 }
 
