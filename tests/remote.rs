@@ -698,6 +698,60 @@ fn urls_stay_urls_in_what_is_kept_and_said() {
 }
 
 #[test]
+fn archives_and_samples_come_from_buckets_and_archives_go_there() {
+    let (buckets, folder) = (Buckets::get(), folder());
+    let (model, weights) = network();
+    buckets.put("wrap/net.onnx", &model);
+    buckets.put("wrap/weights/w.bin", &weights);
+    buckets.put("wrap/page.onnx", b"<html>");
+    buckets.put("wrap/photos/1.raw", &[7; 12]);
+    buckets.put("wrap/photos/2.raw", &[9; 12]);
+    let run = |account: &str, words: &[&str]| {
+        let mut command = program(folder.path(), &folder.path().join("cache"));
+        command.envs(buckets.variables(account, &buckets.endpoint)).env("NO_PROXY", "127.0.0.1").args(words);
+        command
+    };
+    let url = "s3://models/wrap/net.onnx";
+    succeed(&mut run("reader", &["archive", url]));
+    let local = fs::read(folder.path().join("net.tar.xz")).unwrap();
+    for (place, key) in
+        [("s3://results/wrap/x.tar.xz", "wrap/x.tar.xz"), ("s3://results/wrap/v1", "wrap/v1/net.tar.xz")]
+    {
+        let text = succeed(&mut run("owner", &["archive", url, "--save-path", place]));
+        assert!(text.contains(&format!("s3://results/{key}")), "{text}");
+        assert!(buckets.read("results", key) == local, "{key}");
+    }
+    // With its weights.
+    let listing = Command::new("tar").args(["-tf", "net.tar.xz"]).current_dir(folder.path()).output().unwrap();
+    assert!(said(&listing).contains("weights/w.bin"), "{}", said(&listing));
+    for (account, words, code, parts) in [
+        ("reader", vec!["archive", "s3://models/wrap/none.onnx"], 1, ["wrap/none.onnx`", "there is no such file"]),
+        ("reader", vec!["archive", "s3://models/wrap/page.onnx"], 1, ["s3://models/wrap/page.onnx", "an HTML page"]),
+        ("reader", vec!["archive", url, "--save-path", "s3://results/r"], 3, ["s3://results/r", "AccessDenied"]),
+        ("reader", vec!["archive", url, "--save-path", "https://h/r"], 1, ["https://h/r", "only buckets"]),
+    ] {
+        let text = fail(&mut run(account, &words), code);
+        assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("/cache/"), "{text}");
+    }
+
+    let prepare = |from: &str, out: &str| {
+        let words = ["calibration", "prepare", from, "--shape", "1,3,2,2", "--out", out];
+        run("reader", &words).output().unwrap()
+    };
+    let output = prepare("s3://models/wrap/photos/1.raw", "1.raw");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read(folder.path().join("1.raw")).unwrap(), [7; 12]);
+    let output = prepare("s3://models/wrap/photos", "all");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read_dir(folder.path().join("all")).unwrap().count(), 2);
+    for (from, part) in [("none.raw", "there is no such file"), ("net.onnx", "s3://models/wrap/net.onnx")] {
+        let output = prepare(&format!("s3://models/wrap/{from}"), "x.raw");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(part) && !said(&output).contains("/cache/"), "{}", said(&output));
+    }
+}
+
+#[test]
 fn both_halves_of_a_remote_ir_are_fetched() {
     let server = Server::start(|_: &Request| Reply::new(200, "<net/>").header("ETag", "\"1\""));
     let folder = folder();
@@ -705,6 +759,12 @@ fn both_halves_of_a_remote_ir_are_fetched() {
     let text = fail(command.args(["--dry-run", "--path", &server.url("m/net.xml?token=hush")]), 1);
     let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
     assert!(paths.contains(&"/m/net.bin?token=hush".to_owned()), "{paths:?}\n{text}");
+    let mut command = program(folder.path(), &folder.path().join("cache"));
+    command.env("NO_PROXY", "127.0.0.1").args(["archive", &server.url("a/net.xml?token=hush")]);
+    let text = fail(&mut command, 1);
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert!(paths.contains(&"/a/net.bin?token=hush".to_owned()), "{paths:?}\n{text}");
+    assert!(text.contains("/a/net.xml?…") && !text.contains("/cache/"), "{text}");
 }
 
 #[test]

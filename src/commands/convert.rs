@@ -178,7 +178,7 @@ pub(super) fn gather(
     remote: &Remote<'_>,
 ) -> Result<Gathered, Failure> {
     let home = context.variable("HOME").map(PathBuf::from);
-    let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
+    let temporary = context.temporary();
     let folders = Folders { working, home: home.as_deref(), temporary, remote };
     ops::gather::gather(words, &folders).map_err(|error| {
         let kind = match &error {

@@ -274,7 +274,7 @@ pub(super) fn written(reference: &FileReference, home: Option<&Path>) -> Vec<Pat
 
 /// Returns the files that an ONNX model needs beside it. What cannot be read, or leaves the model's folder, is left for
 /// whoever loads the model to say.
-fn companions(path: &Path) -> Vec<String> {
+pub(super) fn companions(path: &Path) -> Vec<String> {
     let bytes = disk::read(path, ByteSize::new(onnx::MAX_MODEL_BYTES)).unwrap_or_default();
     let Ok(model) = Model::parse(bytes.into()) else { return Vec::new() };
     let inside = |data: &onnx::ExternalData| data.whereabouts == Whereabouts::Inside;

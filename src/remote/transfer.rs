@@ -14,7 +14,8 @@ use super::location::{Kind, Location};
 use super::problem::{LONGEST_WAIT, Problem, RemoteError};
 use super::shelf::{Held, Key, Slot};
 use super::source::{Answer, Body, Source, Version, Wanted};
-use super::{Network, Remote};
+use super::{Found, Network, Remote};
+use crate::config::FileReference;
 use crate::disk::DiskError;
 use crate::progress::Subject;
 use crate::units::ByteSize;
@@ -55,6 +56,19 @@ impl From<DiskError> for Failed {
 }
 
 impl Remote<'_> {
+    /// Brings the file or folder of a URL, whichever is there, and returns where it is on this machine.
+    ///
+    /// # Errors
+    /// There is nothing, or it cannot be had.
+    pub fn fetch_any(&self, reference: &FileReference) -> Result<PathBuf, RemoteError> {
+        let location = Location::parse(reference)?;
+        match self.look(&location)? {
+            Some(Found::File) => self.fetch(&location),
+            Some(Found::Folder) => self.fetch_folder(&location, None),
+            None => Err(RemoteError::Read { location, source: Problem::Missing }),
+        }
+    }
+
     /// Brings a file and returns where it is on this machine; it has the name that it has there.
     ///
     /// # Errors
@@ -94,19 +108,25 @@ impl Remote<'_> {
     /// # Errors
     /// One of them cannot be had.
     pub fn fetch_with(&self, location: &Location, companions: &[String]) -> Result<PathBuf, RemoteError> {
-        let listed = |relative: &String| {
+        let beside = |relative: &String| {
             let missing = || RemoteError::Read { location: location.clone(), source: Problem::Missing };
-            let location = location.beside(relative).ok_or_else(missing)?;
-            Ok(Listed { relative: relative.clone(), location, version: None })
+            Ok((relative.clone(), location.beside(relative).ok_or_else(missing)?))
         };
-        let companions = companions.iter().map(listed).collect::<Result<Vec<Listed>, RemoteError>>()?;
+        let companions = companions.iter().map(beside).collect::<Result<Vec<(String, Location)>, RemoteError>>()?;
+        self.fetch_together(location, companions)
+    }
+
+    /// Brings a file and others, and returns the file in a folder in which they all are; the others at their paths there.
+    ///
+    /// # Errors
+    /// One of them cannot be had.
+    pub fn fetch_together(&self, location: &Location, others: Vec<(String, Location)>) -> Result<PathBuf, RemoteError> {
+        let listed = |(relative, location): (String, Location)| Listed { relative, location, version: None };
         let own = location.name();
-        let beside: Vec<(String, Location)> =
-            companions.iter().map(|file| (file.relative.clone(), file.location.clone())).collect();
-        let mut files = self.bring_all(companions)?;
+        let mut files = self.bring_all(others.iter().cloned().map(listed).collect())?;
         files.push((own.clone(), self.bring(location, None)?));
         let (_, folder) = self.shelf()?.folder("files", &files)?;
-        beside.iter().for_each(|(relative, location)| self.note(&folder.join(relative), location));
+        others.iter().for_each(|(relative, location)| self.note(&folder.join(relative), location));
         self.note(&folder.join(&own), location);
         Ok(folder.join(own))
     }
