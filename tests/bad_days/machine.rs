@@ -101,6 +101,34 @@ fn a_full_disk_for_the_result_leaves_nothing_there() {
 }
 
 #[test]
+fn a_result_that_reaches_nobody_is_no_success_and_a_reader_that_left_is_no_failure() {
+    let folder = folder();
+    let store = folder.path().join("store");
+    model(folder.path(), "good.onnx");
+    for words in [
+        &["config", "resolve", "rvc2", "--path", "good.onnx"][..],
+        &["--json", "config", "schema"],
+        &["toolchain", "list"],
+        &["completions", "bash"],
+        &["--version"],
+        &["convert", "--help"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut child = program(folder.path(), &store);
+        let output = child.args(words).stdout(full).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {text}");
+        for part in ["could not be written to standard output", "No space left on device", "hint: "] {
+            assert!(text.contains(part), "{words:?}: {text}");
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(folder.path(), &store).args(words).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
 fn names_with_spaces_and_letters_of_any_language_are_names() {
     let folder = folder();
     let made_up = made_up();
