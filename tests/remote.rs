@@ -686,9 +686,9 @@ fn urls_stay_urls_in_what_is_kept_and_said() {
 
     // What the container writes into `config.yaml`.
     let (plan, _) = read(succeed(&mut begin(&["convert", "rvc2", "--dry-run"])));
-    assert_eq!(plan["order"]["host-paths"], json!({"/inputs/1/cal": "s3://models/stay/cal"}));
+    assert_eq!(plan["order"]["host-paths"]["/inputs/1/cal"], "s3://models/stay/cal");
     let (plan, _) = read(succeed(begin(&["convert", "rvc2", "--dry-run"]).args(["calibration.path", &zip])));
-    assert_eq!(plan["order"]["host-paths"], json!({"/inputs/1/cal.zip": shown}));
+    assert_eq!(plan["order"]["host-paths"]["/inputs/1/cal.zip"], shown.as_str());
     let text = fail(begin(&["config", "resolve", "rvc2"]).args(["calibration.path", &shown]), 1);
     assert!(text.contains("with a query, which may be secret") && text.contains("the whole address"), "{text}");
 

@@ -245,7 +245,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
             }
         }
     };
-    let document = merge::merge(document, &all)?;
+    // One that is no mapping takes no overrides, and is refused with its place when it is read.
+    let takes = matches!(document.value, Value::Map(_) | Value::Null);
+    let document = if takes { merge::merge(document, &all)? } else { document };
     let reading = match read::read(&document) {
         Ok(reading) => reading,
         Err(problems) => {
@@ -475,6 +477,14 @@ mod tests {
         assert_eq!(error.hints()[0], "did you mean `model.onnx`?");
         let error = gather(&words(Some("mlflow://run/model.onnx"), &[]), &folders).unwrap_err();
         assert!(matches!(error, GatherError::Find(FindError::Remote(_))), "{error}");
+        fs::write(folder.path().join("page.yaml"), "<html> no configuration </html>").unwrap();
+        let words_of = strings(&["rvc2.superblob", "False"]);
+        let path = folder.path().join("page.yaml").display().to_string();
+        let error = gather(&words(Some(&path), &words_of), &folders).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{path}:1:1: the configuration must be a mapping, found the text")),
+            "{error}"
+        );
         let odd = strings(&["rvc2.superblob"]);
         assert!(matches!(gather(&words(None, &odd), &folders).unwrap_err(), GatherError::Words(_)));
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -245,9 +245,15 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
     let main_stage = main_stage(&request.configuration, request.source_archive.as_ref(), request.main_stage.as_ref())?;
     let (mounts, targets) = place_files(&request.files);
     let is_copied = |role| matches!(role, FileRole::Model | FileRole::Weights);
+    let place = |path: &Path| path.to_string_lossy().into_owned();
+    let results = [
+        (exchange::FOLDER.to_owned(), place(request.place.parent().unwrap_or(Path::new(".")))),
+        (format!("{}/{}", exchange::FOLDER, exchange::OUTPUT), place(&request.place)),
+    ];
     let host_paths = std::iter::zip(&request.files, &targets)
         .filter(|(file, _)| !is_copied(file.role))
         .map(|(file, target)| (target.as_str().to_owned(), file.shown.as_str().to_owned()))
+        .chain(results)
         .collect();
     let mut next = targets.into_iter();
     // Files come in the order in which they were found.

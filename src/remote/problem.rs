@@ -101,7 +101,7 @@ impl Hint for RemoteError {
             }
             Self::NoFolder => vec!["set `MODELCONVERTER_CACHE_DIR` to a folder with some room".to_owned()],
             Self::Setup { .. } => Vec::new(),
-            Self::Disk(error) => error.hints(),
+            Self::Disk(error) => error.hints_in_store(),
         }
     }
 }
