@@ -98,6 +98,24 @@ impl DiskError {
         }
     }
 
+    /// Returns what to do where the path is in the store, or beside what is kept there.
+    pub fn hints_in_store(&self) -> Vec<String> {
+        match self {
+            Self::NoSpace { .. } => vec![
+                "free some space on that disk: `modelconverter store gc` removes what no lock needs, and with \
+                 `--downloads` remote files too"
+                    .to_owned(),
+                "or put the store elsewhere with `MODELCONVERTER_CACHE_DIR`".to_owned(),
+            ],
+            _ if self.refuses_writing() => {
+                let mut hints = self.hints();
+                hints.push("the store is where `MODELCONVERTER_CACHE_DIR` says".to_owned());
+                hints
+            }
+            _ => self.hints(),
+        }
+    }
+
     /// Returns whether nothing can be written there, whatever is done: read-only or not allowed.
     pub fn refuses_writing(&self) -> bool {
         matches!(self, Self::ReadOnly { .. } | Self::Denied { .. })
@@ -107,15 +125,12 @@ impl DiskError {
 impl Hint for DiskError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoSpace { .. } => vec![
-                "free some space on that disk; `modelconverter store gc` removes what no lock needs".to_owned(),
-                "or put the store elsewhere with `XDG_CACHE_HOME`".to_owned(),
-            ],
+            Self::NoSpace { .. } => vec!["free some space on that disk, or choose a place on another one".to_owned()],
             Self::Denied { action: "read" | "open" | "list" | "look at" | "map", .. } => {
                 vec!["let this user read it".to_owned()]
             }
             Self::ReadOnly { .. } | Self::Denied { .. } => {
-                vec!["choose a folder that you may write to; the store follows `XDG_CACHE_HOME`".to_owned()]
+                vec!["choose a folder that you may write to".to_owned()]
             }
             Self::Missing { .. } | Self::TooLarge { .. } | Self::Other { .. } => Vec::new(),
         }
@@ -440,6 +455,14 @@ pub fn remove_fleeting() {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let mut file = NewFile::create(path)?;
     file.write_all(bytes).map_err(refused("write", path))?;
+    file.commit()
+}
+
+/// Copies a file as a whole; see [`write`].
+pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let mut content = open(from)?;
+    let mut file = NewFile::create(to)?;
+    io::copy(&mut content, &mut file).map_err(refused("write", to))?;
     file.commit()
 }
 

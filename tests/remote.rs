@@ -517,6 +517,41 @@ fn answers_of_web_servers_are_told_without_secrets() {
 }
 
 #[test]
+fn web_servers_that_are_busy_are_asked_again() {
+    let server = Server::start(|request: &Request| match (request.path.as_str(), request.before) {
+        ("/busy" | "/late", 0) | ("/busy", 1) => Reply::new(503, ""),
+        ("/slow", 0) => Reply::new(429, "").header("Retry-After", "1"),
+        ("/tomorrow", _) => Reply::new(503, "").header("Retry-After", "86400"),
+        ("/broken", _) => Reply::new(500, ""),
+        ("/timed", 0) => Reply::new(408, ""),
+        ("/none", _) => Reply::new(404, ""),
+        _ => Reply::new(200, "net"),
+    });
+    let cache = folder();
+    let remote = remote(cache.path(), Vec::new());
+    for path in ["busy", "slow", "timed"] {
+        let begun = std::time::Instant::now();
+        assert_eq!(remote.look(&at(&server.url(path))).unwrap(), Some(Found::File), "{path}");
+        assert!(path != "slow" || begun.elapsed() >= Duration::from_secs(1), "it was asked too early");
+    }
+    assert_eq!(fs::read(remote.fetch(&at(&server.url("late"))).unwrap()).unwrap(), b"net");
+    for (path, part, count) in [
+        ("broken", "the server answered 500; the server is busy or out of order", 5),
+        ("tomorrow", "the server answered 503; the server asks to wait 86400 seconds", 1),
+        ("none", "there is no such file", 1),
+    ] {
+        for asked in [1, 2] {
+            let location = at(&server.url(path));
+            let error = if asked == 1 { remote.look(&location).err() } else { remote.fetch(&location).err() };
+            let text = error.map_or_else(|| "there is no such file".to_owned(), |error| told(&error));
+            assert!(text.contains(part), "{path}: {text}");
+            let requests = server.requests().iter().filter(|request| request.path.ends_with(path)).count();
+            assert_eq!(requests, count * asked, "{path}");
+        }
+    }
+}
+
+#[test]
 fn results_reach_google_cloud_storage() {
     // Google's XML interface is that of S3 but for the signature.
     let (buckets, cache) = (Buckets::start(&["--open"]), folder());
@@ -614,6 +649,109 @@ fn a_configuration_in_a_bucket_names_files_beside_it() {
 }
 
 #[test]
+fn urls_stay_urls_in_what_is_kept_and_said() {
+    let (buckets, folder) = (Buckets::get(), folder());
+    let (model, weights) = network();
+    for (key, bytes) in [
+        ("stay/conf/net.onnx", model.as_slice()),
+        ("stay/conf/weights/w.bin", &weights),
+        ("stay/conf/page.onnx", b"<html>"),
+        ("stay/cal/1.png", b"x"),
+        ("stay/conf/conf.yaml", b"input_model: net.onnx\ncalibration: {path: ../cal}\n"),
+    ] {
+        buckets.put(key, bytes);
+    }
+    let server = Server::start(|_: &Request| Reply::new(200, "PK").header("ETag", "\"1\""));
+    let zip = server.url("cal.zip?sig=hush");
+    let variables = buckets.variables("reader", &buckets.endpoint);
+    let begin = |words: &[&str]| {
+        let mut command = program(folder.path(), &folder.path().join("cache"));
+        command.envs(variables.iter().map(|(name, value)| (name, value))).env("NO_PROXY", "127.0.0.1");
+        command.arg("--json").args(words).args(["--path", "s3://models/stay/conf/conf.yaml"]);
+        command
+    };
+    let read = |text: String| {
+        let cache = folder.path().join("cache").display().to_string();
+        (serde_json::from_str::<Value>(&text).unwrap(), text.contains(&cache) || text.contains("hush"))
+    };
+
+    let (resolved, is_dead) = read(succeed(&mut begin(&["config", "resolve", "rvc2"])));
+    assert_eq!(resolved["config"]["input_model"], "s3://models/stay/conf/net.onnx");
+    assert_eq!(resolved["config"]["inputs"][0]["calibration"]["path"], "s3://models/stay/cal");
+    assert!(!is_dead, "{resolved}");
+    let (resolved, is_dead) = read(succeed(begin(&["config", "resolve", "rvc2"]).args(["calibration.path", &zip])));
+    let shown = zip.replace("sig=hush", "…");
+    assert_eq!(resolved["config"]["inputs"][0]["calibration"]["path"], shown.as_str());
+    assert!(!is_dead, "{resolved}");
+
+    // What the container writes into `config.yaml`.
+    let (plan, _) = read(succeed(&mut begin(&["convert", "rvc2", "--dry-run"])));
+    assert_eq!(plan["order"]["host-paths"]["/inputs/1/cal"], "s3://models/stay/cal");
+    let (plan, _) = read(succeed(begin(&["convert", "rvc2", "--dry-run"]).args(["calibration.path", &zip])));
+    assert_eq!(plan["order"]["host-paths"]["/inputs/1/cal.zip"], shown.as_str());
+    let text = fail(begin(&["config", "resolve", "rvc2"]).args(["calibration.path", &shown]), 1);
+    assert!(text.contains("with a query, which may be secret") && text.contains("the whole address"), "{text}");
+
+    let page = "s3://models/stay/conf/page.onnx";
+    let text = fail(begin(&["config", "resolve", "rvc2"]).args(["input_model", page]), 1);
+    assert!(text.contains(page) && !text.contains("/cache/"), "{text}");
+}
+
+#[test]
+fn archives_and_samples_come_from_buckets_and_archives_go_there() {
+    let (buckets, folder) = (Buckets::get(), folder());
+    let (model, weights) = network();
+    buckets.put("wrap/net.onnx", &model);
+    buckets.put("wrap/weights/w.bin", &weights);
+    buckets.put("wrap/page.onnx", b"<html>");
+    buckets.put("wrap/photos/1.raw", &[7; 12]);
+    buckets.put("wrap/photos/2.raw", &[9; 12]);
+    let run = |account: &str, words: &[&str]| {
+        let mut command = program(folder.path(), &folder.path().join("cache"));
+        command.envs(buckets.variables(account, &buckets.endpoint)).env("NO_PROXY", "127.0.0.1").args(words);
+        command
+    };
+    let url = "s3://models/wrap/net.onnx";
+    succeed(&mut run("reader", &["archive", url]));
+    let local = fs::read(folder.path().join("net.tar.xz")).unwrap();
+    for (place, key) in
+        [("s3://results/wrap/x.tar.xz", "wrap/x.tar.xz"), ("s3://results/wrap/v1", "wrap/v1/net.tar.xz")]
+    {
+        let text = succeed(&mut run("owner", &["archive", url, "--save-path", place]));
+        assert!(text.contains(&format!("s3://results/{key}")), "{text}");
+        assert!(buckets.read("results", key) == local, "{key}");
+    }
+    // With its weights.
+    let listing = Command::new("tar").args(["-tf", "net.tar.xz"]).current_dir(folder.path()).output().unwrap();
+    assert!(said(&listing).contains("weights/w.bin"), "{}", said(&listing));
+    for (account, words, code, parts) in [
+        ("reader", vec!["archive", "s3://models/wrap/none.onnx"], 1, ["wrap/none.onnx`", "there is no such file"]),
+        ("reader", vec!["archive", "s3://models/wrap/page.onnx"], 1, ["s3://models/wrap/page.onnx", "an HTML page"]),
+        ("reader", vec!["archive", url, "--save-path", "s3://results/r"], 3, ["s3://results/r", "AccessDenied"]),
+        ("reader", vec!["archive", url, "--save-path", "https://h/r"], 1, ["https://h/r", "only buckets"]),
+    ] {
+        let text = fail(&mut run(account, &words), code);
+        assert!(parts.iter().all(|part| text.contains(part)) && !text.contains("/cache/"), "{text}");
+    }
+
+    let prepare = |from: &str, out: &str| {
+        let words = ["calibration", "prepare", from, "--shape", "1,3,2,2", "--out", out];
+        run("reader", &words).output().unwrap()
+    };
+    let output = prepare("s3://models/wrap/photos/1.raw", "1.raw");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read(folder.path().join("1.raw")).unwrap(), [7; 12]);
+    let output = prepare("s3://models/wrap/photos", "all");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read_dir(folder.path().join("all")).unwrap().count(), 2);
+    for (from, part) in [("none.raw", "there is no such file"), ("net.onnx", "s3://models/wrap/net.onnx")] {
+        let output = prepare(&format!("s3://models/wrap/{from}"), "x.raw");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(part) && !said(&output).contains("/cache/"), "{}", said(&output));
+    }
+}
+
+#[test]
 fn both_halves_of_a_remote_ir_are_fetched() {
     let server = Server::start(|_: &Request| Reply::new(200, "<net/>").header("ETag", "\"1\""));
     let folder = folder();
@@ -621,6 +759,12 @@ fn both_halves_of_a_remote_ir_are_fetched() {
     let text = fail(command.args(["--dry-run", "--path", &server.url("m/net.xml?token=hush")]), 1);
     let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
     assert!(paths.contains(&"/m/net.bin?token=hush".to_owned()), "{paths:?}\n{text}");
+    let mut command = program(folder.path(), &folder.path().join("cache"));
+    command.env("NO_PROXY", "127.0.0.1").args(["archive", &server.url("a/net.xml?token=hush")]);
+    let text = fail(&mut command, 1);
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert!(paths.contains(&"/a/net.bin?token=hush".to_owned()), "{paths:?}\n{text}");
+    assert!(text.contains("/a/net.xml?…") && !text.contains("/cache/"), "{text}");
 }
 
 #[test]
@@ -643,9 +787,15 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         ),
         (
             reader,
-            vec!["--path", "net.onnx", "output_remote_url", "/tmp/r"],
+            vec!["--path", "net.onnx", "output_remote_url", "ftp://host/r"],
             1,
-            ["impossible `output_remote_url`", "--output-dir"],
+            ["impossible `output_remote_url`", "only buckets and folders take them"],
+        ),
+        (
+            reader,
+            vec!["--path", "net.onnx", "output_remote_url", "net.onnx/r"],
+            3,
+            ["could not be copied to", "Not a directory"],
         ),
         (
             reader,
@@ -718,13 +868,15 @@ fn a_conversion_begins_and_ends_in_buckets() {
         let name = path.file_name().unwrap().to_str().unwrap();
         buckets.put(&format!("sample/{name}"), &fs::read(&path).unwrap());
     }
+    image::RgbImage::from_pixel(40, 20, image::Rgb([200, 100, 7])).save(folder.path().join("1.png")).unwrap();
+    buckets.put("calibration/1.png", &fs::read(folder.path().join("1.png")).unwrap());
     let variables = buckets.variables("owner", &buckets.endpoint);
     let mut command = program(folder.path(), &shared_store());
     command.envs(variables.iter().map(|(name, value)| (name, value))).env("NO_PROXY", "127.0.0.1");
     command.env("MODELCONVERTER_LOG", "debug");
     command.args(["convert", "rvc2", "--output-dir", "r", "--path", "s3://models/sample/text_direction.yaml"]);
-    command.args(["output_remote_url", "s3://results/sample"]);
-    command.args(["intermediate_outputs_remote_url", "s3://results/between"]);
+    command.args(["calibration.path", "s3://models/calibration", "output_remote_url", "s3://results/sample"]);
+    command.args(["intermediate_outputs_remote_url", "between/a b/"]);
     let output = command.output().unwrap();
     let text = said(&output);
     assert!(output.status.success(), "{text}");
@@ -736,8 +888,18 @@ fn a_conversion_begins_and_ends_in_buckets() {
         assert!(buckets.read("results", key) == here && !here.is_empty(), "{key}");
         assert!(text.contains(&format!("s3://results/{key}")), "{text}");
     }
-    let between = buckets.keys("results", "between/");
-    assert!(between.iter().any(|key| key.ends_with(".onnx")), "{between:?}");
+    // Whoever has this file can do the same elsewhere.
+    let record = fs::read_to_string(folder.path().join("output/r/config.yaml")).unwrap();
+    assert!(record.contains("s3://models/calibration") && !record.contains("/remote/"), "{record}");
+    // A folder of this machine takes them as a bucket does.
+    let (there, here) = (folder.path().join("between/a b"), folder.path().join("output/r/intermediate_outputs"));
+    let names = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<String>>()
+    };
+    assert_eq!(names(&there), names(&here), "also without leftovers");
+    let network = names(&there).into_iter().find(|name| name.ends_with(".onnx")).unwrap();
+    assert_eq!(fs::read(there.join(&network)).unwrap(), fs::read(here.join(&network)).unwrap());
     let secrets = [buckets.accounts["owner"][0].as_str().unwrap(), buckets.accounts["owner"][1].as_str().unwrap()];
     assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     search(&folder.path().join("output"), &secrets);

@@ -1,6 +1,6 @@
 //! `archive`: a model is wrapped in an NN Archive.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 
@@ -8,8 +8,9 @@ use super::Status;
 use super::context::Context;
 use crate::config::FileReference;
 use crate::disk::DiskError;
-use crate::ops::wrap::{self, Place, WrapError};
+use crate::ops::wrap::{self, Place, WrapError, Wrapped};
 use crate::pipeline::pack::PackError;
+use crate::remote::Remote;
 use crate::ui::{Failure, Kind};
 
 /// Wrap an existing model in an NN Archive
@@ -18,9 +19,10 @@ use crate::ui::{Failure, Kind};
 /// the model go with it: the weights of an IR, the external data of an ONNX model. Nothing is converted.
 #[derive(Debug, Args)]
 pub(super) struct ArchiveArgs {
-    /// The model (.onnx, .xml, .tflite, .blob, .superblob)
+    /// The model (.onnx, .xml, .tflite, .blob, .superblob): a path, or a URL (s3://, gs://, https://)
     path: String,
-    /// Where the archive goes: a file that ends with .tar.xz, .tar.gz, .tar.bz2, .tar.zst or .tar, or a folder
+    /// Where the archive goes: a file that ends with .tar.xz, .tar.gz, .tar.bz2, .tar.zst or .tar, or a folder;
+    /// also in a bucket (s3://, gs://)
     #[arg(long, alias = "save_path", value_name = "PATH")]
     save_path: Option<String>,
     /// Refused: uploaders that were Python code of the earlier tool
@@ -35,14 +37,9 @@ pub(super) fn run(args: ArchiveArgs, context: &mut Context) -> Result<Status, Fa
         let advice = "leave it away, and upload the archive with a tool of your own".to_owned();
         return Err(Failure::new(Kind::Usage, message).hinted([advice]));
     }
-    let reference = FileReference::new(args.path.as_str());
-    if reference.is_remote() {
-        return Err(Failure::of(Kind::Usage, &WrapError::Remote { reference }));
-    }
-    let working = context.working_folder()?;
-    let path = working.join(PathBuf::from(&args.path));
-    let wrapped = Place::of(args.save_path.as_deref(), &path, &working).and_then(|place| wrap::wrap(&path, &place));
-    let wrapped = wrapped.map_err(|error| Failure::of(kind(&error), &error))?;
+    let remote = context.remote();
+    let wrapped = wrap(&args, &context.working_folder()?, context.temporary(), &remote);
+    let wrapped = wrapped.map_err(|error| Failure::of(kind(&error), &error).in_words(|text| remote.with_urls(text)))?;
     for note in &wrapped.notes {
         context.printer.warn(note);
     }
@@ -50,9 +47,20 @@ pub(super) fn run(args: ArchiveArgs, context: &mut Context) -> Result<Status, Fa
     Ok(Status::Success)
 }
 
-const fn kind(error: &WrapError) -> Kind {
+fn wrap(args: &ArchiveArgs, working: &Path, temporary: &Path, remote: &Remote<'_>) -> Result<Wrapped, WrapError> {
+    let model = FileReference::new(args.path.as_str());
+    let path = if model.is_remote() { wrap::bring(&model, remote)? } else { working.join(&args.path) };
+    let url = args.save_path.as_deref().map(FileReference::new).filter(FileReference::is_remote);
+    match url {
+        Some(url) => wrap::wrap_for(&url, &path, temporary, remote),
+        None => wrap::wrap(&path, &Place::of(args.save_path.as_deref(), &path, working)?),
+    }
+}
+
+fn kind(error: &WrapError) -> Kind {
     match error {
-        WrapError::Remote { .. } | WrapError::NoFolder { .. } => Kind::Usage,
+        WrapError::Remote(error) if error.is_about_the_machine() => Kind::Environment,
+        WrapError::NoFolder { .. } => Kind::Usage,
         WrapError::Disk(DiskError::Missing { .. }) | WrapError::Pack(PackError::Disk(DiskError::Missing { .. })) => {
             Kind::Project
         }

@@ -33,7 +33,7 @@ enum CalibrationCommand {
 /// turned (EXIF orientation) is not followed. Mean and scale are part of the network and not applied.
 #[derive(Debug, Args)]
 struct PrepareArgs {
-    /// A sample, or a folder or zip file of samples
+    /// A sample, or a folder or zip file of samples: a path, or a URL (s3://, gs://, https://)
     file: PathBuf,
     /// The input's dimensions, for example 1,3,224,224
     #[arg(long, value_delimiter = ',', required = true, value_name = "SIZES", value_parser = clap::value_parser!(u64).range(1..))]
@@ -68,7 +68,13 @@ fn named<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
 pub(super) fn run(args: CalibrationArgs, context: &mut Context) -> Result<Status, Failure> {
     let CalibrationCommand::Prepare(args) = args.command;
     let feed = feed(args.shape, args.layout, args.encoding, args.data_type, args.resize)?;
-    match ops::prepare::prepare(&feed, &args.file, &args.out).map_err(failure)? {
+    let remote = context.remote();
+    let from = ops::prepare::bring(&args.file, &remote).map_err(|error| {
+        let kind = if error.is_about_the_machine() { Kind::Environment } else { Kind::Project };
+        Failure::of(kind, &error)
+    })?;
+    let failure = |error| failure(error).in_words(|text| remote.with_urls(text));
+    match ops::prepare::prepare(&feed, &from, &args.out).map_err(failure)? {
         Written::File(prepared) => context.printer.result(&prepared, || text(&prepared)),
         Written::Folder(all) => {
             context.printer.result(&all, || format!("{}: {} samples", args.out.display(), all.len()));

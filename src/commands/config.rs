@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 
 use super::Status;
 use super::context::Context;
-use super::convert::gather;
+use super::convert::{gather, uploads};
 use crate::config::explain::explain;
+use crate::config::resolve::Resolution;
 use crate::config::schema::schema;
 use crate::name::Target;
 use crate::ops::gather::Words;
@@ -55,8 +56,11 @@ pub(super) fn run(args: ConfigArgs, context: &mut Context) -> Result<Status, Fai
 
 fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
     let words = Words { target: args.target, path: args.path.as_deref(), overrides: &args.overrides };
-    let gathered = gather(&words, &context.working_folder()?, context, &context.remote())?;
-    let mut resolution = gathered.resolution.clone();
+    let (working, remote) = (context.working_folder()?, context.remote());
+    let gathered = gather(&words, &working, context, &remote)?;
+    // What a conversion would refuse.
+    let _uploads = uploads(&gathered, &working, context, &remote)?;
+    let mut resolution = Resolution { config: gathered.shown(), ..gathered.resolution.clone() };
     if gathered.archive.is_some() {
         // The folder with its members goes away now; people know the members by their names.
         for (stage, written) in resolution.config.stages.iter_mut().zip(&gathered.configuration.stages) {

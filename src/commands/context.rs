@@ -117,6 +117,11 @@ impl Context {
         Ok(Path::new(home).join(".cache/modelconverter"))
     }
 
+    /// Returns the folder for what goes away with this process.
+    pub(super) fn temporary(&self) -> &Path {
+        Path::new(self.variable("TMPDIR").unwrap_or("/tmp"))
+    }
+
     /// Opens the project that the working folder is in.
     pub(super) fn project(&self) -> Result<Project, Failure> {
         Project::open(&self.working_folder()?).map_err(|error| Failure::of(Kind::Project, &error))

@@ -122,7 +122,7 @@ pub(super) fn run(mut args: ConvertArgs, context: &mut Context) -> Result<Status
     // These files are there until the conversion ends.
     let _archive = gathered.archive.clone();
     let _followed = gathered.followed.clone();
-    let uploads = Uploads::new(&gathered.configuration, &remote).map_err(upload_failure)?;
+    let uploads = uploads(&gathered, &working, context, &remote)?;
     let told: Vec<String> = gathered.notes.iter().map(ToString::to_string).collect();
     told.iter().for_each(|note| context.printer.warn(note));
     if let Some(toolchain) = context.inside() {
@@ -178,7 +178,7 @@ pub(super) fn gather(
     remote: &Remote<'_>,
 ) -> Result<Gathered, Failure> {
     let home = context.variable("HOME").map(PathBuf::from);
-    let temporary = Path::new(context.variable("TMPDIR").unwrap_or("/tmp"));
+    let temporary = context.temporary();
     let folders = Folders { working, home: home.as_deref(), temporary, remote };
     ops::gather::gather(words, &folders).map_err(|error| {
         let kind = match &error {
@@ -186,7 +186,7 @@ pub(super) fn gather(
             GatherError::Find(error) if error.is_about_the_machine() => Kind::Environment,
             _ => Kind::Project,
         };
-        Failure::of(kind, &error).in_words(|text| with_members(text, temporary))
+        Failure::of(kind, &error).in_words(|text| remote.with_urls(&with_members(text, temporary)))
     })
 }
 
@@ -290,6 +290,17 @@ impl ConvertArgs {
     fn preprocessing(&self) -> PreprocessingPlace {
         if self.archive_preprocess { PreprocessingPlace::Archive } else { PreprocessingPlace::Model }
     }
+}
+
+/// Returns what goes elsewhere when the conversion is done.
+pub(super) fn uploads<'a>(
+    gathered: &Gathered,
+    working: &Path,
+    context: &Context,
+    remote: &'a Remote<'a>,
+) -> Result<Uploads<'a>, Failure> {
+    let home = context.variable("HOME").map(Path::new);
+    Uploads::new(&gathered.configuration, (working, home), remote).map_err(upload_failure)
 }
 
 fn upload_failure(error: UploadError) -> Failure {

@@ -21,6 +21,7 @@ mod toolchain;
 mod watch;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -111,8 +112,13 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
                 let printer = Printer::new(Verbosity::Quiet, Form::Json, Colours::Unwanted);
                 printer.result(&serde_json::json!({ "error": failure }), String::new);
             }
-            let _ = error.print();
-            return if error.use_stderr() { exit::code(Kind::Usage) } else { ExitCode::SUCCESS };
+            if error.use_stderr() {
+                let _ = error.print();
+                return exit::code(Kind::Usage);
+            }
+            let printer = Printer::new(Verbosity::Normal, Form::Text, Colours::Unwanted);
+            printer.wrote(error.print().and_then(|()| std::io::stdout().flush()));
+            return ended(&printer, ExitCode::SUCCESS);
         }
     };
     let mut context = Context::new(&cli.global);
@@ -123,13 +129,20 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = dispatch(cli.command, &mut context);
     watch.iter().for_each(Watch::settle);
     match result {
-        Ok(Status::Success) => ExitCode::SUCCESS,
-        Ok(Status::Code(code)) => ExitCode::from(code),
+        Ok(Status::Success) => ended(&context.printer, ExitCode::SUCCESS),
+        Ok(Status::Code(code)) => ended(&context.printer, ExitCode::from(code)),
         Err(failure) => {
             context.printer.failure(&failure);
             exit::code(failure.kind())
         }
     }
+}
+
+/// Returns the exit code of a command that did not fail: another one if its result reached nobody.
+fn ended(printer: &Printer, code: ExitCode) -> ExitCode {
+    let Some(failure) = printer.lost() else { return code };
+    printer.failure(&failure);
+    exit::code(failure.kind())
 }
 
 /// Returns `-.5` as `-0.5`, which is known for a number and not for options.

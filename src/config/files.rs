@@ -2,7 +2,13 @@
 //!
 //! The host asks for them to show them to the container, and rewrites the configuration to the places it shows them at.
 
-use super::{CalibrationKeys, ConversionConfig, EncodingsSource, FileReference, InputSettings, Setting, Stage};
+use super::{
+    Calibration, CalibrationKeys, ConversionConfig, EncodingsSource, FileReference, InputSettings, LinkSource,
+    ModelSource, ResolvedConfig, Setting, Stage, StageSettings,
+};
+
+/// What a file becomes.
+type Replace<'a> = dyn FnMut(FileRole, &FileReference) -> FileReference + 'a;
 
 /// What a file is to the configuration that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +43,7 @@ impl ConversionConfig {
 
     /// Returns the configuration with every file it names replaced by what `replace` makes of it.
     #[must_use]
-    pub fn with_files(&self, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) -> Self {
+    pub fn with_files(&self, replace: &mut Replace<'_>) -> Self {
         let mut config = self.clone();
         for stage in &mut config.stages {
             replace_in(stage, replace);
@@ -46,16 +52,43 @@ impl ConversionConfig {
     }
 }
 
-fn replace_in(stage: &mut Stage, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
-    stage.model.path = replace(FileRole::Model, &stage.model.path);
-    if let Some(weights) = &mut stage.model.weights {
-        *weights = replace(FileRole::Weights, weights);
+impl ResolvedConfig {
+    /// Returns the configuration with every file it names replaced by what `replace` makes of it.
+    #[must_use]
+    pub fn with_files(&self, replace: &mut Replace<'_>) -> Self {
+        let mut config = self.clone();
+        for stage in &mut config.stages {
+            model_in(&mut stage.model, replace);
+            for input in &mut stage.inputs {
+                match &mut input.calibration {
+                    Calibration::Images { path, .. } => *path = replace(FileRole::CalibrationData, path),
+                    Calibration::Link { source: LinkSource::Script(script), .. } => script_in(script, replace),
+                    Calibration::Link { .. } | Calibration::Random { .. } => {}
+                }
+            }
+            settings_in(&mut stage.settings, replace);
+        }
+        config
     }
+}
+
+fn replace_in(stage: &mut Stage, replace: &mut Replace<'_>) {
+    model_in(&mut stage.model, replace);
     calibration_in(&mut stage.defaults, replace);
     for entry in &mut stage.inputs {
         calibration_in(&mut entry.settings, replace);
     }
-    let settings = &mut stage.settings;
+    settings_in(&mut stage.settings, replace);
+}
+
+fn model_in(model: &mut ModelSource, replace: &mut Replace<'_>) {
+    model.path = replace(FileRole::Model, &model.path);
+    if let Some(weights) = &mut model.weights {
+        *weights = replace(FileRole::Weights, weights);
+    }
+}
+
+fn settings_in(settings: &mut StageSettings, replace: &mut Replace<'_>) {
     if let Some(EncodingsSource::File(file)) = &mut settings.rvc4.encodings {
         *file = replace(FileRole::Encodings, file);
     }
@@ -69,14 +102,18 @@ fn replace_in(stage: &mut Stage, replace: &mut dyn FnMut(FileRole, &FileReferenc
     }
 }
 
-fn calibration_in(settings: &mut InputSettings, replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
+fn calibration_in(settings: &mut InputSettings, replace: &mut Replace<'_>) {
     let Setting::Given(CalibrationKeys { path, script, .. }, _) = &mut settings.calibration else { return };
     if let Some(path) = path {
         *path = replace(FileRole::CalibrationData, path);
     }
-    if let Some(script) = script
-        && names_script(script)
-    {
+    if let Some(script) = script {
+        script_in(script, replace);
+    }
+}
+
+fn script_in(script: &mut String, replace: &mut Replace<'_>) {
+    if names_script(script) {
         *script = replace(FileRole::Script, &FileReference::new(script.as_str())).as_str().to_owned();
     }
 }
@@ -86,7 +123,7 @@ pub fn names_script(script: &str) -> bool {
     script.ends_with(".py") && !script.contains('\n')
 }
 
-fn arguments_in(arguments: &mut [String], replace: &mut dyn FnMut(FileRole, &FileReference) -> FileReference) {
+fn arguments_in(arguments: &mut [String], replace: &mut Replace<'_>) {
     let mut file_follows = false;
     for argument in arguments {
         if file_follows {
@@ -97,7 +134,7 @@ fn arguments_in(arguments: &mut [String], replace: &mut dyn FnMut(FileRole, &Fil
         } else if let Some((flag, file)) = argument.split_once('=')
             && FILE_FLAGS.contains(&flag)
         {
-            *argument = format!("{flag}={}", replace(FileRole::ToolArgument, &FileReference::new(file)));
+            *argument = format!("{flag}={}", replace(FileRole::ToolArgument, &FileReference::new(file)).as_str());
         }
     }
 }

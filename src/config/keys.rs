@@ -156,8 +156,13 @@ pub const STAGE: &[Key] = &[
         "Which rewritings an ONNX model gets: `all`, `none`, or each by name.",
     )
     .or_null(),
-    key("output_remote_url", Kind::Text, "Where the results are uploaded.").or_null(),
-    key("intermediate_outputs_remote_url", Kind::Text, "Where the intermediate files are uploaded.").or_null(),
+    key(
+        "output_remote_url",
+        Kind::Text,
+        "Where the results are uploaded or copied: a bucket, or a folder of this machine.",
+    )
+    .or_null(),
+    key("intermediate_outputs_remote_url", Kind::Text, "The same for the intermediate files.").or_null(),
     key("put_file_plugin", Kind::Text, "The uploader, by name.").or_null(),
     key("disable_calibration", Kind::Boolean, "Whether quantisation is left out, for all targets.").or_null(),
     key("verification", Kind::Mapping(VERIFICATION), "How the conversion shows that it did not change the network.")

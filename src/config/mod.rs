@@ -154,6 +154,9 @@ impl fmt::Display for StageName {
 pub struct FileReference(String);
 
 impl FileReference {
+    /// What stands for the query of an address where it is shown.
+    pub const HIDDEN: &str = "?…";
+
     /// Takes a path or a URL as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -220,7 +223,7 @@ impl fmt::Display for FileReference {
         let host = place.split('/').next().unwrap_or_default();
         let hidden = if start.is_empty() { None } else { host.rfind('@') };
         let place = place.get(hidden.map_or(0, |at| at + 1)..).unwrap_or_default();
-        write!(formatter, "{start}{place}{}", if rest.starts_with('?') { "?…" } else { "" })
+        write!(formatter, "{start}{place}{}", if rest.starts_with('?') { Self::HIDDEN } else { "" })
     }
 }
 

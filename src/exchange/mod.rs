@@ -57,8 +57,8 @@ pub struct Order {
     pub image: Option<Digest>,
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
-    /// Where the configuration's files are on the host, by their paths in the container, for the record that repeats the
-    /// conversion. Models and weights are not among them: copies of them stand beside the record.
+    /// What the configuration's files and the folders of results are to the host, by their paths in the container, for
+    /// messages and for the record that repeats the conversion: paths, or URLs without what may be secret. Models and weights are not among them: copies of them stand beside the record.
     #[serde(default)]
     pub host_paths: BTreeMap<String, String>,
     /// The NN Archive that the configuration came from, whose heads are carried through.
@@ -335,6 +335,26 @@ impl Order {
         render(self)
     }
 
+    /// Returns a text that names files as the container sees them with the names that they have on the host.
+    pub fn with_host_paths(&self, text: &str) -> String {
+        // The longer one of two that begin alike comes first.
+        self.host_paths.iter().rev().fold(text.to_owned(), |text, (inside, host)| {
+            let mut named = String::with_capacity(text.len());
+            let mut from = 0;
+            for (at, _) in text.match_indices(inside.as_str()) {
+                let end = at + inside.len();
+                // `/inputs/1` is not the beginning of `/inputs/10`, nor the end of `/home/inputs/1`.
+                let goes_on = text.get(end..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+                let is_inner = text.get(..at).is_some_and(|start| start.ends_with(char::is_alphanumeric));
+                named.push_str(text.get(from..at).unwrap_or_default());
+                named.push_str(if goes_on || is_inner { inside } else { host });
+                from = end;
+            }
+            named.push_str(text.get(from..).unwrap_or_default());
+            named
+        })
+    }
+
     /// Returns how the models get into NN Archives.
     pub fn packing(&self) -> Packing {
         let feeds = |source: &SourceArchive| !source.document.postprocessors().is_empty();
@@ -449,6 +469,26 @@ mod tests {
         assert_eq!(names, ["zebra", "ant"]);
         let origin = back.configuration.stages[0].defaults.shape.origin().unwrap();
         assert_eq!(origin.to_string(), "model.yaml:4:12");
+    }
+
+    #[test]
+    fn places_of_the_container_are_named_as_on_the_host() {
+        let host_paths = [
+            ("/exchange", "/home/u/output"),
+            ("/exchange/output", "/home/u/output/r"),
+            ("/inputs/1/x", "s3://b/x"),
+            ("/inputs/1/x.yaml", "/exchange/x.yaml"),
+        ];
+        let host_paths = host_paths.map(|(inside, host)| (inside.to_owned(), host.to_owned())).into();
+        let order = Order { host_paths, ..order() };
+        for (text, named) in [
+            ("cannot write /exchange/report.json", "cannot write /home/u/output/report.json"),
+            ("/exchange/output/a.log, /exchange/output", "/home/u/output/r/a.log, /home/u/output/r"),
+            ("`/inputs/1/x/1.png` of /inputs/1/x", "`s3://b/x/1.png` of s3://b/x"),
+            ("/inputs/1/xy /home/exchange/x", "/inputs/1/xy /home/exchange/x"),
+        ] {
+            assert_eq!(order.with_host_paths(text), named);
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ pub fn convert(
         (status, None) => Err(DispatchError::NoReport {
             end: described(status),
             memory: matches!(status, Status::KilledForMemory | Status::Signal(libc::SIGKILL)),
-            last_lines: relay.last_lines(),
+            last_lines: relay.last_lines().iter().map(|line| order.with_host_paths(line)).collect(),
         }),
     }
 }

@@ -113,6 +113,17 @@ pub(super) enum Spot {
     There(Location, Found),
 }
 
+impl Spot {
+    /// Returns what people call a file that was found here and is at `path` now: its URL without what may be secret, or
+    /// that path.
+    pub(super) fn shown(&self, path: &Path) -> FileReference {
+        match self {
+            Self::Here(_) => FileReference::new(path.to_string_lossy()),
+            Self::There(location, _) => FileReference::new(location.to_string()),
+        }
+    }
+}
+
 /// A folder that relative paths are tried in.
 enum Place {
     Here(PathBuf),
@@ -165,7 +176,7 @@ impl<'a> Places<'a> {
             return found.map(|found| Spot::There(location.clone(), found)).ok_or_else(missing);
         }
         let (mut tried, mut near, mut refused) = (Vec::new(), None, None);
-        for written in self.written(reference) {
+        for written in written(reference, self.folders.home) {
             for place in &self.places {
                 let folder = match place {
                     Place::Here(folder) => folder,
@@ -198,21 +209,6 @@ impl<'a> Places<'a> {
         match refused {
             Some(error) => Err(error.into()),
             None => Err(FindError::Missing { reference: reference.clone(), tried, near }),
-        }
-    }
-
-    /// Returns the paths that a reference may stand for.
-    fn written(&self, reference: &FileReference) -> Vec<PathBuf> {
-        let text = reference.as_str();
-        if let Some(path) = text.strip_prefix("file://") {
-            // Some people write paths behind the scheme, and others URLs.
-            let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
-            return std::iter::once(PathBuf::from(path)).chain(decoded).collect();
-        }
-        match (text.strip_prefix('~'), self.folders.home) {
-            (Some(""), Some(home)) => vec![home.to_owned()],
-            (Some(rest), Some(home)) if rest.starts_with('/') => vec![home.join(rest.trim_start_matches('/'))],
-            _ => vec![PathBuf::from(text)],
         }
     }
 
@@ -261,9 +257,24 @@ impl<'a> Places<'a> {
     }
 }
 
+/// Returns the paths that a reference to this machine may stand for, the one that URLs are for last.
+pub(super) fn written(reference: &FileReference, home: Option<&Path>) -> Vec<PathBuf> {
+    let text = reference.as_str();
+    if let Some(path) = text.strip_prefix("file://") {
+        // Some people write paths behind the scheme, and others URLs.
+        let decoded = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+        return std::iter::once(PathBuf::from(path)).chain(decoded).collect();
+    }
+    match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => vec![home.to_owned()],
+        (Some(rest), Some(home)) if rest.starts_with('/') => vec![home.join(rest.trim_start_matches('/'))],
+        _ => vec![PathBuf::from(text)],
+    }
+}
+
 /// Returns the files that an ONNX model needs beside it. What cannot be read, or leaves the model's folder, is left for
 /// whoever loads the model to say.
-fn companions(path: &Path) -> Vec<String> {
+pub(super) fn companions(path: &Path) -> Vec<String> {
     let bytes = disk::read(path, ByteSize::new(onnx::MAX_MODEL_BYTES)).unwrap_or_default();
     let Ok(model) = Model::parse(bytes.into()) else { return Vec::new() };
     let inside = |data: &onnx::ExternalData| data.whereabouts == Whereabouts::Inside;

@@ -19,8 +19,8 @@ use crate::config::resolve::Resolution;
 use crate::config::source::Source;
 use crate::config::tree::{Tree, Value};
 use crate::config::{
-    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, ResolvedStage,
-    Setting, StageName, yaml,
+    CalibrationKeys, ConversionConfig, FileReference, InputSettings, Note, Origin, Problem, Problems, ResolvedConfig,
+    ResolvedStage, Setting, StageName, yaml,
 };
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
@@ -79,6 +79,15 @@ pub struct Gathered {
 }
 
 impl Gathered {
+    /// Returns the configuration with everything decided, and the files as people know them.
+    pub fn shown(&self) -> ResolvedConfig {
+        let config = &self.resolution.config;
+        config.with_files(&mut |_, found| {
+            let file = self.files.iter().find(|file| file.path.to_string_lossy() == found.as_str());
+            file.map_or_else(|| found.clone(), |file| file.shown.clone())
+        })
+    }
+
     /// Rewrites the models as the conversion will, and refuses what the tools of this toolchain surely refuse.
     ///
     /// # Errors
@@ -238,7 +247,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
             }
         }
     };
-    let document = merge::merge(document, &all)?;
+    // One that is no mapping takes no overrides, and is refused with its place when it is read.
+    let takes = matches!(document.value, Value::Map(_) | Value::Null);
+    let document = if takes { merge::merge(document, &all)? } else { document };
     let reading = match read::read(&document) {
         Ok(reading) => reading,
         Err(problems) => {
@@ -330,7 +341,8 @@ fn bring_all(
     let mut files = Vec::with_capacity(spots.len());
     for (role, reference, spot) in spots {
         let path = places.bring(&spot, role, &reference, sample_limit(configuration, &reference))?;
-        files.push(FoundFile { role, reference, path, companions: BTreeMap::new() });
+        let shown = spot.shown(&path);
+        files.push(FoundFile { role, reference, shown, path, companions: BTreeMap::new() });
     }
     Ok(files)
 }
@@ -467,6 +479,14 @@ mod tests {
         assert_eq!(error.hints()[0], "did you mean `model.onnx`?");
         let error = gather(&words(Some("mlflow://run/model.onnx"), &[]), &folders).unwrap_err();
         assert!(matches!(error, GatherError::Find(FindError::Remote(_))), "{error}");
+        fs::write(folder.path().join("page.yaml"), "<html> no configuration </html>").unwrap();
+        let words_of = strings(&["rvc2.superblob", "False"]);
+        let path = folder.path().join("page.yaml").display().to_string();
+        let error = gather(&words(Some(&path), &words_of), &folders).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{path}:1:1: the configuration must be a mapping, found the text")),
+            "{error}"
+        );
         let odd = strings(&["rvc2.superblob"]);
         assert!(matches!(gather(&words(None, &odd), &folders).unwrap_err(), GatherError::Words(_)));
     }

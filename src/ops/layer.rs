@@ -127,7 +127,7 @@ impl Hint for LayerError {
                 vec![format!("leave one of them out with `exclude = [\"{path}\"]` in the recipe's layer")]
             }
             Self::Script { .. } => vec!["run `modelconverter lock` to have it judged".to_owned()],
-            Self::Disk(error) => error.hints(),
+            Self::Disk(error) => error.hints_in_store(),
             Self::Store(error) => error.hints(),
             Self::Tree(error) => error.hints(),
             _ => Vec::new(),

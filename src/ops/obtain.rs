@@ -85,7 +85,7 @@ impl Hint for ObtainError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Fetch(error) => error.hints(),
-            Self::Unreadable { source, .. } => source.hints(),
+            Self::Unreadable { source, .. } => source.hints_in_store(),
             Self::Differs { .. } => vec!["obtain the file again; the lock pins exactly one build of it".to_owned()],
             Self::Unknown { awaited, .. } if awaited.is_empty() => Vec::new(),
             Self::Unknown { awaited, .. } => {

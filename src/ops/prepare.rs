@@ -10,12 +10,13 @@ use thiserror::Error;
 use crate::calibration::{
     CalibrationPlan, Channels, Element, Feed, FeedError, Picture, PlanError, Statistics, Tensor, npy,
 };
-use crate::config::Shape;
+use crate::config::{FileReference, Shape};
 use crate::digest::Digest;
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::hint::{Hint, nearest};
 use crate::nn_archive::Layout;
 use crate::pipeline::samples::{self, CalibrationSet, SampleError};
+use crate::remote::{Remote, RemoteError};
 
 /// What prepared samples look like in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +140,15 @@ pub enum Written {
     File(Prepared),
     /// A folder of samples, in order.
     Folder(Vec<Prepared>),
+}
+
+/// Returns where samples are on this machine; those of a URL are brought.
+///
+/// # Errors
+/// They cannot be had.
+pub fn bring(samples: &Path, remote: &Remote<'_>) -> Result<PathBuf, RemoteError> {
+    let reference = FileReference::new(samples.to_string_lossy());
+    if reference.is_remote() { remote.fetch_any(&reference) } else { Ok(samples.to_owned()) }
 }
 
 /// Writes what a network is fed: for a file as the suffix of `out` says, for each file of a folder or zip file as

@@ -50,7 +50,7 @@ pub enum TreeError {
 impl Hint for TreeError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Disk(error) => error.hints(),
+            Self::Disk(error) => error.hints_in_store(),
             _ => Vec::new(),
         }
     }

@@ -1,17 +1,20 @@
-//! Results into buckets, after a conversion that succeeded.
+//! Results into buckets and other folders, after a conversion that succeeded.
 //!
 //! Owns which results go where: the compiled models of a stage and their NN Archive below its `output_remote_url`, the
-//! folder of intermediate files below its `intermediate_outputs_remote_url`. Where they go is checked before the
-//! conversion begins. A URL whose last component ends like a result (`s3://bucket/net.superblob`) is taken for the
-//! name of that result. Results that were not uploaded stay where they are on this machine.
+//! folder of intermediate files below its `intermediate_outputs_remote_url`; a path is seen from the working folder. Where
+//! they go is checked before the conversion begins. A place whose last component ends like a result
+//! (`s3://bucket/net.superblob`) is taken for the name of that result. Results that were not brought away stay where they
+//! are on this machine.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::convert::Output;
-use crate::config::{ConversionConfig, StageName};
-use crate::disk::{self, DiskError};
+use super::find;
+use crate::config::{ConversionConfig, FileReference, StageName};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{Artifact, ArtifactKind};
 use crate::hint::Hint;
 use crate::pipeline;
@@ -23,7 +26,61 @@ use crate::remote::{Location, LocationError, Remote, RemoteError};
 struct Destination {
     stage: StageName,
     what: What,
-    to: Location,
+    to: Target,
+}
+
+/// A place that takes files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    /// On this machine.
+    Here(PathBuf),
+    /// On another one.
+    There(Location),
+}
+
+impl Target {
+    /// Takes a URL or path apart, seen from the folder `working`.
+    fn parse(reference: &FileReference, working: &Path, home: Option<&Path>) -> Result<Self, LocationError> {
+        if reference.is_remote() {
+            return Location::parse_target(reference).map(Self::There);
+        }
+        let path = find::written(reference, home).pop().unwrap_or_default();
+        // Without `.` and a slash at its end.
+        Ok(Self::Here(working.join(path).components().collect()))
+    }
+
+    /// Returns the last component.
+    fn name(&self) -> String {
+        match self {
+            Self::Here(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::There(location) => location.name(),
+        }
+    }
+
+    /// Returns the place at `relative` in this folder; nothing if there can be none.
+    fn below(&self, relative: &str) -> Option<Self> {
+        match self {
+            Self::Here(path) => Some(Self::Here(path.join(relative))),
+            Self::There(location) => location.below(relative).map(Self::There),
+        }
+    }
+
+    /// Returns the place at `relative`, seen from this file's folder; nothing if there can be none.
+    fn beside(&self, relative: &str) -> Option<Self> {
+        match self {
+            Self::Here(path) => Some(Self::Here(path.with_file_name(relative))),
+            Self::There(location) => location.beside(relative).map(Self::There),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(path) => path.display().fmt(formatter),
+            Self::There(location) => location.fmt(formatter),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +89,7 @@ enum What {
     Intermediates,
 }
 
-/// Results that cannot be uploaded.
+/// Results that cannot be brought where they are wanted.
 #[derive(Debug, Error)]
 pub enum UploadError {
     /// A URL leads nowhere.
@@ -64,6 +121,24 @@ pub enum UploadError {
         #[source]
         source: RemoteError,
     },
+    /// A folder of this machine takes no files; nothing was converted yet.
+    #[error("the results could not be copied to {}", to.display())]
+    NoFolder {
+        /// Where they were to go.
+        to: PathBuf,
+        /// Why.
+        #[source]
+        source: DiskError,
+    },
+    /// The conversion succeeded, and the copy did not.
+    #[error("the result is in {}, but it could not be copied", folder.display())]
+    NotCopied {
+        /// The folder of the result.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: DiskError,
+    },
     /// A result cannot be read.
     #[error("the result cannot be read to be uploaded")]
     Disk(#[from] DiskError),
@@ -81,7 +156,8 @@ impl UploadError {
         match self {
             Self::Location { .. } | Self::NotKept { .. } => false,
             Self::Refused(error) => error.is_about_the_machine(),
-            Self::Failed { .. } | Self::Disk(_) | Self::Name { .. } => true,
+            Self::Failed { .. } | Self::NoFolder { .. } | Self::NotCopied { .. } => true,
+            Self::Disk(_) | Self::Name { .. } => true,
         }
     }
 }
@@ -93,6 +169,7 @@ impl Hint for UploadError {
             Self::NotKept { .. } => vec!["set `keep_intermediate_outputs: true`, or remove the URL".to_owned()],
             Self::Refused(error) => error.hints(),
             Self::Failed { source, .. } => source.hints(),
+            Self::NoFolder { source, .. } | Self::NotCopied { source, .. } => source.hints(),
             Self::Disk(error) => error.hints(),
             Self::Name { .. } => Vec::new(),
         }
@@ -106,12 +183,18 @@ pub struct Uploads<'a> {
 }
 
 impl<'a> Uploads<'a> {
-    /// Takes over what a configuration wants uploaded.
+    /// Takes over what a configuration wants uploaded or copied; paths are seen from the folder `working`, or begin with
+    /// the user's own folder `home`.
     ///
     /// # Errors
     /// A URL is none that takes files, or what it is for will not be there.
-    pub fn new(configuration: &ConversionConfig, remote: &'a Remote<'a>) -> Result<Self, UploadError> {
-        Ok(Self { destinations: destinations(configuration)?, remote })
+    pub fn new(
+        configuration: &ConversionConfig,
+        (working, home): (&Path, Option<&Path>),
+        remote: &'a Remote<'a>,
+    ) -> Result<Self, UploadError> {
+        let target = |reference: &FileReference| Target::parse(reference, working, home);
+        Ok(Self { destinations: destinations(configuration, &target)?, remote })
     }
 
     /// Checks that every destination can be written to.
@@ -119,12 +202,19 @@ impl<'a> Uploads<'a> {
     /// # Errors
     /// One cannot.
     pub fn check(&self) -> Result<(), UploadError> {
-        let mut checked: Vec<&Location> = Vec::new();
+        let mut checked: Vec<&Target> = Vec::new();
         for destination in &self.destinations {
-            if !checked.contains(&&destination.to) {
-                self.remote.check_target(&destination.to).map_err(UploadError::Refused)?;
-                checked.push(&destination.to);
+            if checked.contains(&&destination.to) {
+                continue;
             }
+            match &destination.to {
+                Target::There(location) => self.remote.check_target(location).map_err(UploadError::Refused)?,
+                Target::Here(to) => {
+                    let failed = |source| UploadError::NoFolder { to: to.clone(), source };
+                    check_folder(to, ending(&destination.to).is_some()).map_err(failed)?;
+                }
+            }
+            checked.push(&destination.to);
         }
         Ok(())
     }
@@ -148,17 +238,46 @@ impl<'a> Uploads<'a> {
                 }
             };
             for (file, to) in pairs {
-                let failed = |source| UploadError::Failed { folder: output.folder.clone(), source };
-                self.remote.upload(&output.folder.join(file), &to).map_err(failed)?;
+                self.bring(&output.folder, &output.folder.join(file), &to)?;
                 uploads.push(to.to_string());
             }
         }
         Ok(Output { uploads, ..output })
     }
+
+    /// Brings one file of the result in `folder` to its place.
+    fn bring(&self, folder: &Path, file: &Path, to: &Target) -> Result<(), UploadError> {
+        let folder = folder.to_owned();
+        match to {
+            Target::There(location) => {
+                self.remote.upload(file, location).map_err(|source| UploadError::Failed { folder, source })?;
+                Ok(())
+            }
+            Target::Here(to) => {
+                let made = to.parent().map_or(Ok(()), disk::create_folder);
+                made.and_then(|()| disk::copy(file, to)).map_err(|source| UploadError::NotCopied { folder, source })
+            }
+        }
+    }
 }
 
-/// Returns everything that a configuration wants uploaded.
-fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>, UploadError> {
+/// Checks that files can be written at `to`, or in the folder above it that is there already, and leaves nothing behind.
+/// Where a file can be meant, one may be there already.
+fn check_folder(to: &Path, can_be_file: bool) -> Result<(), DiskError> {
+    let mut folder = if can_be_file && to.is_file() { to.parent().unwrap_or(to) } else { to };
+    while disk::metadata(folder)?.is_none()
+        && let Some(parent) = folder.parent()
+    {
+        folder = parent;
+    }
+    TemporaryFolder::create_in(folder).map(drop)
+}
+
+/// Returns everything that a configuration wants uploaded or copied.
+fn destinations(
+    configuration: &ConversionConfig,
+    target: &dyn Fn(&FileReference) -> Result<Target, LocationError>,
+) -> Result<Vec<Destination>, UploadError> {
     let mut destinations = Vec::new();
     for stage in &configuration.stages {
         let settings = &stage.settings;
@@ -169,7 +288,7 @@ fn destinations(configuration: &ConversionConfig) -> Result<Vec<Destination>, Up
         for (key, what, url) in wanted {
             let Some(url) = url else { continue };
             let failed = |source| UploadError::Location { stage: stage.name.clone(), key, source };
-            let to = Location::parse_target(url).map_err(failed)?;
+            let to = target(url).map_err(failed)?;
             if what == What::Intermediates && !settings.keep_intermediate_outputs {
                 return Err(UploadError::NotKept { stage: stage.name.clone() });
             }
@@ -184,7 +303,7 @@ fn results(
     destination: &Destination,
     single: bool,
     artifacts: &[Artifact],
-) -> Result<Vec<(PathBuf, Location)>, UploadError> {
+) -> Result<Vec<(PathBuf, Target)>, UploadError> {
     let is_result = |artifact: &&Artifact| match artifact.kind {
         ArtifactKind::Blob | ArtifactKind::Superblob | ArtifactKind::Dlc | ArtifactKind::Hef => true,
         ArtifactKind::NnArchive => true,
@@ -212,14 +331,14 @@ fn results(
     Ok(pairs)
 }
 
-/// Returns the end of a URL's last component, from its first dot on.
-fn ending(location: &Location) -> Option<String> {
-    let name = location.name();
+/// Returns the end of a place's last component, from its first dot on.
+fn ending(target: &Target) -> Option<String> {
+    let name = target.name();
     Some(name.get(name.find('.')?..)?.to_owned())
 }
 
 /// Returns every file below a folder and where it goes.
-fn intermediates(destination: &Destination, folder: &Path) -> Result<Vec<(PathBuf, Location)>, UploadError> {
+fn intermediates(destination: &Destination, folder: &Path) -> Result<Vec<(PathBuf, Target)>, UploadError> {
     let mut pairs = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -241,7 +360,7 @@ fn intermediates(destination: &Destination, folder: &Path) -> Result<Vec<(PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{FileReference, read, yaml};
+    use crate::config::{read, yaml};
     use crate::digest::Digest;
     use crate::units::ByteSize;
 
@@ -249,12 +368,20 @@ mod tests {
         read::read(&yaml::parse(text, "f.yaml").unwrap()).unwrap().config
     }
 
+    fn target(text: &str) -> Result<Target, LocationError> {
+        Target::parse(&FileReference::new(text), Path::new("/work"), Some(Path::new("/home/u")))
+    }
+
+    fn wanted(text: &str) -> Result<Vec<Destination>, UploadError> {
+        destinations(&configuration(text), &|reference| target(reference.as_str()))
+    }
+
     fn artifact(path: &str, kind: ArtifactKind) -> Artifact {
         Artifact { path: path.to_owned(), size: ByteSize::new(0), sha256: Digest::of(b""), kind }
     }
 
     fn goes(to: &str, single: bool, artifacts: &[Artifact]) -> Vec<(String, String)> {
-        let to = Location::parse(&FileReference::new(to)).unwrap();
+        let to = target(to).unwrap();
         let destination = Destination { stage: "one".parse().unwrap(), what: What::Results, to };
         let pairs = results(&destination, single, artifacts).unwrap();
         pairs.into_iter().map(|(file, to)| (file.display().to_string(), to.to_string())).collect()
@@ -272,6 +399,9 @@ mod tests {
             ("s3://b/r/", "s3://b/r/net.superblob", "s3://b/r/net.rvc2.tar.xz"),
             ("s3://b/r/final.superblob", "s3://b/r/final.superblob", "s3://b/r/net.rvc2.tar.xz"),
             ("s3://b/final.tar.xz", "s3://b/net.superblob", "s3://b/final.tar.xz"),
+            ("r/./v1.2/", "/work/r/v1.2/net.superblob", "/work/r/v1.2/net.rvc2.tar.xz"),
+            ("~/final.superblob", "/home/u/final.superblob", "/home/u/net.rvc2.tar.xz"),
+            ("file:///r%20s", "/r s/net.superblob", "/r s/net.rvc2.tar.xz"),
         ] {
             let pairs = [("net.superblob", blob), ("net.rvc2.tar.xz", archive)];
             assert_eq!(goes(to, true, &artifacts), pairs.map(|(file, to)| (file.to_owned(), to.to_owned())), "{to}");
@@ -287,12 +417,16 @@ mod tests {
     #[test]
     fn impossible_destinations_are_refused_at_once() {
         let text = |rest: &str| format!("input_model: m.onnx\n{rest}\n");
-        assert!(destinations(&configuration(&text(""))).unwrap().is_empty());
+        assert!(wanted(&text("")).unwrap().is_empty());
         let both = "output_remote_url: s3://b/r\nintermediate_outputs_remote_url: gs://b/i";
-        assert_eq!(destinations(&configuration(&text(both))).unwrap().len(), 2);
-        let web = destinations(&configuration(&text("output_remote_url: https://h/r"))).unwrap_err();
-        assert!(matches!(web, UploadError::Location { key: "output_remote_url", .. }) && !web.is_about_the_machine());
+        assert_eq!(wanted(&text(both)).unwrap().len(), 2);
+        for web in ["https://h/r", "ftp://h/r"] {
+            let web = wanted(&text(&format!("output_remote_url: {web}"))).unwrap_err();
+            assert!(
+                matches!(web, UploadError::Location { key: "output_remote_url", .. }) && !web.is_about_the_machine()
+            );
+        }
         let gone = "intermediate_outputs_remote_url: s3://b/i\nkeep_intermediate_outputs: false";
-        assert!(matches!(destinations(&configuration(&text(gone))), Err(UploadError::NotKept { .. })));
+        assert!(matches!(wanted(&text(gone)), Err(UploadError::NotKept { .. })));
     }
 }

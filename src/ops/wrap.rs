@@ -1,17 +1,18 @@
 //! An existing model of the user, wrapped in an NN Archive whose description follows from the model alone.
 //!
-//! Owns which formats that is possible for, which files belong to a model, and where the archive goes. The model is read
-//! and described; it is never changed.
+//! Owns which formats that is possible for, which files belong to a model, and where the archive goes: both may be on
+//! another machine. The model is read and described; it is never changed.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
 
+use super::find::companions;
 use crate::config::archive::{BareError, BareModel, BareTensor, describe_bare};
 use crate::config::{FileReference, TensorFacts};
 use crate::digest::{Digest, VerifyingReader};
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
 use crate::myriad::{Blob, BlobError, Superblob, SuperblobError};
@@ -20,6 +21,7 @@ use crate::onnx::{self, ElementType, Model, OnnxError, Whereabouts};
 use crate::pipeline::ir::{self, IrError};
 use crate::pipeline::pack::{self, PackError, Packed};
 use crate::pipeline::{self, load};
+use crate::remote::{Location, LocationError, Remote, RemoteError};
 use crate::tflite::{self, TfliteError};
 use crate::units::{ByteSize, ShaveCount};
 
@@ -32,7 +34,7 @@ const USUAL: &str = "tar.xz";
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wrapped {
-    /// The archive.
+    /// The archive: its path, or its URL.
     pub archive: PathBuf,
     /// Its size.
     pub size: ByteSize,
@@ -50,12 +52,9 @@ pub enum WrapError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// A file elsewhere.
-    #[error("`{reference}` is on another machine")]
-    Remote {
-        /// The URL.
-        reference: FileReference,
-    },
+    /// A file elsewhere that cannot be had, or a place elsewhere that does not take the archive.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A folder that does not exist.
     #[error("there is no folder {}", folder.display())]
     NoFolder {
@@ -138,9 +137,7 @@ impl Hint for WrapError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Disk(error) => error.hints(),
-            Self::Remote { .. } => {
-                vec!["name a local file; copy the model from there, or the archive to there, yourself".to_owned()]
-            }
+            Self::Remote(error) => error.hints(),
             Self::NoFolder { .. } => {
                 vec![format!("make the folder, or name a file that ends with `.{USUAL}`, `.tar.gz` or `.tar.bz2`")]
             }
@@ -174,12 +171,9 @@ impl Place {
     /// ends like an archive, else a folder that exists. Without it, the working folder.
     ///
     /// # Errors
-    /// The folder does not exist, or the path is no local one.
+    /// The folder does not exist.
     pub fn of(save_path: Option<&str>, model: &Path, working: &Path) -> Result<Self, WrapError> {
         let reference = FileReference::new(save_path.unwrap_or_default());
-        if reference.is_remote() {
-            return Err(WrapError::Remote { reference });
-        }
         let path = working.join(reference.as_str());
         let is_file = !reference.as_str().ends_with('/') && !path.is_dir();
         let (folder, place) = match ArchiveForm::split(reference.file_name()).filter(|_| is_file) {
@@ -198,6 +192,46 @@ struct Found {
     model: BareModel,
     /// The model first.
     files: Vec<(ImagePath, PathBuf)>,
+}
+
+/// Brings the model of a URL with all files that belong to it, and returns where it is on this machine.
+///
+/// # Errors
+/// One of the files cannot be had.
+pub fn bring(reference: &FileReference, remote: &Remote<'_>) -> Result<PathBuf, WrapError> {
+    let at = |reference: &FileReference| Location::parse(reference).map_err(RemoteError::from);
+    let location = at(reference)?;
+    let half = match reference.suffix().to_ascii_lowercase().as_str() {
+        ".xml" => ".bin",
+        ".bin" => ".xml",
+        ".onnx" => {
+            let path = remote.fetch(&location)?;
+            let companions = companions(&path);
+            return Ok(if companions.is_empty() { path } else { remote.fetch_with(&location, &companions)? });
+        }
+        _ => return Ok(remote.fetch(&location)?),
+    };
+    let other = at(&reference.with_suffix(half))?;
+    Ok(remote.fetch_together(&location, vec![(other.name(), other)])?)
+}
+
+/// Wraps the model at `path` and uploads the archive to `url`: a file where that ends like an archive, else a folder. It
+/// is made in the folder `temporary`.
+///
+/// # Errors
+/// The place takes no files, or the same as those of [`wrap`].
+pub fn wrap_for(url: &FileReference, path: &Path, temporary: &Path, remote: &Remote<'_>) -> Result<Wrapped, WrapError> {
+    let to = Location::parse_target(url).map_err(RemoteError::from)?;
+    remote.check_target(&to)?;
+    let is_file = !url.as_str().ends_with('/') && ArchiveForm::split(url.file_name()).is_some();
+    let scratch = TemporaryFolder::create_in(temporary)?;
+    let place = Place::of(is_file.then(|| to.name()).as_deref(), path, scratch.path())?;
+    let wrapped = wrap(path, &place)?;
+    let name = place.file.file_name().unwrap_or_default().to_string_lossy();
+    let no_key = || RemoteError::from(LocationError::Key { reference: FileReference::new(name.as_ref()) });
+    let to = if is_file { to } else { to.below(&name).ok_or_else(no_key)? };
+    remote.upload(&wrapped.archive, &to)?;
+    Ok(Wrapped { archive: PathBuf::from(to.to_string()), ..wrapped })
 }
 
 /// Wraps the model at `path`. An archive that stands at `place` already is replaced as a whole.
@@ -353,7 +387,6 @@ mod tests {
         for missing in ["nowhere", "nowhere/x.tar.xz", "x.tar.xz/"] {
             assert!(matches!(of(Some(missing)), Err(WrapError::NoFolder { .. })), "{missing}");
         }
-        assert!(matches!(of(Some("s3://b/x.tar.xz")), Err(WrapError::Remote { .. })));
     }
 
     #[test]

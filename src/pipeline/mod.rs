@@ -103,25 +103,7 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
 
 /// Names files as the host does, where a failure names them as the container sees them.
 fn with_host_paths(failure: Failure, order: &Order) -> Failure {
-    let named = |text: &String| {
-        order.host_paths.iter().fold(text.clone(), |text, (inside, host)| {
-            // `/inputs/1` is not the beginning of `/inputs/10`.
-            let starts: Vec<usize> = text.match_indices(inside.as_str()).map(|(at, _)| at).collect();
-            let mut named = String::with_capacity(text.len());
-            let mut from = 0;
-            for at in starts {
-                let end = at + inside.len();
-                let goes_on =
-                    text.get(end..).is_some_and(|rest| rest.starts_with(|letter: char| letter.is_alphanumeric()));
-                named.push_str(text.get(from..at).unwrap_or_default());
-                named.push_str(if goes_on { inside } else { host });
-                from = end;
-            }
-            named.push_str(text.get(from..).unwrap_or_default());
-            named
-        })
-    };
-    let all = |texts: &[String]| texts.iter().map(named).collect();
+    let all = |texts: &[String]| texts.iter().map(|text| order.with_host_paths(text)).collect();
     Failure { messages: all(&failure.messages), hints: all(&failure.hints), ..failure }
 }
 

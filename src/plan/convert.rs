@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -44,6 +44,8 @@ pub struct FoundFile {
     pub role: FileRole,
     /// How the configuration names it.
     pub reference: FileReference,
+    /// What people call it, and what a configuration for another day names: its URL, or its path on the host.
+    pub shown: FileReference,
     /// Where it is on the host.
     pub path: PathBuf,
     /// Files that must stand beside it, by their path relative to its folder.
@@ -243,9 +245,15 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
     let main_stage = main_stage(&request.configuration, request.source_archive.as_ref(), request.main_stage.as_ref())?;
     let (mounts, targets) = place_files(&request.files);
     let is_copied = |role| matches!(role, FileRole::Model | FileRole::Weights);
+    let place = |path: &Path| path.to_string_lossy().into_owned();
+    let results = [
+        (exchange::FOLDER.to_owned(), place(request.place.parent().unwrap_or(Path::new(".")))),
+        (format!("{}/{}", exchange::FOLDER, exchange::OUTPUT), place(&request.place)),
+    ];
     let host_paths = std::iter::zip(&request.files, &targets)
         .filter(|(file, _)| !is_copied(file.role))
-        .map(|(file, target)| (target.as_str().to_owned(), file.path.to_string_lossy().into_owned()))
+        .map(|(file, target)| (target.as_str().to_owned(), file.shown.as_str().to_owned()))
+        .chain(results)
         .collect();
     let mut next = targets.into_iter();
     // Files come in the order in which they were found.
@@ -285,8 +293,12 @@ pub fn plan_in_image(request: ConversionRequest) -> Result<ConversionPlan, PlanE
         request.files.iter().map(|file| FileReference::new(file.path.to_string_lossy())).collect();
     paths.reverse();
     let configuration = request.configuration.with_files(&mut |_, file| paths.pop().unwrap_or_else(|| file.clone()));
+    let is_elsewhere = |file: &&FoundFile| file.shown.as_str() != file.path.to_string_lossy();
+    let named = |file: &FoundFile| (file.path.to_string_lossy().into_owned(), file.shown.as_str().to_owned());
+    let host_paths = request.files.iter().filter(is_elsewhere).map(named).collect();
     let mut plan = plan(ConversionRequest { files: Vec::new(), ..request })?;
     plan.order.configuration = configuration;
+    plan.order.host_paths = host_paths;
     Ok(plan)
 }
 
@@ -457,6 +469,7 @@ mod tests {
         let file = |role, path: &str| FoundFile {
             role,
             reference: FileReference::new(path),
+            shown: FileReference::new(path),
             path: path.into(),
             companions: BTreeMap::new(),
         };

@@ -71,8 +71,14 @@ pub enum LocationError {
         /// The text.
         reference: FileReference,
     },
+    /// An address as it is shown, without its query.
+    #[error("`{reference}` stands for an address with a query, which may be secret and is written down nowhere")]
+    Hidden {
+        /// The text.
+        reference: FileReference,
+    },
     /// A place that takes no files.
-    #[error("results cannot be uploaded to `{reference}`")]
+    #[error("results cannot be brought to `{reference}`: only buckets and folders take them")]
     NoTarget {
         /// The text.
         reference: FileReference,
@@ -90,11 +96,9 @@ impl Hint for LocationError {
                     .to_owned(),
             ],
             Self::Key { .. } | Self::Web { .. } => Vec::new(),
+            Self::Hidden { .. } => vec!["write the whole address in its place".to_owned()],
             Self::NoTarget { .. } => {
-                vec![
-                    "give a URL of the form `s3://BUCKET/KEY` or `gs://BUCKET/KEY`; for a folder use `--output-dir`"
-                        .to_owned(),
-                ]
+                vec!["give `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, or a folder of this machine".to_owned()]
             }
         }
     }
@@ -113,6 +117,9 @@ impl Location {
             "http" | "https" => {
                 let url = Url::parse(reference.as_str()).ok().filter(Url::has_host);
                 let mut url = url.ok_or_else(|| LocationError::Web { reference: reference.clone() })?;
+                if reference.as_str().ends_with(FileReference::HIDDEN) {
+                    return Err(LocationError::Hidden { reference: reference.clone() });
+                }
                 url.set_fragment(None);
                 return Ok(Self::of(Kind::Web(url)));
             }
@@ -139,10 +146,10 @@ impl Location {
         if !reference.is_remote() {
             return Err(no_target());
         }
-        let location = Self::parse(reference)?;
-        match *location.0 {
-            Kind::Bucket { .. } => Ok(location),
-            Kind::Web(_) => Err(no_target()),
+        match Self::parse(reference) {
+            Ok(location) if location.service().is_some() => Ok(location),
+            Ok(_) | Err(LocationError::Scheme { .. } | LocationError::Web { .. }) => Err(no_target()),
+            Err(error) => Err(error),
         }
     }
 
@@ -371,7 +378,7 @@ mod tests {
     fn results_go_to_buckets_only() {
         let target = |text: &str| Location::parse_target(&FileReference::new(text));
         assert!(target("s3://b/results").is_ok());
-        for text in ["https://h/results", "results", "file:///results"] {
+        for text in ["https://h/results", "ftp://h/results", "results", "file:///results"] {
             assert!(matches!(target(text), Err(LocationError::NoTarget { .. })), "{text}");
         }
     }

@@ -98,6 +98,8 @@ pub struct Remote<'a> {
     progress: &'a dyn Progress,
     shelf: OnceLock<Shelf>,
     sockets: OnceLock<Sockets>,
+    /// The URLs of what was brought, without what may be secret, by where it is.
+    brought: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 /// Everything that needs the network.
@@ -125,7 +127,7 @@ impl HttpConnector for Connector {
 impl<'a> Remote<'a> {
     /// Takes over how files are reached.
     pub fn new(options: RemoteOptions, progress: &'a dyn Progress) -> Self {
-        Self { options, progress, shelf: OnceLock::new(), sockets: OnceLock::new() }
+        Self { options, progress, shelf: OnceLock::new(), sockets: OnceLock::new(), brought: Mutex::default() }
     }
 
     /// Returns what is at a location, if anything is. Offline, that is what was downloaded before.
@@ -143,18 +145,25 @@ impl<'a> Remote<'a> {
             }
             return Err(RemoteError::Offline { location: location.clone() });
         }
-        let failed = |source| RemoteError::Read { location: location.clone(), source };
-        let sockets = self.sockets()?;
         tracing::debug!(%location, "looked for");
-        if !location.is_folder() {
-            let source = self.source(location)?;
-            if sockets.runtime.block_on(source.exists()).map_err(failed)? {
-                return Ok(Some(Found::File));
-            }
+        if !location.is_folder() && self.is_there(location, &self.source(location)?)? {
+            return Ok(Some(Found::File));
         }
         let Kind::Bucket { .. } = location.kind() else { return Ok(None) };
         let has_some = self.has_some(location)?;
         Ok(has_some.then_some(Found::Folder))
+    }
+
+    /// Returns a text with the URLs of what was brought in the place of where it is, which nobody knows.
+    pub fn with_urls(&self, text: &str) -> String {
+        let brought = self.brought.lock().unwrap_or_else(PoisonError::into_inner);
+        // The longer one of two that begin alike comes first.
+        brought.iter().rev().fold(text.to_owned(), |text, (path, url)| text.replace(&*path.to_string_lossy(), url))
+    }
+
+    /// Notes where the file or folder of a URL is.
+    fn note(&self, path: &Path, location: &Location) {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), location.to_string());
     }
 
     fn shelf(&self) -> Result<&Shelf, RemoteError> {

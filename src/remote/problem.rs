@@ -3,6 +3,7 @@
 //! Holds nothing that could show a secret: of what servers and libraries say, only codes are kept.
 
 use std::error::Error;
+use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind};
 use thiserror::Error;
@@ -12,6 +13,9 @@ use super::location::{Location, LocationError, Service};
 use crate::disk::DiskError;
 use crate::hint::Hint;
 use crate::units::ByteSize;
+
+/// Nobody is waited for longer between two requests.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A remote file that could not be read or written.
 #[derive(Debug, Error)]
@@ -97,7 +101,7 @@ impl Hint for RemoteError {
             }
             Self::NoFolder => vec!["set `MODELCONVERTER_CACHE_DIR` to a folder with some room".to_owned()],
             Self::Setup { .. } => Vec::new(),
-            Self::Disk(error) => error.hints(),
+            Self::Disk(error) => error.hints_in_store(),
         }
     }
 }
@@ -130,6 +134,8 @@ pub enum Problem {
         status: u16,
         /// The server's own word for the reason.
         code: Option<String>,
+        /// For how many seconds it asks not to be asked again.
+        wait: u32,
     },
     /// No connection.
     #[error("no connection ({reason})")]
@@ -184,6 +190,24 @@ impl Problem {
         }
     }
 
+    /// Returns how long to wait before the same request is made again, `next` if the server does not ask for more;
+    /// nothing if that cannot help, or only much later.
+    pub(super) fn pause(&self, next: Duration) -> Option<Duration> {
+        let asked = match self {
+            Self::Status { wait, .. } => Duration::from_secs((*wait).into()),
+            _ => Duration::ZERO,
+        };
+        (self.passes() && asked <= LONGEST_WAIT).then(|| asked.max(next))
+    }
+
+    /// Adds for how many seconds the server asks not to be asked again.
+    pub(super) fn asking(self, wait: u32) -> Self {
+        match self {
+            Self::Status { status, code, .. } => Self::Status { status, code, wait },
+            other => other,
+        }
+    }
+
     fn advice(&self, service: Option<Service>) -> Vec<String> {
         let text = match (self, service) {
             (Self::Denied { .. } | Self::Credentials, Some(Service::S3)) => {
@@ -205,6 +229,12 @@ impl Problem {
             }
             (Self::Unreachable { .. } | Self::Silent | Self::Broke { .. }, _) => "check the network".to_owned(),
             (Self::NoListing, _) => "give a zip file".to_owned(),
+            (Self::Status { wait, .. }, _) if u64::from(*wait) > LONGEST_WAIT.as_secs() => {
+                format!("the server asks to wait {wait} seconds: try again then")
+            }
+            (Self::Status { .. }, _) if self.passes() => {
+                "the server is busy or out of order, and was asked several times: try again later".to_owned()
+            }
             _ => return Vec::new(),
         };
         vec![text]
@@ -222,7 +252,7 @@ impl Problem {
             400 if is("AuthorizationHeaderMalformed") => Self::Region,
             412 => Self::Changed,
             416 => Self::WrongRange,
-            status => Self::Status { status, code },
+            status => Self::Status { status, code, wait: 0 },
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 use reqwest::{Client, StatusCode, Url};
 
@@ -206,11 +206,17 @@ async fn page(client: &Client, url: &Url, wanted: Wanted<'_>) -> Result<Answer, 
         }
         StatusCode::RANGE_NOT_SATISFIABLE => return Err(Problem::WrongRange),
         status if status.is_redirection() => return Err(Problem::Redirect),
-        status => return Err(Problem::of_status(status.as_u16(), None)),
+        status => return Err(Problem::of_status(status.as_u16(), None).asking(retry_after(headers))),
     };
     let version = Version::of_headers(headers);
     let bytes = response.bytes_stream().map(|bytes| bytes.map_err(Problem::from)).boxed();
     Ok(Answer::Bytes(Body { start, size, version, bytes }))
+}
+
+/// Returns for how many seconds a server asks not to be asked again; nothing of dates, for the clocks may differ.
+fn retry_after(headers: &HeaderMap) -> u32 {
+    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.trim().parse().unwrap_or_default()
 }
 
 /// Reads `bytes 4-9/10`, which must begin at `offset`, and returns the length of the whole file if it is stated.

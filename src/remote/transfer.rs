@@ -11,10 +11,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
 use super::location::{Kind, Location};
-use super::problem::{Problem, RemoteError};
+use super::problem::{LONGEST_WAIT, Problem, RemoteError};
 use super::shelf::{Held, Key, Slot};
 use super::source::{Answer, Body, Source, Version, Wanted};
-use super::{Network, Remote};
+use super::{Found, Network, Remote};
+use crate::config::FileReference;
 use crate::disk::DiskError;
 use crate::progress::Subject;
 use crate::units::ByteSize;
@@ -55,12 +56,27 @@ impl From<DiskError> for Failed {
 }
 
 impl Remote<'_> {
+    /// Brings the file or folder of a URL, whichever is there, and returns where it is on this machine.
+    ///
+    /// # Errors
+    /// There is nothing, or it cannot be had.
+    pub fn fetch_any(&self, reference: &FileReference) -> Result<PathBuf, RemoteError> {
+        let location = Location::parse(reference)?;
+        match self.look(&location)? {
+            Some(Found::File) => self.fetch(&location),
+            Some(Found::Folder) => self.fetch_folder(&location, None),
+            None => Err(RemoteError::Read { location, source: Problem::Missing }),
+        }
+    }
+
     /// Brings a file and returns where it is on this machine; it has the name that it has there.
     ///
     /// # Errors
     /// It cannot be had. Offline: it was not downloaded before.
     pub fn fetch(&self, location: &Location) -> Result<PathBuf, RemoteError> {
-        Ok(self.bring(location, None)?.path)
+        let path = self.bring(location, None)?.path;
+        self.note(&path, location);
+        Ok(path)
     }
 
     /// Brings the files of a folder, at most `limit` samples in the order of their names, and returns the folder they
@@ -73,13 +89,16 @@ impl Remote<'_> {
         let key = Key::of_folder(location, limit);
         if self.options.network == Network::Offline {
             let held = shelf.held_folder(&key)?;
-            return held.ok_or_else(|| RemoteError::Offline { location: location.clone() });
+            let folder = held.ok_or_else(|| RemoteError::Offline { location: location.clone() })?;
+            self.note(&folder, location);
+            return Ok(folder);
         }
         let files = self.bring_all(self.list(location, limit)?)?;
         let name = location.name();
         let (contents, folder) = shelf.folder(&name, &files)?;
         // Under its own key too, so that without network it is known to be a folder.
         shelf.remember_folder([&key, &Key::of(location)], contents, &name)?;
+        self.note(&folder, location);
         Ok(folder)
     }
 
@@ -89,16 +108,26 @@ impl Remote<'_> {
     /// # Errors
     /// One of them cannot be had.
     pub fn fetch_with(&self, location: &Location, companions: &[String]) -> Result<PathBuf, RemoteError> {
-        let listed = |relative: &String| {
+        let beside = |relative: &String| {
             let missing = || RemoteError::Read { location: location.clone(), source: Problem::Missing };
-            let location = location.beside(relative).ok_or_else(missing)?;
-            Ok(Listed { relative: relative.clone(), location, version: None })
+            Ok((relative.clone(), location.beside(relative).ok_or_else(missing)?))
         };
-        let companions = companions.iter().map(listed).collect::<Result<Vec<Listed>, RemoteError>>()?;
+        let companions = companions.iter().map(beside).collect::<Result<Vec<(String, Location)>, RemoteError>>()?;
+        self.fetch_together(location, companions)
+    }
+
+    /// Brings a file and others, and returns the file in a folder in which they all are; the others at their paths there.
+    ///
+    /// # Errors
+    /// One of them cannot be had.
+    pub fn fetch_together(&self, location: &Location, others: Vec<(String, Location)>) -> Result<PathBuf, RemoteError> {
+        let listed = |(relative, location): (String, Location)| Listed { relative, location, version: None };
         let own = location.name();
-        let mut files = self.bring_all(companions)?;
+        let mut files = self.bring_all(others.iter().cloned().map(listed).collect())?;
         files.push((own.clone(), self.bring(location, None)?));
         let (_, folder) = self.shelf()?.folder("files", &files)?;
+        others.iter().for_each(|(relative, location)| self.note(&folder.join(relative), location));
+        self.note(&folder.join(&own), location);
         Ok(folder.join(own))
     }
 
@@ -188,15 +217,12 @@ impl Remote<'_> {
                 continue;
             }
             let failed = |source| RemoteError::Read { location: location.clone(), source };
-            if !problem.passes() {
-                return Err(failed(problem));
-            }
             if slot.length() >= before.saturating_add(REAL_PROGRESS) {
                 waits = self.waits();
             }
-            let Some(wait) = waits.next() else { return Err(failed(problem)) };
-            self.progress.said(subject, format!("{location}: {problem}; trying again"));
-            thread::sleep(wait);
+            if !self.waited(location, subject, &problem, &mut waits) {
+                return Err(failed(problem));
+            }
         }
     }
 
@@ -253,12 +279,43 @@ impl Remote<'_> {
         }
     }
 
+    /// Returns whether a file of the web is there, and asks as long as that may help; the client of buckets does so itself.
+    pub(super) fn is_there(&self, location: &Location, source: &Source) -> Result<bool, RemoteError> {
+        let runtime = &self.sockets()?.runtime;
+        let subject = Subject::Download(location.name());
+        let mut waits = self.waits();
+        loop {
+            let problem = match runtime.block_on(source.exists()) {
+                Ok(is_there) => return Ok(is_there),
+                Err(problem) => problem,
+            };
+            let is_web = matches!(source, Source::Web(..));
+            if !is_web || !self.waited(location, &subject, &problem, &mut waits) {
+                return Err(RemoteError::Read { location: location.clone(), source: problem });
+            }
+        }
+    }
+
+    /// Waits and returns true if asking again may help after that.
+    fn waited(
+        &self,
+        location: &Location,
+        subject: &Subject,
+        problem: &Problem,
+        waits: &mut impl Iterator<Item = Duration>,
+    ) -> bool {
+        let Some(wait) = waits.next().and_then(|next| problem.pause(next)) else { return false };
+        self.progress.said(subject, format!("{location}: {problem}; trying again"));
+        thread::sleep(wait);
+        true
+    }
+
     /// Returns the waits between attempts: each about twice as long as the one before, none exactly.
     fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBuilder::new()
             .with_jitter()
             .with_min_delay(self.options.first_wait)
-            .with_max_delay(Duration::from_secs(30))
+            .with_max_delay(LONGEST_WAIT)
             .with_max_times(self.options.retries)
             .build()
     }

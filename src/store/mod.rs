@@ -87,7 +87,7 @@ pub enum StoreError {
 impl Hint for StoreError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Disk { source, .. } => source.hints(),
+            Self::Disk { source, .. } => source.hints_in_store(),
             Self::Mismatch { .. } | Self::Content { .. } | Self::Name { .. } => Vec::new(),
         }
     }

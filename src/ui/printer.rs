@@ -1,10 +1,11 @@
 //! Standard output and standard error, by verbosity and form.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, Kind};
 
 /// How much is said on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +33,15 @@ pub struct Printer {
     verbosity: Verbosity,
     form: Form,
     coloured: bool,
+    /// Why a result could not be written; clones share it.
+    lost: Arc<OnceLock<String>>,
 }
 
 impl Printer {
     /// Makes a printer.
     pub fn new(verbosity: Verbosity, form: Form, colours: Colours) -> Self {
         let coloured = colours == Colours::Wanted && std::io::stderr().is_terminal();
-        Self { verbosity, form, coloured }
+        Self { verbosity, form, coloured, lost: Arc::default() }
     }
 
     /// Returns how much is said.
@@ -60,12 +63,12 @@ impl Printer {
         if !line.is_empty() && !line.ends_with('\n') {
             line.push('\n');
         }
-        write_out(line.as_bytes());
+        self.write_out(line.as_bytes());
     }
 
     /// Writes bytes of a result as they are.
     pub fn raw(&self, bytes: &[u8]) {
-        write_out(bytes);
+        self.write_out(bytes);
     }
 
     /// Says a line unless the person wants quiet.
@@ -101,6 +104,28 @@ impl Printer {
         write_error(&text);
     }
 
+    /// Returns why a result could not be written to standard output, if that is so.
+    pub fn lost(&self) -> Option<Failure> {
+        let reason = self.lost.get()?;
+        let failure = Failure::new(Kind::Environment, "the result could not be written to standard output");
+        let hint = "free some space where standard output goes, or send it elsewhere".to_owned();
+        Some(failure.caused([reason.clone()]).hinted([hint]))
+    }
+
+    /// Notes how writing to standard output ended. A reader that went away (`| head`) is no failure of ours.
+    pub fn wrote(&self, result: std::io::Result<()>) {
+        if let Err(error) = result
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            self.lost.get_or_init(|| error.to_string());
+        }
+    }
+
+    fn write_out(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        self.wrote(out.write_all(bytes).and_then(|()| out.flush()));
+    }
+
     fn paint(&self, text: &str, code: &str) -> String {
         if self.coloured { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
@@ -113,12 +138,6 @@ pub enum Colours {
     Wanted,
     /// Never (`NO_COLOR`, `--color never`).
     Unwanted,
-}
-
-/// A reader that went away (`| head`) is no failure of ours; there is nobody left to tell.
-fn write_out(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 fn write_error(line: &str) {

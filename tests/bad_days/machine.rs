@@ -53,7 +53,7 @@ fn a_read_only_cache_that_lacks_something_is_told() {
     let command = convert(folder.path(), &store, &made_up().project, "good.onnx");
     let told = fails(&mut in_own_mounts(&command, &read_only(&store)), 3);
     told.says(&["read-only file system", &store.display().to_string()]);
-    assert!(told.hints().contains("XDG_CACHE_HOME"), "{}", told.text);
+    assert!(told.hints().contains("MODELCONVERTER_CACHE_DIR"), "{}", told.text);
     assert!(names(&store).is_empty() && !folder.path().join("output").exists());
 }
 
@@ -96,8 +96,42 @@ fn a_full_disk_for_the_result_leaves_nothing_there() {
     let script = format!("{mount}; ! \"$0\" \"$@\"; ls -A '{}'; exit 0", output.display());
     let shown = succeed(in_own_mounts(&command, &script).arg("--json"));
     assert!(shown.contains("no space left") && shown.contains("\"environment\""), "{shown}");
+    // It is this disk, and the store has nothing to do with it.
+    assert!(shown.contains(&output.display().to_string()) && !shown.contains("/exchange"), "{shown}");
+    assert!(
+        shown.contains("free some space on that disk, or choose a place") && !shown.contains("store gc"),
+        "{shown}"
+    );
     let after = shown.rsplit('}').next().unwrap().trim();
     assert!(after.is_empty() || after == "result.log", "{after}");
+}
+
+#[test]
+fn a_result_that_reaches_nobody_is_no_success_and_a_reader_that_left_is_no_failure() {
+    let folder = folder();
+    let store = folder.path().join("store");
+    model(folder.path(), "good.onnx");
+    for words in [
+        &["config", "resolve", "rvc2", "--path", "good.onnx"][..],
+        &["--json", "config", "schema"],
+        &["toolchain", "list"],
+        &["completions", "bash"],
+        &["--version"],
+        &["convert", "--help"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut child = program(folder.path(), &store);
+        let output = child.args(words).stdout(full).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {text}");
+        for part in ["could not be written to standard output", "No space left on device", "hint: "] {
+            assert!(text.contains(part), "{words:?}: {text}");
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(folder.path(), &store).args(words).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
+    }
 }
 
 #[test]

@@ -191,6 +191,24 @@ fn examples_convert() {
 }
 
 #[test]
+fn places_that_take_no_results_are_refused() {
+    let folder = folder();
+    fs::write(folder.path().join("net.onnx"), network()).unwrap();
+    for key in ["output_remote_url", "intermediate_outputs_remote_url"] {
+        for (place, fits) in [("ftp://host/r", false), ("http://host/r", false), ("s3://b/r", true), ("../r", true)] {
+            let words = ["config", "resolve", "rvc2", "--path", "net.onnx", key, place];
+            if fits {
+                succeed(program(folder.path(), folder.path()).args(words));
+                continue;
+            }
+            let text = fail(program(folder.path(), folder.path()).args(words), 1);
+            assert!(text.contains(key) && text.contains("a folder of this machine"), "{text}");
+            assert!(text.contains(&format!("`{place}`: only buckets and folders take them")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn encodings_of_a_file_are_looked_at_before_anything_is_made() {
     let folder = folder();
     fs::write(folder.path().join("net.onnx"), network()).unwrap();

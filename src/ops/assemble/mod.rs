@@ -309,7 +309,7 @@ impl Hint for AssembleError {
                 "if nothing was changed, please report it: the same lock must give the same bytes everywhere"
                     .to_owned(),
             ],
-            Self::Disk(error) => error.hints(),
+            Self::Disk(error) => error.hints_in_store(),
             Self::Tree(error) => error.hints(),
             Self::Store(error) => error.hints(),
             _ => Vec::new(),
