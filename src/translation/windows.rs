@@ -182,19 +182,19 @@ impl Value {
         Ok(())
     }
 
-    fn cast(&mut self, network: &mut Network<'_>, element: ElementType) {
-        let to = [Attribute::Integer("to", element.code().into())];
-        self.name = network.inner("Cast", &[&self.name], &format!("{}/cast", self.stem), &to);
-        self.element = element;
-    }
-
     /// Writes the tensor.
     fn write(self, network: &mut Network<'_>, to: TensorId) -> Result<(), Trouble> {
         if network.tensor(to)?.shape != self.sizes {
             return Err(refused("has a result of another size than it says"));
         }
-        let result = network.begin(to, Order::AsStored, Activation::None)?;
-        network.reshape(&self.name, &self.sizes, &result.raw);
+        let (result, element) = (network.begin(to, Order::AsStored, Activation::None)?, network.element(to)?);
+        if self.element == element {
+            network.reshape(&self.name, &self.sizes, &result.raw);
+            return Ok(());
+        }
+        let shaped = network.fresh(&format!("{}/numbers", self.stem));
+        network.reshape(&self.name, &self.sizes, &shaped);
+        network.node("Cast", &[&shaped], &result.raw, &cast_to(element));
         Ok(())
     }
 }
@@ -279,6 +279,10 @@ impl Join {
         }
         Ok(result)
     }
+}
+
+const fn cast_to(element: ElementType) -> [Attribute; 1] {
+    [Attribute::Integer("to", element.code() as i64)]
 }
 
 /// Returns a real number that has to be constant.
@@ -377,17 +381,18 @@ fn write_reduced(
     let constant = network.constant(begin)?;
     let is_neutral = constant.is_some_and(|constant| join.is_neutral(&constant.values));
     let mut value = Value::of(network, from, to)?;
-    let element = value.element;
-    // Truth values are seen as zeros and ones, as in other reductions.
-    let seen = match join {
-        Join::All if element == ElementType::Boolean => Join::Least,
-        Join::Any if element == ElementType::Boolean => Join::Greatest,
-        join => join,
-    };
-    if seen != join {
-        value.cast(network, ElementType::Float32);
+    let mut begin = if is_neutral { None } else { Some(network.take(begin, Order::AsStored)?) };
+    let mut join = join;
+    if let (ElementType::Boolean, Join::All | Join::Any) = (value.element, join) {
+        // Truth values are seen as zeros and ones, as in other reductions.
+        join = if join == Join::All { Join::Least } else { Join::Greatest };
+        value.element = ElementType::Float32;
+        let wanted = format!("{}/numbers", value.stem);
+        for name in std::iter::once(&mut value.name).chain(&mut begin) {
+            *name = network.inner("Cast", &[name], &wanted, &cast_to(value.element));
+        }
     }
-    let is_pooled = matches!(seen, Join::Least | Join::Greatest) && value.element == ElementType::Float32;
+    let is_pooled = matches!(join, Join::Least | Join::Greatest) && value.element == ElementType::Float32;
     for (axis, (spread, window)) in spread.iter().zip(&windows).enumerate() {
         let is_inside = spread.ends.iter().all(|end| (0..window.size).contains(end));
         if is_pooled
@@ -396,7 +401,7 @@ fn write_reduced(
             && is_inside
             && (is_neutral || spread.ends == [0, 0])
         {
-            value.pool(network, axis, *window, spread.ends, seen == Join::Least)?;
+            value.pool(network, axis, *window, spread.ends, join == Join::Least)?;
             continue;
         }
         if (spread.between, spread.ends) != (0, [0, 0]) {
@@ -407,13 +412,9 @@ fn write_reduced(
             }
             value.spread(network, axis, *spread, fill)?;
         }
-        value.reduce(network, axis, *window, seen)?;
+        value.reduce(network, axis, *window, join)?;
     }
-    if seen != join {
-        value.cast(network, element);
-    }
-    if !is_neutral {
-        let begin = network.take(begin, Order::AsStored)?;
+    if let Some(begin) = begin {
         value.name = join.all(network, value.element, &[value.name, begin], &value.stem)?;
     }
     value.write(network, to)

@@ -1257,6 +1257,16 @@ def from_sparse(net, places, values, sizes, known):
     return net.op("ADD", [dense, net.input(sizes)], family="AddOptions")
 
 
+@case
+def border_that_does_not_count(net):
+    """As converters write a pooling of PyTorch's."""
+    border = [net.input((1, 8, 8, 3)), integer(net, [[0, 0], [1, 1], [1, 1], [0, 0]]), net.const(numpy.float32(-numpy.inf))]
+    return net.op(
+        "MAX_POOL_2D", [net.op("PADV2", border)], family="Pool2DOptions", padding=VALID, filterWidth=3, filterHeight=3,
+        strideW=2, strideH=2,
+    )
+
+
 @variants(((2, 3, 4), [2, 1, 3]), ((5,), [4]), ((1, 4, 5, 2), [1, 2, 2, 1]), ((1, 1, 3), [7, 2, 1]))
 def moved_apart(net, shape, distances):
     return net.op("DILATE", [net.input(shape), integer(net, distances), net.const(numpy.float32(-1.5))], family="DilateOptions")
@@ -1284,10 +1294,10 @@ def windows_of_integers(net, name):
     return net.op("REDUCE_WINDOW", inputs, "int32", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
 
 
-@variants("ANY", "ALL")
-def windows_of_truth(net, name):
+@variants(("ANY", False), ("ALL", True), ("ALL", False))
+def windows_of_truth(net, name, begin):
     given = net.op("GREATER", [net.input((4, 9)), net.const(numpy.float32(0.5 if name == "ANY" else -2))], "bool")
-    inputs = [given, net.const(numpy.array(name == "ALL")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    inputs = [given, net.const(numpy.array(begin)), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
     return net.op("REDUCE_WINDOW", inputs, "bool", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
 
 
