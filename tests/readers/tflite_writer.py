@@ -1081,6 +1081,19 @@ def open_batch(net):
 
 
 @case
+def open_heads(net):
+    """As Keras joins the heads of an attention, and as shapes are taken apart."""
+    given = net.input((-1, -1, 2, 3))
+    shape = net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2, shape=(4,))
+    joined = net.op("UNSORTED_SEGMENT_PROD", [shape, integer(net, [0, 1, 2, 2]), integer(net, 3)], "int32", shape=(3,))
+    flat = net.op("RESHAPE", [given, joined], shape=(-1, -1, 6))
+    batch, rows, heads, width = net.op("UNPACK", [shape], "int32", family="UnpackOptions", count=4, num=4, axis=0)
+    wanted = net.op("PACK", [batch, heads, rows, width], "int32", family="PackOptions", valuesCount=4, shape=(4,))
+    turned = net.op("RESHAPE", [flat, wanted], shape=(-1, 2, -1, 3))
+    return [net.op("NEG", [flat], shape=(-1, -1, 6)), net.op("NEG", [turned], shape=(-1, 2, -1, 3))]
+
+
+@case
 def open_picture(net):
     """Height and width are open, as in networks that take pictures of any size."""
     given = net.input((1, -1, -1, 4))
