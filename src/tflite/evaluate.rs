@@ -76,6 +76,11 @@ pub(super) fn evaluate(
             let pick = |place: i64| list.get(usize::try_from(place).ok()?).copied();
             operand(1)?.into_iter().map(pick).collect::<Option<_>>()?
         }
+        "SLICE" if is_list(0) => {
+            let (&[begin], &[size]) = (operand(1)?.as_slice(), operand(2)?.as_slice()) else { return None };
+            let list = operand(0)?.into_iter().skip(usize::try_from(begin).ok()?);
+            list.take(usize::try_from(size).unwrap_or(LARGEST)).collect()
+        }
         "STRIDED_SLICE" if is_list(0) => part(operator, &operand(0)?, [operand(1)?, operand(2)?, operand(3)?])?,
         "REDUCE_PROD" | "SUM" if is_list(0) && operand(1)?.len() == 1 => {
             let join = if operator.name == "SUM" { i64::checked_add } else { i64::checked_mul };

@@ -1094,6 +1094,34 @@ def open_heads(net):
 
 
 @case
+def open_batches(net):
+    """As converters write a dilated convolution of pictures of any size."""
+    given = net.input((1, -1, -1, 4))
+    blocks, border, cut = integer(net, [2, 2]), integer(net, [[2, 3], [2, 3]]), integer(net, [[0, 1], [0, 1]])
+    inner = net.op("SPACE_TO_BATCH_ND", [given, blocks, border], shape=(4, -1, -1, 4))
+    options = {"padding": VALID, "strideW": 1, "strideH": 1}
+    conv = net.op("CONV_2D", [inner, net.weights(6, 3, 3, 4), net.weights(6)], family="Conv2DOptions", shape=(4, -1, -1, 6), **options)
+    back = net.op("BATCH_TO_SPACE_ND", [conv, blocks, cut], shape=(1, -1, -1, 6))
+    return net.op("NEG", [back], shape=(1, -1, -1, 6))
+
+
+@case
+def open_sequences(net):
+    """Recurrent layers of any number of steps, and places in what they compute."""
+    given = net.input((1, -1, 5))
+    operands = [given, net.weights(4, 5), net.weights(4, 4), net.weights(4), net.variable(1, 4)]
+    plain = net.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, family="SequenceRNNOptions", fusedActivationFunction=4, shape=(1, -1, 4))
+    rows = net.op("RESHAPE", [plain, integer(net, [-1, 4])], shape=(-1, 4))
+    best = net.op("ARG_MAX", [rows, integer(net, 1)], "int32", family="ArgMaxOptions", outputType=TYPES["int32"], shape=(-1,))
+    hot = net.op("ONE_HOT", [best, integer(net, 4), net.const(numpy.float32(1)), net.const(numpy.float32(0))], family="OneHotOptions", axis=-1, shape=(-1, 4))
+    shape = net.op("SHAPE", [rows], "int32", family="ShapeOptions", outType=2, shape=(2,))
+    count = net.op("SLICE", [shape, integer(net, [0]), integer(net, [1])], "int32", shape=(1,))
+    size = net.op("CONCATENATION", [count, integer(net, [2, 2])], "int32", family="ConcatenationOptions", shape=(3,))
+    halves = net.op("RESHAPE", [net.op("MUL", [hot, rows], family="MulOptions", shape=(-1, 4)), size], shape=(-1, 2, 2))
+    return [net.op("NEG", [halves], shape=(-1, 2, 2)), plain]
+
+
+@case
 def open_picture(net):
     """Height and width are open, as in networks that take pictures of any size."""
     given = net.input((1, -1, -1, 4))
@@ -1361,7 +1389,7 @@ def variables_that_are_only_read(net, both):
 # a place, sizes of the pieces, places, shape of the result
 @variants(
     ((5, 6, 4), [1, 2], [0], [0], 1, [1, 6, 4], [[3], [0]], (2, 6, 4)), ((5, 6, 4), [1], [0, 1], [1, 0], 0, [1, 1, 4], [[2, 5, 0], [4, 1, 3]], (3, 4)),
-    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [4, 2, 2], (3,)),
+    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [[4], [2], [2]], (3,)),
 )
 def pieces_that_are_taken(net, shape, inner, single, along, vector, sizes, places, result):
     options = {"offsetDims": inner, "collapsedSliceDims": single, "startIndexMap": along, "sliceSizes": sizes}
