@@ -70,7 +70,8 @@ pub(super) fn evaluate(
         "NEG" => operand(0)?.into_iter().map(i64::checked_neg).collect::<Option<_>>()?,
         "ABS" => operand(0)?.into_iter().map(i64::checked_abs).collect::<Option<_>>()?,
         "LOGICAL_NOT" => operand(0)?.into_iter().map(|value| i64::from(value == 0)).collect(),
-        "PACK" | "CONCATENATION" if (0..inputs.len()).all(is_list) => all()?.concat(),
+        "CONCATENATION" if (0..inputs.len()).all(is_list) => all()?.concat(),
+        "PACK" if (0..inputs.len()).all(is_list) => packed(&all()?, operator.axis().ok()?, result.shape.len())?,
         "GATHER" if is_list(0) => {
             let list = operand(0)?;
             let pick = |place: i64| list.get(usize::try_from(place).ok()?).copied();
@@ -81,6 +82,8 @@ pub(super) fn evaluate(
             let list = operand(0)?.into_iter().skip(usize::try_from(begin).ok()?);
             list.take(usize::try_from(size).unwrap_or(LARGEST)).collect()
         }
+        // A slice that has all elements has them in their order.
+        "STRIDED_SLICE" if !is_list(0) && operand(3)?.iter().all(|step| *step == 1) => operand(0)?,
         "STRIDED_SLICE" if is_list(0) => part(operator, &operand(0)?, [operand(1)?, operand(2)?, operand(3)?])?,
         "REDUCE_PROD" | "SUM" if is_list(0) && operand(1)?.len() == 1 => {
             let join = if operator.name == "SUM" { i64::checked_add } else { i64::checked_mul };
@@ -101,6 +104,16 @@ pub(super) fn evaluate(
         name => pairs(&operand(0)?, &operand(1)?, |left, right| pair(name, left, right))?,
     };
     fits(result, &values).then_some(values)
+}
+
+/// Returns lists, or numbers, one after the other, or their elements in turn.
+fn packed(lists: &[Vec<i64>], axis: i64, rank: usize) -> Option<Vec<i64>> {
+    let axis = if axis < 0 { axis.checked_add(rank as i64)? } else { axis };
+    if axis == 0 || rank < 2 {
+        return Some(lists.concat());
+    }
+    let length = lists.first()?.len();
+    (0..length).flat_map(|place| lists.iter().map(move |list| list.get(place).copied())).collect()
 }
 
 /// Returns the sums or the products of the numbers in each segment. What belongs to none is left out.

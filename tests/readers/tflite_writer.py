@@ -1097,7 +1097,20 @@ def open_heads(net):
 def open_batches(net):
     """As converters write a dilated convolution of pictures of any size."""
     given = net.input((1, -1, -1, 4))
-    blocks, border, cut = integer(net, [2, 2]), integer(net, [[2, 3], [2, 3]]), integer(net, [[0, 1], [0, 1]])
+    shape = net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2, shape=(4,))
+    height = net.op("GATHER", [shape, integer(net, 1)], "int32", family="GatherOptions")
+
+    def pack(values, axis, shape):
+        return net.op("PACK", values, "int32", family="PackOptions", valuesCount=2, axis=axis, shape=shape)
+
+    def less(number):
+        return net.op("SUB", [height, integer(net, number)], "int32", family="SubOptions")
+
+    blocks, one = integer(net, [2, 2]), pack([less(OPEN - 1), less(OPEN - 1)], 0, (2,))
+    border = pack([pack([integer(net, 2), less(2)], 0, (2,)), integer(net, [2, 3])], 0, (2, 2))
+    whole = [integer(net, [0, 0]), blocks, integer(net, [1, 1])]
+    border = net.op("STRIDED_SLICE", [border, *whole], "int32", family="StridedSliceOptions", shape=(2, 2))
+    cut = pack([integer(net, [0, 0]), one], 1, (2, 2))
     inner = net.op("SPACE_TO_BATCH_ND", [given, blocks, border], shape=(4, -1, -1, 4))
     options = {"padding": VALID, "strideW": 1, "strideH": 1}
     conv = net.op("CONV_2D", [inner, net.weights(6, 3, 3, 4), net.weights(6)], family="Conv2DOptions", shape=(4, -1, -1, 6), **options)
