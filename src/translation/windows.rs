@@ -349,15 +349,14 @@ pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator) -> Result<(
 /// `STABLEHLO_REDUCE_WINDOW`, whose windows are said beside its operands: data, what each window begins with.
 pub(super) fn reduce_beside(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let join = network.joins_with(operator)?.and_then(Join::named);
-    let (windows, spread) = operator.windows()?;
-    let [base, padding] = spread;
+    let [base, padding] = operator.surroundings()?;
     let rank = network.tensor(input(operator, 0)?)?.shape.len();
     let side = |side: usize| padding.iter().skip(side).step_by(2).copied().collect::<Vec<i64>>();
     let spread = each(rank, &[&base, &side(0), &side(1)], |row| match *row {
         [base, low, high] => Spread { between: base.saturating_sub(1), ends: [low, high] },
         _ => Spread { between: 0, ends: [0, 0] },
     })?;
-    write_reduced(network, operator, join, &spread, &windows)
+    write_reduced(network, operator, join, &spread, &operator.windows()?)
 }
 
 fn write_reduced(
