@@ -8,7 +8,7 @@ use super::{Order, Trouble, refused};
 use crate::onnx::ElementType;
 use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
 
-/// The most elements of a window along a dimension, each of which is a slice of the whole, and how far elements are moved
+/// The most elements of windows along all dimensions, each of which is a slice of the whole, and how far elements are moved
 /// apart at most.
 const WIDEST: i64 = 128;
 
@@ -128,9 +128,9 @@ impl Value {
         if (size, stride) == (1, 1) {
             return Ok(());
         }
-        let seen = (size - 1).checked_mul(dilation).filter(|_| size <= WIDEST).and_then(|last| last.checked_add(1));
+        let seen = (size - 1).checked_mul(dilation).and_then(|last| last.checked_add(1));
         let Some(free) = seen.map(|seen| self.size(axis) - seen).filter(|free| *free >= 0) else {
-            return Err(refused(format!("has a window of more than {WIDEST} elements, or than there are")));
+            return Err(refused("has a window of more elements than there are"));
         };
         let count = free / stride + 1;
         self.lay(network, axis)?;
@@ -372,6 +372,10 @@ fn write_reduced(
         [size, stride, dilation] => Window { size, stride, dilation },
         _ => Window { size: 1, stride: 1, dilation: 1 },
     })?;
+    let total = windows.iter().try_fold(0_i64, |all, window| all.checked_add(window.size));
+    if total.is_none_or(|total| total > WIDEST) {
+        return Err(refused(format!("has windows of more than {WIDEST} elements along all dimensions")));
+    }
     let is_positive = |window: &Window| window.size > 0 && window.stride > 0 && window.dilation > 0;
     if !windows.iter().all(is_positive) {
         return Err(refused("has a window without size"));
