@@ -172,6 +172,7 @@ fn tflite_models() {
         // More steps than the limit of the cells, which is therefore written out.
         tflite_builder::recurrent(3, 2.0, 4).bytes(),
         tflite_builder::repeated(Some(3)).bytes(),
+        tflite_builder::pieces().bytes(),
     ];
     // A sparse weight may stand for many that are zero.
     fuzz("tflite", &corpus, &["TFL3"], Allowance { base: 4 << 20, factor: 8_000 }, |bytes| {

@@ -334,11 +334,13 @@ impl Writer<'_> {
     ) -> Result<(), TfliteError> {
         let mut operator = Operator { inputs, outputs, ..operator.clone() };
         self.state_shapes(&operator);
+        let results = operator.outputs.iter().enumerate();
+        let known = results.map(|(place, output)| Some((*output, self.evaluated(&operator, place, *output)?)));
+        if let Some(known) = known.collect::<Option<Vec<_>>>().filter(|known| !known.is_empty()) {
+            self.known.extend(known);
+            return Ok(());
+        }
         if let &[output] = operator.outputs.as_slice() {
-            if let Some(values) = self.evaluated(&operator, output) {
-                self.known.insert(output, values);
-                return Ok(());
-            }
             match operator.name.as_str() {
                 "SLICE" if is_nested => self.slice(&operator, output),
                 "CONCATENATION" if is_nested => self.join(&mut operator, output)?,
@@ -370,10 +372,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes the result of an operator a constant, if it follows from constants.
-    fn evaluated(&mut self, operator: &Operator, output: TensorId) -> Option<Vec<i64>> {
+    /// Makes a result of an operator a constant, if it follows from constants.
+    fn evaluated(&mut self, operator: &Operator, place: usize, output: TensorId) -> Option<Vec<i64>> {
         let result = self.graph.tensors.get(output)?;
-        let values = evaluate::evaluate(operator, result, &operator.inputs, &self.graph.tensors, &self.known)?;
+        let values = evaluate::evaluate(operator, (place, result), &operator.inputs, &self.graph.tensors, &self.known)?;
         let size = usize::try_from(result.element?.bits()?.div_ceil(8)).ok()?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect();
         self.graph.tensors.get_mut(output)?.data = Some(Bytes::from(bytes));

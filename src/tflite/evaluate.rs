@@ -33,24 +33,25 @@ pub(super) fn results(graph: &Graph, inputs: &[Option<Vec<i64>>]) -> Vec<Option<
     let given = graph.inputs.iter().zip(inputs);
     let mut known: Known = given.filter_map(|(id, values)| Some((*id, values.clone()?))).collect();
     for operator in &graph.operators {
-        let &[output] = operator.outputs.as_slice() else { continue };
-        let Some(result) = graph.tensors.get(output) else { continue };
-        if let Some(values) = evaluate(operator, result, &operator.inputs, &graph.tensors, &known) {
-            known.insert(output, values);
+        for (place, &output) in operator.outputs.iter().enumerate() {
+            let Some(result) = graph.tensors.get(output) else { continue };
+            if let Some(values) = evaluate(operator, (place, result), &operator.inputs, &graph.tensors, &known) {
+                known.insert(output, values);
+            }
         }
     }
     graph.outputs.iter().map(|id| elements(&graph.tensors, &known, *id)).collect()
 }
 
-/// Returns what an operator computes as its only result; `inputs` says what it reads among `tensors`.
+/// Returns what an operator computes as a result; `inputs` says what it reads among `tensors`.
 pub(super) fn evaluate(
     operator: &Operator,
-    result: &Tensor,
+    (place, result): (usize, &Tensor),
     inputs: &[Option<TensorId>],
     tensors: &[Tensor],
     known: &Known,
 ) -> Option<Vec<i64>> {
-    if operator.is_custom {
+    if operator.is_custom || (operator.outputs.len() != 1 && operator.name != "UNPACK") {
         return None;
     }
     let input = |place: usize| inputs.get(place).copied().flatten();
@@ -69,18 +70,32 @@ pub(super) fn evaluate(
         "NEG" => operand(0)?.into_iter().map(i64::checked_neg).collect::<Option<_>>()?,
         "ABS" => operand(0)?.into_iter().map(i64::checked_abs).collect::<Option<_>>()?,
         "LOGICAL_NOT" => operand(0)?.into_iter().map(|value| i64::from(value == 0)).collect(),
-        "PACK" | "CONCATENATION" if (0..inputs.len()).all(is_list) => all()?.concat(),
+        "CONCATENATION" if (0..inputs.len()).all(is_list) => all()?.concat(),
+        "PACK" if (0..inputs.len()).all(is_list) => packed(&all()?, operator.axis().ok()?, result.shape.len())?,
         "GATHER" if is_list(0) => {
             let list = operand(0)?;
             let pick = |place: i64| list.get(usize::try_from(place).ok()?).copied();
             operand(1)?.into_iter().map(pick).collect::<Option<_>>()?
         }
+        "SLICE" if is_list(0) => {
+            let (&[begin], &[size]) = (operand(1)?.as_slice(), operand(2)?.as_slice()) else { return None };
+            let list = operand(0)?.into_iter().skip(usize::try_from(begin).ok()?);
+            list.take(usize::try_from(size).unwrap_or(LARGEST)).collect()
+        }
+        // A slice that has all elements has them in their order.
+        "STRIDED_SLICE" if !is_list(0) && operand(3)?.iter().all(|step| *step == 1) => operand(0)?,
         "STRIDED_SLICE" if is_list(0) => part(operator, &operand(0)?, [operand(1)?, operand(2)?, operand(3)?])?,
         "REDUCE_PROD" | "SUM" if is_list(0) && operand(1)?.len() == 1 => {
             let join = if operator.name == "SUM" { i64::checked_add } else { i64::checked_mul };
             let neutral = i64::from(operator.name != "SUM");
             vec![operand(0)?.into_iter().try_fold(neutral, join)?]
         }
+        "UNSORTED_SEGMENT_PROD" | "UNSORTED_SEGMENT_SUM" if is_list(0) => {
+            let is_sum = operator.name == "UNSORTED_SEGMENT_SUM";
+            let count = operand(2)?.into_iter().find_map(|count| usize::try_from(count).ok())?;
+            segments(&operand(0)?, &operand(1)?, count.min(LARGEST + 1), is_sum)?
+        }
+        "UNPACK" if is_list(0) => vec![*operand(0)?.get(place)?],
         "BROADCAST_ARGS" => common(operand(0)?, operand(1)?)?,
         "SELECT" | "SELECT_V2" => match *operand(0)?.as_slice() {
             [condition] => operand(if condition == 0 { 2 } else { 1 })?,
@@ -89,6 +104,27 @@ pub(super) fn evaluate(
         name => pairs(&operand(0)?, &operand(1)?, |left, right| pair(name, left, right))?,
     };
     fits(result, &values).then_some(values)
+}
+
+/// Returns lists, or numbers, one after the other, or their elements in turn.
+fn packed(lists: &[Vec<i64>], axis: i64, rank: usize) -> Option<Vec<i64>> {
+    let axis = if axis < 0 { axis.checked_add(rank as i64)? } else { axis };
+    if axis == 0 || rank < 2 {
+        return Some(lists.concat());
+    }
+    let length = lists.first()?.len();
+    (0..length).flat_map(|place| lists.iter().map(move |list| list.get(place).copied())).collect()
+}
+
+/// Returns the sums or the products of the numbers in each segment. What belongs to none is left out.
+fn segments(list: &[i64], numbers: &[i64], count: usize, is_sum: bool) -> Option<Vec<i64>> {
+    let mut all = vec![i64::from(!is_sum); count];
+    for (value, number) in list.iter().zip(numbers) {
+        if let Some(slot) = usize::try_from(*number).ok().and_then(|number| all.get_mut(number)) {
+            *slot = if is_sum { slot.checked_add(*value)? } else { slot.checked_mul(*value)? };
+        }
+    }
+    (list.len() == numbers.len()).then_some(all)
 }
 
 /// Returns the shape that two shapes are broadcast to.

@@ -479,14 +479,21 @@ impl Operator {
         Ok(usize::try_from(number).ok().and_then(|number| names.get(number.checked_sub(1)?)).copied())
     }
 
-    /// Reads the windows of `STABLEHLO_REDUCE_WINDOW`: their sizes, strides and dilations; and how far apart the elements
-    /// are moved before, with what comes before and behind each dimension.
+    /// Reads the windows of `STABLEHLO_REDUCE_WINDOW`: their sizes, strides and dilations.
     ///
     /// # Errors
     /// The table is broken.
-    pub fn windows(&self) -> Result<([Vec<i64>; 3], [Vec<i64>; 2]), TfliteError> {
-        let windows = [self.long_list(0)?, self.long_list(1)?, self.long_list(3)?];
-        Ok((windows, [self.long_list(2)?, self.long_list(4)?]))
+    pub fn windows(&self) -> Result<[Vec<i64>; 3], TfliteError> {
+        Ok([self.long_list(0)?, self.long_list(1)?, self.long_list(3)?])
+    }
+
+    /// Reads how far apart `STABLEHLO_REDUCE_WINDOW` moves the elements of each dimension before, and what comes before and
+    /// behind each.
+    ///
+    /// # Errors
+    /// The table is broken.
+    pub fn surroundings(&self) -> Result<[Vec<i64>; 2], TfliteError> {
+        Ok([self.long_list(2)?, self.long_list(4)?])
     }
 
     /// Reads the pieces that `STABLEHLO_GATHER` takes, and how long they are along each dimension.

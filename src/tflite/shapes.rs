@@ -225,6 +225,24 @@ impl Applied<'_> {
                 let batches = from_front(batches, indices.len() + 1)?;
                 Some([shape.get(..axis)?, indices.get(batches..)?, shape.get(axis + 1..)?].concat())
             }
+            "GATHER_ND" => {
+                let (parts, places) = self.shape(1)?.split_last()?;
+                Some([places, shape.get(usize::try_from(*parts).ok()?..)?].concat())
+            }
+            "ONE_HOT" => {
+                let axis = operator.axis().ok()?;
+                let mut shape = shape.to_vec();
+                shape.insert(from_front(axis, rank + 1)?, *self.elements(1)?.first()?);
+                Some(shape)
+            }
+            "SCATTER_ND" => self.elements(2),
+            "SPARSE_TO_DENSE" => self.elements(1),
+            "SELECT" => self.shape(1).map(<[i64]>::to_vec),
+            // How long a result is does not depend on what is fed.
+            "UNIDIRECTIONAL_SEQUENCE_LSTM" | "UNIDIRECTIONAL_SEQUENCE_RNN" => {
+                with(shape, 2, *tensors.get(*operator.outputs.first()?)?.shape.get(2)?)
+            }
+            "SPACE_TO_BATCH_ND" | "BATCH_TO_SPACE_ND" => self.in_batches(shape),
             "TILE" => shape.iter().zip(self.elements(1)?).map(|(size, count)| size.checked_mul(count)).collect(),
             "BROADCAST_TO" => self.elements(1),
             "FILL" | "TRANSPOSE_CONV" => self.elements(0),
@@ -279,6 +297,28 @@ impl Applied<'_> {
             *open = count.checked_div(rest)?;
         }
         (element_count(&wanted)? == count.unsigned_abs()).then_some(wanted)
+    }
+
+    /// Returns the sizes of what goes from space to the batch, or back.
+    fn in_batches(&self, shape: &[i64]) -> Option<Vec<i64>> {
+        let (blocks, borders) = (self.elements(1)?, self.elements(2)?);
+        let is_to_batch = self.operator.name == "SPACE_TO_BATCH_ND";
+        let mut shape = shape.to_vec();
+        let (batch, space) = shape.split_first_mut()?;
+        if blocks.len() > space.len() || borders.len() != 2 * blocks.len() {
+            return None;
+        }
+        for ((size, block), border) in space.iter_mut().zip(blocks).zip(borders.chunks(2)) {
+            let border = border.iter().try_fold(0_i64, |all, side| all.checked_add(*side))?;
+            if is_to_batch {
+                *size = size.checked_add(border)?.checked_div(block)?;
+                *batch = batch.checked_mul(block)?;
+            } else {
+                *size = size.checked_mul(block)?.checked_sub(border)?;
+                *batch = batch.checked_div(block)?;
+            }
+        }
+        shape.iter().all(|size| *size >= 0).then_some(shape)
     }
 
     fn product(&self, left: &[i64], right: &[i64]) -> Option<Vec<i64>> {

@@ -79,9 +79,6 @@ pub(super) fn points(network: &mut Network<'_>, operator: &Operator, operands: &
     Ok(())
 }
 
-/// The most elements of a constant that is made of a sparse one.
-const MOST: usize = 1 << 24;
-
 /// Values at constant places, and one number everywhere else. Operands: places, sizes, values, the number. One value goes to
 /// all places; the last one that goes to a place stays there.
 pub(super) fn from_sparse(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
@@ -99,8 +96,9 @@ pub(super) fn from_sparse(network: &mut Network<'_>, operator: &Operator) -> Res
     if element_count(&network.tensor(values)?.shape) != u64::try_from(count).ok() {
         return Err(refused("has another number of values than of places"));
     }
-    let rows = element_count(&tensor.shape).and_then(|rows| usize::try_from(rows).ok()).filter(|rows| *rows <= MOST);
-    let rows = rows.ok_or_else(|| refused("puts values among more elements than can be counted"))?;
+    let rows = element_count(&tensor.shape).and_then(|rows| i64::try_from(rows).ok()).filter(|rows| *rows <= LONGEST);
+    let rows = rows.and_then(|rows| usize::try_from(rows).ok());
+    let rows = rows.ok_or_else(|| refused(format!("puts values among more than {LONGEST} elements")))?;
     // Which value each place gets; the one behind the last is the rest.
     let mut sources = vec![count; rows];
     for (source, place) in places.iter().enumerate() {
@@ -115,9 +113,6 @@ pub(super) fn from_sparse(network: &mut Network<'_>, operator: &Operator) -> Res
             .ok_or_else(|| refused("puts values of one type among those of another"))?;
         network.fold(to, Constant { shape: tensor.shape.clone(), values });
         return Ok(());
-    }
-    if rows as i64 > LONGEST {
-        return Err(refused(format!("puts what is computed in {rows} places, which are too many")));
     }
     let mut all = Vec::new();
     for (id, length) in [(values, count), (rest, 1)] {

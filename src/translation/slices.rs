@@ -205,8 +205,6 @@ fn borders(network: &Network<'_>, operator: &Operator, order: Order, rank: usize
 
 pub(super) fn pad(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let (from, to) = (input(operator, 0)?, output(operator, 0)?);
-    let order = network.order(from);
-    let borders = borders(network, operator, order, network.tensor(from)?.shape.len())?;
     let value = match operator.input(2) {
         None => 0.0,
         Some(_) => match constant(network, operator, 2)?.values {
@@ -214,6 +212,10 @@ pub(super) fn pad(network: &mut Network<'_>, operator: &Operator) -> Result<(), 
             Values::Integer(..) => return Err(refused("fills with integers")),
         },
     };
+    let rank = network.tensor(from)?.shape.len();
+    // What does not count is the border of a pooling, which comes behind it and has the channels first.
+    let order = if value.is_infinite() && rank == 4 { Order::ChannelsFirst } else { network.order(from) };
+    let borders = borders(network, operator, order, rank)?;
     let operand = network.take(from, order)?;
     let name = &network.tensor(to)?.name;
     let borders = network.list(&format!("{name}/borders"), &borders);

@@ -8,7 +8,7 @@ use super::{Order, Trouble, refused};
 use crate::onnx::ElementType;
 use crate::tflite::{Activation, Constant, Operator, TensorId, Values};
 
-/// The most elements of a window along a dimension, each of which is a slice of the whole, and how far elements are moved
+/// The most elements of windows along all dimensions, each of which is a slice of the whole, and how far elements are moved
 /// apart at most.
 const WIDEST: i64 = 128;
 
@@ -128,9 +128,9 @@ impl Value {
         if (size, stride) == (1, 1) {
             return Ok(());
         }
-        let seen = (size - 1).checked_mul(dilation).filter(|_| size <= WIDEST).and_then(|last| last.checked_add(1));
+        let seen = (size - 1).checked_mul(dilation).and_then(|last| last.checked_add(1));
         let Some(free) = seen.map(|seen| self.size(axis) - seen).filter(|free| *free >= 0) else {
-            return Err(refused(format!("has a window of more than {WIDEST} elements, or than there are")));
+            return Err(refused("has a window of more elements than there are"));
         };
         let count = free / stride + 1;
         self.lay(network, axis)?;
@@ -182,19 +182,19 @@ impl Value {
         Ok(())
     }
 
-    fn cast(&mut self, network: &mut Network<'_>, element: ElementType) {
-        let to = [Attribute::Integer("to", element.code().into())];
-        self.name = network.inner("Cast", &[&self.name], &format!("{}/cast", self.stem), &to);
-        self.element = element;
-    }
-
     /// Writes the tensor.
     fn write(self, network: &mut Network<'_>, to: TensorId) -> Result<(), Trouble> {
         if network.tensor(to)?.shape != self.sizes {
             return Err(refused("has a result of another size than it says"));
         }
-        let result = network.begin(to, Order::AsStored, Activation::None)?;
-        network.reshape(&self.name, &self.sizes, &result.raw);
+        let (result, element) = (network.begin(to, Order::AsStored, Activation::None)?, network.element(to)?);
+        if self.element == element {
+            network.reshape(&self.name, &self.sizes, &result.raw);
+            return Ok(());
+        }
+        let shaped = network.fresh(&format!("{}/numbers", self.stem));
+        network.reshape(&self.name, &self.sizes, &shaped);
+        network.node("Cast", &[&shaped], &result.raw, &cast_to(element));
         Ok(())
     }
 }
@@ -281,6 +281,10 @@ impl Join {
     }
 }
 
+const fn cast_to(element: ElementType) -> [Attribute; 1] {
+    [Attribute::Integer("to", element.code() as i64)]
+}
+
 /// Returns a real number that has to be constant.
 fn number(network: &Network<'_>, operator: &Operator, place: usize) -> Result<f32, Trouble> {
     match network.constant(input(operator, place)?)? {
@@ -345,15 +349,14 @@ pub(super) fn reduce(network: &mut Network<'_>, operator: &Operator) -> Result<(
 /// `STABLEHLO_REDUCE_WINDOW`, whose windows are said beside its operands: data, what each window begins with.
 pub(super) fn reduce_beside(network: &mut Network<'_>, operator: &Operator) -> Result<(), Trouble> {
     let join = network.joins_with(operator)?.and_then(Join::named);
-    let (windows, spread) = operator.windows()?;
-    let [base, padding] = spread;
+    let [base, padding] = operator.surroundings()?;
     let rank = network.tensor(input(operator, 0)?)?.shape.len();
     let side = |side: usize| padding.iter().skip(side).step_by(2).copied().collect::<Vec<i64>>();
     let spread = each(rank, &[&base, &side(0), &side(1)], |row| match *row {
         [base, low, high] => Spread { between: base.saturating_sub(1), ends: [low, high] },
         _ => Spread { between: 0, ends: [0, 0] },
     })?;
-    write_reduced(network, operator, join, &spread, &windows)
+    write_reduced(network, operator, join, &spread, &operator.windows()?)
 }
 
 fn write_reduced(
@@ -369,6 +372,10 @@ fn write_reduced(
         [size, stride, dilation] => Window { size, stride, dilation },
         _ => Window { size: 1, stride: 1, dilation: 1 },
     })?;
+    let total = windows.iter().try_fold(0_i64, |all, window| all.checked_add(window.size));
+    if total.is_none_or(|total| total > WIDEST) {
+        return Err(refused(format!("has windows of more than {WIDEST} elements along all dimensions")));
+    }
     let is_positive = |window: &Window| window.size > 0 && window.stride > 0 && window.dilation > 0;
     if !windows.iter().all(is_positive) {
         return Err(refused("has a window without size"));
@@ -377,17 +384,18 @@ fn write_reduced(
     let constant = network.constant(begin)?;
     let is_neutral = constant.is_some_and(|constant| join.is_neutral(&constant.values));
     let mut value = Value::of(network, from, to)?;
-    let element = value.element;
-    // Truth values are seen as zeros and ones, as in other reductions.
-    let seen = match join {
-        Join::All if element == ElementType::Boolean => Join::Least,
-        Join::Any if element == ElementType::Boolean => Join::Greatest,
-        join => join,
-    };
-    if seen != join {
-        value.cast(network, ElementType::Float32);
+    let mut begin = if is_neutral { None } else { Some(network.take(begin, Order::AsStored)?) };
+    let mut join = join;
+    if let (ElementType::Boolean, Join::All | Join::Any) = (value.element, join) {
+        // Truth values are seen as zeros and ones, as in other reductions.
+        join = if join == Join::All { Join::Least } else { Join::Greatest };
+        value.element = ElementType::Float32;
+        let wanted = format!("{}/numbers", value.stem);
+        for name in std::iter::once(&mut value.name).chain(&mut begin) {
+            *name = network.inner("Cast", &[name], &wanted, &cast_to(value.element));
+        }
     }
-    let is_pooled = matches!(seen, Join::Least | Join::Greatest) && value.element == ElementType::Float32;
+    let is_pooled = matches!(join, Join::Least | Join::Greatest) && value.element == ElementType::Float32;
     for (axis, (spread, window)) in spread.iter().zip(&windows).enumerate() {
         let is_inside = spread.ends.iter().all(|end| (0..window.size).contains(end));
         if is_pooled
@@ -396,7 +404,7 @@ fn write_reduced(
             && is_inside
             && (is_neutral || spread.ends == [0, 0])
         {
-            value.pool(network, axis, *window, spread.ends, seen == Join::Least)?;
+            value.pool(network, axis, *window, spread.ends, join == Join::Least)?;
             continue;
         }
         if (spread.between, spread.ends) != (0, [0, 0]) {
@@ -407,13 +415,9 @@ fn write_reduced(
             }
             value.spread(network, axis, *spread, fill)?;
         }
-        value.reduce(network, axis, *window, seen)?;
+        value.reduce(network, axis, *window, join)?;
     }
-    if seen != join {
-        value.cast(network, element);
-    }
-    if !is_neutral {
-        let begin = network.take(begin, Order::AsStored)?;
+    if let Some(begin) = begin {
         value.name = join.all(network, value.element, &[value.name, begin], &value.stem)?;
     }
     value.write(network, to)

@@ -1081,6 +1081,60 @@ def open_batch(net):
 
 
 @case
+def open_heads(net):
+    """As Keras joins the heads of an attention, and as shapes are taken apart."""
+    given = net.input((-1, -1, 2, 3))
+    shape = net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2, shape=(4,))
+    joined = net.op("UNSORTED_SEGMENT_PROD", [shape, integer(net, [0, 1, 2, 2]), integer(net, 3)], "int32", shape=(3,))
+    flat = net.op("RESHAPE", [given, joined], shape=(-1, -1, 6))
+    batch, rows, heads, width = net.op("UNPACK", [shape], "int32", family="UnpackOptions", count=4, num=4, axis=0)
+    wanted = net.op("PACK", [batch, heads, rows, width], "int32", family="PackOptions", valuesCount=4, shape=(4,))
+    turned = net.op("RESHAPE", [flat, wanted], shape=(-1, 2, -1, 3))
+    return [net.op("NEG", [flat], shape=(-1, -1, 6)), net.op("NEG", [turned], shape=(-1, 2, -1, 3))]
+
+
+@case
+def open_batches(net):
+    """As converters write a dilated convolution of pictures of any size."""
+    given = net.input((1, -1, -1, 4))
+    shape = net.op("SHAPE", [given], "int32", family="ShapeOptions", outType=2, shape=(4,))
+    height = net.op("GATHER", [shape, integer(net, 1)], "int32", family="GatherOptions")
+
+    def pack(values, axis, shape):
+        return net.op("PACK", values, "int32", family="PackOptions", valuesCount=2, axis=axis, shape=shape)
+
+    def less(number):
+        return net.op("SUB", [height, integer(net, number)], "int32", family="SubOptions")
+
+    blocks, one = integer(net, [2, 2]), pack([less(OPEN - 1), less(OPEN - 1)], 0, (2,))
+    border = pack([pack([integer(net, 2), less(2)], 0, (2,)), integer(net, [2, 3])], 0, (2, 2))
+    whole = [integer(net, [0, 0]), blocks, integer(net, [1, 1])]
+    border = net.op("STRIDED_SLICE", [border, *whole], "int32", family="StridedSliceOptions", shape=(2, 2))
+    cut = pack([integer(net, [0, 0]), one], 1, (2, 2))
+    inner = net.op("SPACE_TO_BATCH_ND", [given, blocks, border], shape=(4, -1, -1, 4))
+    options = {"padding": VALID, "strideW": 1, "strideH": 1}
+    conv = net.op("CONV_2D", [inner, net.weights(6, 3, 3, 4), net.weights(6)], family="Conv2DOptions", shape=(4, -1, -1, 6), **options)
+    back = net.op("BATCH_TO_SPACE_ND", [conv, blocks, cut], shape=(1, -1, -1, 6))
+    return net.op("NEG", [back], shape=(1, -1, -1, 6))
+
+
+@case
+def open_sequences(net):
+    """Recurrent layers of any number of steps, and places in what they compute."""
+    given = net.input((1, -1, 5))
+    operands = [given, net.weights(4, 5), net.weights(4, 4), net.weights(4), net.variable(1, 4)]
+    plain = net.op("UNIDIRECTIONAL_SEQUENCE_RNN", operands, family="SequenceRNNOptions", fusedActivationFunction=4, shape=(1, -1, 4))
+    rows = net.op("RESHAPE", [plain, integer(net, [-1, 4])], shape=(-1, 4))
+    best = net.op("ARG_MAX", [rows, integer(net, 1)], "int32", family="ArgMaxOptions", outputType=TYPES["int32"], shape=(-1,))
+    hot = net.op("ONE_HOT", [best, integer(net, 4), net.const(numpy.float32(1)), net.const(numpy.float32(0))], family="OneHotOptions", axis=-1, shape=(-1, 4))
+    shape = net.op("SHAPE", [rows], "int32", family="ShapeOptions", outType=2, shape=(2,))
+    count = net.op("SLICE", [shape, integer(net, [0]), integer(net, [1])], "int32", shape=(1,))
+    size = net.op("CONCATENATION", [count, integer(net, [2, 2])], "int32", family="ConcatenationOptions", shape=(3,))
+    halves = net.op("RESHAPE", [net.op("MUL", [hot, rows], family="MulOptions", shape=(-1, 4)), size], shape=(-1, 2, 2))
+    return [net.op("NEG", [halves], shape=(-1, 2, 2)), plain]
+
+
+@case
 def open_picture(net):
     """Height and width are open, as in networks that take pictures of any size."""
     given = net.input((1, -1, -1, 4))
@@ -1257,6 +1311,16 @@ def from_sparse(net, places, values, sizes, known):
     return net.op("ADD", [dense, net.input(sizes)], family="AddOptions")
 
 
+@case
+def border_that_does_not_count(net):
+    """As converters write a pooling of PyTorch's."""
+    border = [net.input((1, 8, 8, 3)), integer(net, [[0, 0], [1, 1], [1, 1], [0, 0]]), net.const(numpy.float32(-numpy.inf))]
+    return net.op(
+        "MAX_POOL_2D", [net.op("PADV2", border)], family="Pool2DOptions", padding=VALID, filterWidth=3, filterHeight=3,
+        strideW=2, strideH=2,
+    )
+
+
 @variants(((2, 3, 4), [2, 1, 3]), ((5,), [4]), ((1, 4, 5, 2), [1, 2, 2, 1]), ((1, 1, 3), [7, 2, 1]))
 def moved_apart(net, shape, distances):
     return net.op("DILATE", [net.input(shape), integer(net, distances), net.const(numpy.float32(-1.5))], family="DilateOptions")
@@ -1284,10 +1348,10 @@ def windows_of_integers(net, name):
     return net.op("REDUCE_WINDOW", inputs, "int32", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
 
 
-@variants("ANY", "ALL")
-def windows_of_truth(net, name):
+@variants(("ANY", False), ("ALL", True), ("ALL", False))
+def windows_of_truth(net, name, begin):
     given = net.op("GREATER", [net.input((4, 9)), net.const(numpy.float32(0.5 if name == "ANY" else -2))], "bool")
-    inputs = [given, net.const(numpy.array(name == "ALL")), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
+    inputs = [given, net.const(numpy.array(begin)), *(net.const(numpy.array(values, "int64"), "int64") for values in ([2, 3], [1, 2], [1, 1]))]
     return net.op("REDUCE_WINDOW", inputs, "bool", family="ReduceWindowOptions", reduceFunction=getattr(schema.ReduceWindowFunction, name))
 
 
@@ -1338,7 +1402,7 @@ def variables_that_are_only_read(net, both):
 # a place, sizes of the pieces, places, shape of the result
 @variants(
     ((5, 6, 4), [1, 2], [0], [0], 1, [1, 6, 4], [[3], [0]], (2, 6, 4)), ((5, 6, 4), [1], [0, 1], [1, 0], 0, [1, 1, 4], [[2, 5, 0], [4, 1, 3]], (3, 4)),
-    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [4, 2, 2], (3,)),
+    ((5, 6), [1, 2], [], [0, 1], 1, [2, 3], [[1, 2], [9, -4]], (2, 2, 3)), ((7,), [], [0], [0], 1, [1], [[4], [2], [2]], (3,)),
 )
 def pieces_that_are_taken(net, shape, inner, single, along, vector, sizes, places, result):
     options = {"offsetDims": inner, "collapsedSliceDims": single, "startIndexMap": along, "sliceSizes": sizes}

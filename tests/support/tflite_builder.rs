@@ -23,6 +23,10 @@ pub const UNIDIRECTIONAL_SEQUENCE_LSTM: i32 = 44;
 pub const TOPK_V2: i32 = 48;
 pub const WHERE: i32 = 109;
 pub const DENSIFY: i32 = 124;
+pub const SPARSE_TO_DENSE: i32 = 68;
+pub const STABLEHLO_GATHER: i32 = 201;
+pub const DILATE: i32 = 203;
+pub const REDUCE_WINDOW: i32 = 205;
 
 /// A field of a table.
 #[derive(Clone)]
@@ -296,6 +300,29 @@ pub fn blocks() -> Model {
     model.operator(BATCH_TO_SPACE_ND, &[convolved, sizes, nothing], &[whole], Vec::new());
     model.operator(TOPK_V2, &[whole, count], &[values, places], Vec::new());
     (model.inputs, model.outputs) = (vec![image], vec![values, places]);
+    model
+}
+
+/// `img` [1, 4, 4, 2] moved apart, to the sums that windows see, with a sparse one: `out` [2, 1, 4, 2] are two pieces.
+pub fn pieces() -> Model {
+    let mut model = Model::new();
+    let image = model.tensor("img", FLOAT, &[1, 4, 4, 2]);
+    let (distances, zero) = (model.ints("distances", &[4], &[1, 2, 1, 1]), model.floats("zero", &[], &[0.0]));
+    let wide = model.tensor("wide", FLOAT, &[1, 7, 4, 2]);
+    model.operator(DILATE, &[image, distances, zero], &[wide], Vec::new());
+    let (sizes, strides) = (model.ints("sizes", &[4], &[1, 3, 1, 1]), model.ints("strides", &[4], &[1, 2, 1, 1]));
+    let (ones, seen) = (model.ints("ones", &[4], &[1; 4]), model.tensor("seen", FLOAT, &[1, 3, 4, 2]));
+    model.operator(REDUCE_WINDOW, &[wide, zero, sizes, strides, ones], &[seen], vec![(0, Int(1))]);
+    let (places, shape) = (model.ints("places", &[1, 4], &[0, 2, 3, 1]), model.ints("shape", &[4], &[1, 3, 4, 2]));
+    let (dense, sum) = (model.tensor("dense", FLOAT, &[1, 3, 4, 2]), model.tensor("sum", FLOAT, &[1, 3, 4, 2]));
+    model.operator(SPARSE_TO_DENSE, &[places, shape, zero, zero], &[dense], Vec::new());
+    model.operator(ADD, &[seen, dense], &[sum], Vec::new());
+    let (begins, out) = (model.ints("begins", &[2, 1], &[2, 0]), model.tensor("out", FLOAT, &[2, 1, 4, 2]));
+    let lists = [(0, vec![1, 2, 3]), (1, vec![1]), (2, vec![1]), (4, vec![1, 1, 4, 2])];
+    let mut options: Table = lists.into_iter().map(|(number, list)| (number, Longs(list))).collect();
+    options.push((3, Long(1)));
+    model.operator(STABLEHLO_GATHER, &[sum, begins], &[out], options);
+    (model.inputs, model.outputs) = (vec![image], vec![out]);
     model
 }
 

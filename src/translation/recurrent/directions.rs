@@ -21,6 +21,9 @@ pub(in super::super) fn rnn_in_both_directions(network: &mut Network<'_>, operat
     write(network, operator, layers(operator, &[(1..5).collect(), (5..9).collect()], 9)?, rnn_results)
 }
 
+/// Writes a layer; returns its sizes and a value with its results.
+type WriteLayer = fn(&mut Network<'_>, &Operator, Direction) -> Result<(Sizes, String), Trouble>;
+
 /// Returns the layer of each direction, with its operands where a layer of one direction has them. `places` says where they
 /// stand; `second` is the place of a second sequence, which the way back goes through. What that is mixed into the first
 /// with stands behind it.
@@ -41,7 +44,7 @@ fn write(
     network: &mut Network<'_>,
     operator: &Operator,
     layers: [Operator; 2],
-    results: fn(&mut Network<'_>, &Operator, Direction) -> Result<(Sizes, String), Trouble>,
+    results: WriteLayer,
 ) -> Result<(), Trouble> {
     let merges = operator.merges_directions()?;
     let mut both = Vec::new();
