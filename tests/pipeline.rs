@@ -335,6 +335,7 @@ fn order(form: OutputForm, model: &Path, more: &str) -> Order {
         host_paths: BTreeMap::new(),
         source_archive: None,
         main_stage: None,
+        notes: vec!["`a` is deprecated".to_owned()],
         form,
         preprocessing: PreprocessingPlace::Model,
         output_folder: "out".parse().unwrap(),
@@ -652,7 +653,8 @@ fn what_cannot_be_known_is_stated_instead() {
     let (_, report) = prove("exit 9", "verification: {enabled: no}");
     assert_eq!(report.proofs[0].rewritten, unproven("`verification.enabled` is false"));
     let others = ["input `x`", "output `save_infer_model/scale_0.tmp_1`"];
-    assert_eq!(report.warnings, others.map(|other| format!("the compiled network has no {other}")));
+    let others = others.map(|other| format!("the compiled network has no {other}"));
+    assert_eq!(report.warnings, [&["`a` is deprecated".to_owned()][..], &others].concat());
 
     let bench = Bench::new("blobs", "exit 9");
     let report = carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE));

@@ -29,8 +29,8 @@ enum ConfigCommand {
 /// Print the configuration with everything decided, and the origin of every value
 ///
 /// Takes the words that `convert` takes, reads the model, and prints JSON: `config` is what a conversion would use, and
-/// can be given to --path, for an NN Archive once it is unpacked; `origins` tells for each key who said it; `notes` is
-/// what is worth knowing.
+/// can be given to --path (of an NN Archive, once it is unpacked); `notes` is what is worth knowing;
+/// `origins` tells for each key who said it.
 #[derive(Debug, Args)]
 struct ResolveArgs {
     /// What to convert for: rvc2, rvc3, rvc4 or hailo

@@ -255,6 +255,7 @@ fn request(args: &ConvertArgs, gathered: Gathered, toolchain: ToolchainName, pla
         },
         preprocessing: args.preprocessing(),
         main_stage: args.main_stage.clone(),
+        notes: gathered.notes.iter().map(ToString::to_string).collect(),
         place,
         is_place_free: args.output_dir.is_none(),
     }

@@ -72,6 +72,9 @@ pub struct Order {
     /// Where mean, scale and colours are applied.
     #[serde(default)]
     pub preprocessing: PreprocessingPlace,
+    /// What was found worth knowing in the configuration, for the log.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The name of the folder that the results end in on the host, for logs and records.
     pub output_folder: FileName,
 }
@@ -455,6 +458,7 @@ mod tests {
             main_stage: Some("zebra".parse().unwrap()),
             form: OutputForm::NnArchive,
             preprocessing: PreprocessingPlace::Model,
+            notes: vec!["`a` is deprecated".to_owned()],
             output_folder: "out".parse().unwrap(),
         }
     }

@@ -127,7 +127,8 @@ fn convert(
         order.configuration.stages.iter().map(load).collect::<Result<BTreeMap<StageName, LoadedModel>, PipelineError>>()
     })?;
     let Resolution { config, notes, .. } = load::resolved(&order.configuration, &models)?;
-    notes.iter().for_each(|note| journal.warn(note.to_string()));
+    let own = notes.iter().map(ToString::to_string).filter(|note| !order.notes.contains(note));
+    order.notes.iter().cloned().chain(own).for_each(|note| journal.warn(note));
 
     let mut links = Links::new(&config, |stage| proven_samples(stage, &models, &workshop.tools), &workshop.output);
     links.check(workshop, journal).map_err(|(stage, source)| PipelineError::Link { stage, source })?;

@@ -82,6 +82,8 @@ pub struct ConversionRequest {
     pub preprocessing: PreprocessingPlace,
     /// The stage with the main model.
     pub main_stage: Option<StageName>,
+    /// What was found worth knowing in the configuration.
+    pub notes: Vec<String>,
     /// Where the result goes.
     pub place: PathBuf,
     /// Whether nobody named that place, so that it gets another name rather than replace what is there.
@@ -270,6 +272,7 @@ pub fn plan(request: ConversionRequest) -> Result<ConversionPlan, PlanError> {
         main_stage,
         form: request.form,
         preprocessing: request.preprocessing,
+        notes: request.notes,
         output_folder: folder.parse::<FileName>()?,
     };
     check_order(&order)?;
@@ -445,6 +448,7 @@ mod tests {
             form,
             preprocessing,
             main_stage: None,
+            notes: Vec::new(),
             place: "output/r".into(),
             is_place_free: false,
         };
