@@ -135,6 +135,23 @@ fn what_could_be_of_any_size_is_refused() {
 }
 
 #[test]
+fn a_network_can_end_before_what_thins_out_its_boxes() {
+    let mut model = network();
+    let (out, boxes) = (model.outputs[0], model.tensor("boxes", FLOAT, &[1, 10, 4]));
+    model.own_operator("TFLite_Detection_PostProcess", &[out], &[boxes], &[]);
+    model.outputs = vec![boxes];
+    let error = translate(&read(&model), &wanted(Order::AsStored, &["boxes"])).unwrap_err();
+    assert!(error.to_string().ends_with("(`boxes`): chooses among boxes one after the other, which no network does"));
+    assert_eq!(
+        error.hints()[..2],
+        [
+            "end the network before TFLite_Detection_PostProcess: `outputs: [{name: \"out\"}]`",
+            "leave post-processing out when the model is converted to TFLite",
+        ]
+    );
+}
+
+#[test]
 fn operators_of_tensorflow_are_named() {
     let mut model = network();
     let (out, best) = (model.outputs[0], model.tensor("best", FLOAT, &[1, 36]));
