@@ -13,6 +13,7 @@ mod deformed;
 mod edges;
 mod einsum;
 mod fourier;
+mod integers;
 mod normalization;
 pub(super) mod opset;
 mod pieces;
@@ -78,6 +79,12 @@ pub static QUANTIZED: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["QLinearConv", "QLinearMatMul"],
         rewrite: quantized::operator,
+    },
+    Lowering {
+        name: "products-of-integers-to-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["ConvInteger", "MatMulInteger"],
+        rewrite: integers::product,
     },
     Lowering {
         name: "quantized-movements-to-numbers",
@@ -407,6 +414,7 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Gather"],
         rewrite: whole::formed_indices,
     },
+    Lowering { name: "powers-of-whole-numbers", reason: COMPILER_REFUSES, operators: &["Pow"], rewrite: whole::power },
     Lowering {
         name: "whole-numbers-through-floats",
         reason: COMPILER_REFUSES,
@@ -422,6 +430,7 @@ pub static MYRIAD: &[Lowering] = &[
             "Pad",
             "ReduceMax",
             "ReduceMin",
+            "Relu",
             "Tile",
             "TopK",
         ],
