@@ -14,6 +14,7 @@ mod edges;
 mod einsum;
 mod fourier;
 mod integers;
+mod maxima;
 mod normalization;
 pub(super) mod opset;
 mod pieces;
@@ -262,12 +263,25 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["RoiAlign"],
         rewrite: regions::rewrite,
     },
-    Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
-        name: "dilated-max-pool",
+        name: "determinant-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["Det"],
+        rewrite: contractions::determinant,
+    },
+    Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
+    Lowering { name: "dilated-max-pool", reason: IMPORTER_MISREADS, operators: &["MaxPool"], rewrite: maxima::dilated },
+    Lowering {
+        name: "max-pool-of-whole-windows",
         reason: IMPORTER_MISREADS,
         operators: &["MaxPool"],
-        rewrite: pooling::dilated_max_pool,
+        rewrite: pooling::complete_max_pool,
+    },
+    Lowering {
+        name: "maxima-back-in-place",
+        reason: IMPORTER_LACKS,
+        operators: &["MaxUnpool"],
+        rewrite: maxima::unpooled,
     },
     Lowering {
         name: "explicit-average-pool",
