@@ -84,8 +84,9 @@ fn chosen(site: &Site<'_>, draft: &mut Draft, members: &[Member<'_>]) -> Option<
     let table = draft.concat(&rows, 0);
     let count = draft.whole(site.facts.element(site.input(1)?)?, i64::try_from(members.len()).ok()?);
     let place = draft.binary("Add", site.input(1)?, &count);
+    // The tools give what is fed as a single number an axis, so that it has one here in any case.
+    let place = draft.reshape(&place, &[1]);
     let found = draft.apply_with("Gather", &[&table, &place], vec![integer("axis", 0)]);
-    // The tools give what is fed as a single number an axis.
     Some(draft.reshape(&found, &sizes))
 }
 
