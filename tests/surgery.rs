@@ -23,6 +23,10 @@ mod lowering;
 mod places;
 #[path = "surgery/updates.rs"]
 mod updates;
+#[path = "surgery/windows.rs"]
+mod windows;
+#[path = "surgery/integers.rs"]
+mod integers;
 #[path = "surgery/runtime.rs"]
 mod runtime;
 #[path = "surgery/optimizations.rs"]

@@ -242,7 +242,7 @@ fn pooling_and_transposed_convolution() {
     check(&[
         case("dilated", "dilated-max-pool", &["MaxPool"], one(12, dilated, &[1, 4, 5, 3])),
         case("dilated_mean", "explicit-average-pool", &["AveragePool"], one(19, average, &[1, 4, 4, 6])),
-        case("complete", "dilated-max-pool", &[], one(12, complete, &[1, 4, 3, 4])),
+        case("complete", "max-pool-of-whole-windows", &[], one(12, complete, &[1, 4, 3, 4])),
         case("norm_1", "lower-lp-pool", &["LpPool"], one(11, norm(1), &IMAGE)),
         case("norm_2", "lower-lp-pool", &["LpPool"], one(11, norm(2), &IMAGE)),
         case(

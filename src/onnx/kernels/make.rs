@@ -101,6 +101,67 @@ pub(super) fn cast(task: &Task<'_>) -> Option<Array> {
     converted(input, element)
 }
 
+/// `HannWindow`, `HammingWindow` and `BlackmanWindow` (ONNX operator set 17): sums of cosines over one turn.
+pub(super) fn window(task: &Task<'_>) -> Option<Array> {
+    let size = usize::try_from(task.input(0)?.to_integer()?).ok()?;
+    let element = output_type(task)?;
+    let count = task.calculable(&[size], element)?;
+    let steps = if task.attributes.int("periodic").unwrap_or(1) != 0 { size } else { size.checked_sub(1)? };
+    let factors: &[f64] = match task.node.op_type() {
+        "HannWindow" => &[0.5, -0.5],
+        "HammingWindow" => &[25.0 / 46.0, 25.0 / 46.0 - 1.0],
+        "BlackmanWindow" => &[0.42, -0.5, 0.08],
+        _ => return None,
+    };
+    let value = |place: usize| -> f64 {
+        let angle = std::f64::consts::TAU * place as f64 / steps as f64;
+        (0_i32..).zip(factors).map(|(turns, factor)| factor * libm::cos(f64::from(turns) * angle)).sum()
+    };
+    let values: Vec<f64> = (0..count).map(value).collect();
+    (steps > 0).then(|| Array::of_floats(element, vec![count], &values))?
+}
+
+/// `MelWeightMatrix` (ONNX operator set 17): the share of each frequency of a spectrum in each band of the mel scale.
+pub(super) fn mel_weights(task: &Task<'_>) -> Option<Array> {
+    let whole = |place: usize| task.input(place)?.to_integer();
+    let number = |place: usize| task.input(place)?.to_floats()?.first().copied();
+    let (bands, length, rate) = (usize::try_from(whole(0)?).ok()?, whole(1)?, whole(2)?);
+    let rows = usize::try_from(length / 2 + 1).ok().filter(|_| length > 0)?;
+    let element = output_type(task)?;
+    let count = task.calculable(&[rows, bands], element)?;
+    let mel = |hertz: f64| 2595.0 * libm::log10(1.0 + hertz / 700.0);
+    let (lowest, highest) = (mel(number(3)?), mel(number(4)?));
+    let step = (highest - lowest) / (bands + 2) as f64;
+    let edge = |place: usize| {
+        let hertz = 700.0 * (libm::pow(10.0, (place as f64 * step + lowest) / 2595.0) - 1.0);
+        let row = ((length + 1) as f64 * hertz / rate as f64).floor();
+        // As much is checked below for each row that is written.
+        (row >= 0.0 && row <= rows as f64).then_some(row as usize)
+    };
+    let edges = (0..bands.checked_add(2)?).map(edge).collect::<Option<Vec<usize>>>()?;
+    let mut values = vec![0.0; count];
+    for (band, edges) in edges.windows(3).enumerate() {
+        let &[low, middle, high] = edges else { return None };
+        let mut set = |row: usize, value: f64| {
+            *values.get_mut(row.checked_mul(bands)?.checked_add(band)?)? = value;
+            Some(())
+        };
+        if low == middle {
+            set(middle, 1.0)?;
+        } else {
+            (low..=middle).try_for_each(|row| set(row, (row - low) as f64 / (middle - low) as f64))?;
+        }
+        (middle..high).try_for_each(|row| set(row, (high - row) as f64 / (high - middle) as f64))?;
+    }
+    Array::of_floats(element, vec![rows, bands], &values)
+}
+
+/// The floating type that a node says its result has.
+fn output_type(task: &Task<'_>) -> Option<ElementType> {
+    let code = task.attributes.int("output_datatype").unwrap_or(ElementType::Float32.code().into());
+    ElementType::from_code(i32::try_from(code).ok()?).filter(|element| element.is_float())
+}
+
 /// Converts the elements as C does. A floating number that no integer of the type is near has no defined result.
 pub(super) fn converted(input: &Array, element: ElementType) -> Option<Array> {
     let sizes = input.sizes().to_vec();

@@ -78,6 +78,8 @@ impl Task<'_> {
             "Size" => Array::integers(Vec::new(), &[i64::try_from(self.input(0)?.count()).ok()?])?,
             "Range" => make::range(self)?,
             "EyeLike" => make::eye(self)?,
+            "HannWindow" | "HammingWindow" | "BlackmanWindow" => make::window(self)?,
+            "MelWeightMatrix" => make::mel_weights(self)?,
             "Cast" | "CastLike" => make::cast(self)?,
             "MatMul" => product::matrix(self)?,
             "Gemm" => product::gemm(self)?,

@@ -235,3 +235,45 @@ pub(super) fn reduction(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     draft.yields(&result, output);
     Some(())
 }
+
+/// The largest matrix whose determinant is written out: a row more is as many times the products.
+const LARGEST_DETERMINANT: usize = 4;
+
+/// Writes determinants of small matrices (ONNX operator sets 11 and 22) by Laplace's expansion.
+pub(super) fn determinant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let sizes = site.sizes(0)?;
+    let [batch @ .., rows, columns] = sizes.as_slice() else { return None };
+    let count = usize::try_from(*rows).ok().filter(|count| (1..=LARGEST_DETERMINANT).contains(count))?;
+    if rows != columns || batch.contains(&0) {
+        return None;
+    }
+    let flat = draft.reshape(site.input(0)?, &[-1, rows * columns]);
+    let cells = draft.split(&flat, 1, &vec![1; count * count]);
+    let rows: Vec<Vec<&str>> = cells.chunks(count).map(|row| row.iter().map(String::as_str).collect()).collect();
+    let result = expanded(draft, &rows)?;
+    let shaped = draft.reshape(&result, batch);
+    draft.yields(&shaped, site.output(0)?);
+    Some(())
+}
+
+/// The determinant of some rows and as many columns.
+fn expanded(draft: &mut Draft, rows: &[Vec<&str>]) -> Option<String> {
+    let (first, below) = rows.split_first()?;
+    if below.is_empty() {
+        return first.first().map(|cell| (*cell).to_owned());
+    }
+    let mut sum: Option<String> = None;
+    for (column, cell) in first.iter().enumerate() {
+        let minor: Vec<Vec<&str>> = below
+            .iter()
+            .map(|row| row.iter().enumerate().filter(|(place, _)| *place != column).map(|(_, cell)| *cell).collect())
+            .collect();
+        let minor = expanded(draft, &minor)?;
+        let product = draft.binary("Mul", cell, &minor);
+        sum = Some(match sum {
+            None => product,
+            Some(sum) => draft.binary(if column % 2 == 0 { "Add" } else { "Sub" }, &sum, &product),
+        });
+    }
+    sum
+}

@@ -5,6 +5,7 @@
 
 use super::super::draft::{Draft, Site};
 use super::comparisons::{COMPARISONS, magnitude};
+use crate::onnx::ElementType;
 
 /// Half a turn in two parts: the first has so few digits that its multiples are exact, also in halves.
 const HALF_TURN: [f64; 2] = [3.140_625, std::f64::consts::PI - 3.140_625];
@@ -43,11 +44,36 @@ const ARC_COSINE: [f64; 8] = [
 
 const QUARTER_TURN: f64 = std::f64::consts::FRAC_PI_2;
 
+/// The first operator set whose arithmetic broadcasts like NumPy, and whose comparisons take floating numbers.
+const NUMPY_BROADCASTING: i64 = 7;
+
+/// How one of two numbers is taken.
+#[derive(Clone, Copy)]
+struct Sides {
+    element: ElementType,
+    /// Whether there is `Where`; before, numbers, which have to have an end, are multiplied with 0 or 1.
+    chooses: bool,
+}
+
+impl Sides {
+    fn choice(self, draft: &mut Draft, condition: &str, yes: &str, no: &str) -> String {
+        if self.chooses {
+            return draft.apply("Where", &[condition, yes, no]);
+        }
+        let share = draft.cast(condition, self.element);
+        let step = draft.binary("Sub", yes, no);
+        let step = draft.binary("Mul", &share, &step);
+        draft.binary("Add", no, &step)
+    }
+}
+
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
-    if !site.facts.element(input)?.is_float() || site.opset() < COMPARISONS {
+    let element = site.facts.element(input)?;
+    if !element.is_float() || site.opset() < NUMPY_BROADCASTING {
         return None;
     }
+    let sides = Sides { element, chooses: site.opset() >= COMPARISONS };
     let result = match site.node.op_type() {
         "Sin" => {
             let turns = half_turns(draft, input, 0.5);
@@ -72,18 +98,18 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             let cosine = draft.series(&square, &COSINE);
             draft.binary("Div", &sine, &cosine)
         }
-        "Atan" => arc_tangent(draft, input),
+        "Atan" => arc_tangent(draft, input, sides),
         "Acos" => {
             let size = arc_cosine_of_size(draft, input);
             let turned = draft.number(std::f64::consts::PI);
             let turned = draft.binary("Sub", &turned, &size);
-            where_negative(draft, input, &turned, &size)
+            where_negative(draft, input, &turned, &size, sides)
         }
         "Asin" => {
             let complement = arc_cosine_of_size(draft, input);
             let quarter = draft.number(QUARTER_TURN);
             let size = draft.binary("Sub", &quarter, &complement);
-            with_sign_of(draft, input, &size)
+            with_sign_of(draft, input, &size, sides)
         }
         "Cosh" => hyperbolic_cosine(draft, input),
         "Sinh" => {
@@ -105,7 +131,7 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             let root = draft.unary("Sqrt", &raised);
             let sum = draft.binary("Add", &size, &root);
             let logarithm = draft.unary("Log", &sum);
-            with_sign_of(draft, input, &logarithm)
+            with_sign_of(draft, input, &logarithm, sides)
         }
         "Atanh" => {
             let (one, above) = (draft.number(1.0), draft.with_number("Add", input, 1.0));
@@ -154,17 +180,17 @@ fn odd_series(draft: &mut Draft, value: &str, factors: &[f64]) -> String {
     draft.binary("Mul", value, &sum)
 }
 
-fn arc_tangent(draft: &mut Draft, input: &str) -> String {
+fn arc_tangent(draft: &mut Draft, input: &str, sides: Sides) -> String {
     let (size, one) = (magnitude(draft, input), draft.number(1.0));
     // The tangent of the angle or of what it lacks to a quarter turn, whichever is less: it is never divided by 0.
-    let (less, more) = (draft.apply("Min", &[&size, &one]), draft.apply("Max", &[&size, &one]));
+    let (less, more) = (draft.clip(&size, [0.0, 1.0]), draft.clip(&size, [1.0, f64::from(f32::MAX)]));
     let tangent = draft.binary("Div", &less, &more);
     let angle = odd_series(draft, &tangent, &ARC_TANGENT);
     let quarter = draft.number(QUARTER_TURN);
     let rest = draft.binary("Sub", &quarter, &angle);
     let is_steep = draft.binary("Greater", &size, &one);
-    let angle = draft.apply("Where", &[&is_steep, &rest, &angle]);
-    with_sign_of(draft, input, &angle)
+    let angle = sides.choice(draft, &is_steep, &rest, &angle);
+    with_sign_of(draft, input, &angle, sides)
 }
 
 /// The angle whose cosine is a number without its sign.
@@ -183,13 +209,13 @@ fn hyperbolic_cosine(draft: &mut Draft, input: &str) -> String {
     draft.with_number("Mul", &sum, 0.5)
 }
 
-fn with_sign_of(draft: &mut Draft, input: &str, size: &str) -> String {
+fn with_sign_of(draft: &mut Draft, input: &str, size: &str, sides: Sides) -> String {
     let turned = draft.unary("Neg", size);
-    where_negative(draft, input, &turned, size)
+    where_negative(draft, input, &turned, size, sides)
 }
 
-fn where_negative(draft: &mut Draft, input: &str, below: &str, otherwise: &str) -> String {
+fn where_negative(draft: &mut Draft, input: &str, below: &str, otherwise: &str, sides: Sides) -> String {
     let zero = draft.number(0.0);
     let is_negative = draft.binary("Less", input, &zero);
-    draft.apply("Where", &[&is_negative, below, otherwise])
+    sides.choice(draft, &is_negative, below, otherwise)
 }

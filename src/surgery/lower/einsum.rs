@@ -25,7 +25,7 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         return None;
     }
     let mut sizes = BTreeMap::new();
-    let mut operands = Vec::new();
+    let (mut operands, mut all) = (Vec::new(), Vec::new());
     for (place, term) in terms.iter().enumerate() {
         let shape = site.sizes(place)?;
         let letters = letters(term, Some(shape.len()))?;
@@ -35,17 +35,13 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
                 return None;
             }
         }
-        let repeats =
-            letters.iter().enumerate().any(|(place, letter)| letters.iter().take(place).any(|it| it == letter));
-        if repeats {
-            return None;
-        }
-        operands.push(Operand { value: site.input(place)?.to_owned(), letters });
+        all.extend_from_slice(&letters);
+        operands.push(diagonal(draft, Operand { value: site.input(place)?.to_owned(), letters }, &sizes)?);
     }
     let stretch = sizes.keys().filter(|letter| ELLIPSIS.contains(letter)).count();
     let wanted = match result {
         Some(result) => letters(&result.replace("...", &stretched(stretch).iter().collect::<String>()), None)?,
-        None => implied(&operands, stretch),
+        None => implied(&all, stretch),
     };
     let mut operands = operands.into_iter();
     let mut whole = operands.next()?;
@@ -59,6 +55,34 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let result = ordered(draft, &whole, &wanted)?;
     draft.yields(&result, site.output(0)?);
     Some(())
+}
+
+/// The longest diagonal that is looked up.
+const LONGEST_DIAGONAL: i64 = 1 << 24;
+
+/// Takes the diagonal of axes that have the same letter, until no two have.
+fn diagonal(draft: &mut Draft, mut operand: Operand, sizes: &BTreeMap<char, i64>) -> Option<Operand> {
+    let repeated = |letters: &[char]| {
+        letters.iter().enumerate().find_map(|(place, letter)| {
+            letters.iter().take(place).position(|it| it == letter).map(|first| [first, place])
+        })
+    };
+    while let Some(pair) = repeated(&operand.letters) {
+        let letter = *operand.letters.get(pair[0])?;
+        let others: Vec<usize> = (0..operand.letters.len()).filter(|place| !pair.contains(place)).collect();
+        let mut letters =
+            others.iter().map(|place| operand.letters.get(*place).copied()).collect::<Option<Vec<_>>>()?;
+        let size = *sizes.get(&letter).filter(|size| **size <= LONGEST_DIAGONAL)?;
+        let mut dims = letters.iter().map(|letter| sizes.get(letter).copied()).collect::<Option<Vec<i64>>>()?;
+        dims.push(size.checked_mul(size)?);
+        let turned = draft.transpose(&operand.value, &[&others[..], &pair].concat());
+        let flat = draft.reshape(&turned, &dims);
+        let places: Vec<i64> = (0..size).map(|place| place * (size + 1)).collect();
+        let value = draft.gather(&flat, others.len(), &places);
+        letters.push(letter);
+        operand = Operand { value, letters };
+    }
+    Some(operand)
 }
 
 /// Reads the letters of a term.
@@ -79,8 +103,7 @@ fn letters(term: &str, rank: Option<usize>) -> Option<Vec<char>> {
 }
 
 /// The result that is meant where none is written: what stands once, in alphabetical order.
-fn implied(operands: &[Operand], stretch: usize) -> Vec<char> {
-    let all: Vec<char> = operands.iter().flat_map(|operand| operand.letters.iter().copied()).collect();
+fn implied(all: &[char], stretch: usize) -> Vec<char> {
     let mut once: Vec<char> =
         all.iter().copied().filter(|letter| all.iter().filter(|it| *it == letter).count() == 1).collect();
     once.retain(|letter| !ELLIPSIS.contains(letter));

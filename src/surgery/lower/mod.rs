@@ -14,6 +14,8 @@ mod deformed;
 mod edges;
 mod einsum;
 mod fourier;
+mod integers;
+mod maxima;
 mod normalization;
 pub(super) mod opset;
 mod pieces;
@@ -79,6 +81,12 @@ pub static QUANTIZED: &[Lowering] = &[
         reason: IMPORTER_LACKS,
         operators: &["QLinearConv", "QLinearMatMul"],
         rewrite: quantized::operator,
+    },
+    Lowering {
+        name: "products-of-integers-to-numbers",
+        reason: IMPORTER_LACKS,
+        operators: &["ConvInteger", "MatMulInteger"],
+        rewrite: integers::product,
     },
     Lowering {
         name: "quantized-movements-to-numbers",
@@ -262,7 +270,6 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["RoiAlign"],
         rewrite: regions::rewrite,
     },
-    Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
     Lowering {
         name: "border-of-a-max-pool",
         reason: COMPILER_REFUSES,
@@ -270,10 +277,24 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pooling::padded_max_pool,
     },
     Lowering {
-        name: "dilated-max-pool",
+        name: "determinant-to-products",
+        reason: IMPORTER_LACKS,
+        operators: &["Det"],
+        rewrite: contractions::determinant,
+    },
+    Lowering { name: "lower-lp-pool", reason: IMPORTER_LACKS, operators: &["LpPool"], rewrite: pooling::lp_pool },
+    Lowering { name: "dilated-max-pool", reason: IMPORTER_MISREADS, operators: &["MaxPool"], rewrite: maxima::dilated },
+    Lowering {
+        name: "max-pool-of-whole-windows",
         reason: IMPORTER_MISREADS,
         operators: &["MaxPool"],
-        rewrite: pooling::dilated_max_pool,
+        rewrite: pooling::complete_max_pool,
+    },
+    Lowering {
+        name: "maxima-back-in-place",
+        reason: IMPORTER_LACKS,
+        operators: &["MaxUnpool"],
+        rewrite: maxima::unpooled,
     },
     Lowering {
         name: "explicit-average-pool",
@@ -426,6 +447,7 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Gather"],
         rewrite: whole::formed_indices,
     },
+    Lowering { name: "powers-of-whole-numbers", reason: COMPILER_REFUSES, operators: &["Pow"], rewrite: whole::power },
     Lowering {
         name: "whole-numbers-through-floats",
         reason: COMPILER_REFUSES,
@@ -441,6 +463,7 @@ pub static MYRIAD: &[Lowering] = &[
             "Pad",
             "ReduceMax",
             "ReduceMin",
+            "Relu",
             "Tile",
             "TopK",
         ],

@@ -3,12 +3,13 @@
 use super::super::build::{integer, integers_attribute, text};
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
+use crate::onnx::element_count;
 use crate::onnx::proto::{AttributeProto, NodeProto};
 use crate::onnx::{is_onnx_domain, read_floats};
 
 /// The window of a pooling or convolution along each axis of space.
 pub(super) struct Window {
-    sizes: Vec<i64>,
+    pub(super) sizes: Vec<i64>,
     pub(super) kernel: Vec<i64>,
     pub(super) strides: Vec<i64>,
     pub(super) dilations: Vec<i64>,
@@ -17,24 +18,64 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Reads the attributes; `None` where a size is not known or padding is left to the tool.
+    /// Reads the attributes; `None` where a size is not known.
     pub(super) fn of(site: &Site<'_>, kernel: Vec<i64>) -> Option<Self> {
         let sizes = site.sizes(0)?.get(2..)?.to_vec();
         let rank = sizes.len();
         let or_ones = |name: &str| site.integers(name).map_or(vec![1; rank], <[i64]>::to_vec);
         let pads = site.integers("pads").map_or(vec![0; 2 * rank], <[i64]>::to_vec);
-        let pads = match &*site.text("auto_pad", "NOTSET") {
-            "NOTSET" => pads,
-            "VALID" => vec![0; 2 * rank],
-            _ => return None,
-        };
-        let window = Self { sizes, kernel, strides: or_ones("strides"), dilations: or_ones("dilations"), pads };
+        let mut window = Self { sizes, kernel, strides: or_ones("strides"), dilations: or_ones("dilations"), pads };
         let agree = [&window.kernel, &window.strides, &window.dilations].iter().all(|values| values.len() == rank);
         let positive = window.kernel.iter().chain(&window.strides).chain(&window.dilations).all(|value| *value > 0);
-        (agree && positive && window.pads.len() == 2 * rank).then_some(window)
+        if !agree || !positive {
+            return None;
+        }
+        match &*site.text("auto_pad", "NOTSET") {
+            "NOTSET" => {}
+            "VALID" => window.pads = vec![0; 2 * rank],
+            // With dilations, ONNX and ONNX Runtime do not agree what that is.
+            _ if window.is_dilated() => return None,
+            "SAME_UPPER" => window.pads = window.same_pads(true)?,
+            "SAME_LOWER" => window.pads = window.same_pads(false)?,
+            _ => return None,
+        }
+        (window.pads.len() == 2 * rank && window.pads.iter().all(|pad| *pad >= 0)).then_some(window)
     }
 
-    fn is_dilated(&self) -> bool {
+    /// The padding with which there are as many windows as strides go into each size, rounded up; an odd element is behind or
+    /// before.
+    fn same_pads(&self, is_behind: bool) -> Option<Vec<i64>> {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for (axis, size) in self.sizes.iter().enumerate() {
+            let stride = *self.strides.get(axis)?;
+            let last = (size.checked_add(stride)? - 1) / stride - 1;
+            let total = last.checked_mul(stride)?.checked_add(self.reach(axis)?)?.checked_sub(*size)?.max(0);
+            let (less, more) = (total / 2, total - total / 2);
+            before.push(if is_behind { less } else { more });
+            behind.push(if is_behind { more } else { less });
+        }
+        Some([before, behind].concat())
+    }
+
+    /// How many elements a window goes over, along an axis.
+    fn reach(&self, axis: usize) -> Option<i64> {
+        (self.kernel.get(axis)? - 1).checked_mul(*self.dilations.get(axis)?)?.checked_add(1)
+    }
+
+    /// Pads so much that incomplete windows, which are kept, are complete.
+    pub(super) fn complete(&mut self) -> Option<()> {
+        let rank = self.sizes.len();
+        for axis in 0..rank {
+            let [_, steps] = self.steps(axis)?;
+            let end = (steps - 1).checked_mul(*self.strides.get(axis)?)?.checked_add(self.reach(axis)?)?;
+            let room = self.sizes.get(axis)?.checked_add(*self.pads.get(axis)?)?;
+            let behind = self.pads.get_mut(rank + axis)?;
+            *behind = (*behind).max(end.checked_sub(room)?);
+        }
+        Some(())
+    }
+
+    pub(super) fn is_dilated(&self) -> bool {
         self.dilations.iter().any(|dilation| *dilation != 1)
     }
 
@@ -47,14 +88,14 @@ impl Window {
         let at = |values: &[i64], place: usize| values.get(place).copied();
         let (before, behind) = (at(&self.pads, axis)?, at(&self.pads, self.sizes.len() + axis)?);
         let (size, stride) = (at(&self.sizes, axis)?, at(&self.strides, axis)?);
-        let reach = (at(&self.kernel, axis)? - 1).checked_mul(at(&self.dilations, axis)?)? + 1;
-        let room = size + before + behind - reach;
+        let room = size.checked_add(before)?.checked_add(behind)?.checked_sub(self.reach(axis)?)?;
         if room < 0 {
             return None;
         }
-        let (floor, mut ceiling) = (room / stride + 1, (room + stride - 1) / stride + 1);
+        let floor = room / stride + 1;
+        let mut ceiling = floor + i64::from(room % stride != 0);
         // A window that would begin behind the data does not count.
-        if (ceiling - 1) * stride >= size + before {
+        if (ceiling - 1).checked_mul(stride).is_none_or(|start| start >= size + before) {
             ceiling -= 1;
         }
         Some([floor, ceiling])
@@ -78,11 +119,10 @@ fn altered(site: &Site<'_>, changes: Vec<(&str, Option<AttributeProto>)>) -> Nod
 
 pub(super) fn lp_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
-    let kernel = site.integers("kernel_shape")?;
-    let window = Window::of(site, kernel.to_vec())?;
+    let mut window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
     let power = site.integer("p").unwrap_or(2);
-    if window.is_dilated() || site.integer("ceil_mode") == Some(1) {
-        return None;
+    if site.integer("ceil_mode") == Some(1) {
+        window.complete()?;
     }
     let powers = match power {
         1 => magnitude(draft, input),
@@ -92,15 +132,18 @@ pub(super) fn lp_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             draft.with_number("Pow", &size, power as f64)
         }
     };
-    let attributes = vec![
-        integers_attribute("kernel_shape", window.kernel.clone()),
-        integers_attribute("strides", window.strides.clone()),
-        integers_attribute("pads", window.pads.clone()),
-        integer("count_include_pad", 1),
-    ];
-    let means = draft.apply_with("AveragePool", &[&powers], attributes);
-    let count: i64 = window.kernel.iter().product();
-    let sums = draft.with_number("Mul", &means, count as f64);
+    let sums = if window.is_dilated() {
+        window.sum(site, draft, &powers, 1.0)?
+    } else {
+        let attributes = vec![
+            integers_attribute("kernel_shape", window.kernel.clone()),
+            integers_attribute("strides", window.strides.clone()),
+            integers_attribute("pads", window.pads.clone()),
+            integer("count_include_pad", 1),
+        ];
+        let means = draft.apply_with("AveragePool", &[&powers], attributes);
+        draft.with_number("Mul", &means, element_count(&window.kernel)? as f64)
+    };
     let result = match power {
         1 => sums,
         2 => draft.unary("Sqrt", &sums),
@@ -150,97 +193,102 @@ pub(super) fn padded_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> 
     Some(())
 }
 
-/// The largest window that is written out, in elements.
-const LARGEST_WINDOW: i64 = 64;
-/// Lower than anything that the device computes with: it has halves.
-const LOWEST: f64 = -65504.0;
-
-pub(super) fn dilated_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    if site.is_read(1) {
-        return None;
-    }
+/// Leaves out the wish for incomplete windows where there are none.
+pub(super) fn complete_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
-    let ceil = site.integer("ceil_mode") == Some(1);
-    if ceil && !window.is_complete() {
+    if site.integer("ceil_mode") != Some(1) || !window.is_complete() {
         return None;
     }
+    draft.keep(altered(site, vec![("ceil_mode", None)]));
+    Some(())
+}
+
+/// Writes means of windows whose elements lie apart, or some of which are incomplete and whose padding counts (ONNX operator
+/// sets 7 to 22).
+pub(super) fn average_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let mut window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
+    let ceil = site.integer("ceil_mode") == Some(1);
+    let counts_pads = site.integer("count_include_pad") == Some(1);
     if !window.is_dilated() {
-        if ceil {
+        if ceil && window.is_complete() {
             draft.keep(altered(site, vec![("ceil_mode", None)]));
             return Some(());
         }
-        return None;
+        if !(ceil && counts_pads) {
+            return None;
+        }
     }
-    let rank = window.sizes.len();
-    if window.kernel.iter().product::<i64>() > LARGEST_WINDOW || site.opset() < 11 {
-        return None;
+    // Padding that only makes windows complete never counts.
+    let counted: Vec<(i64, i64)> = (0..window.sizes.len())
+        .map(|axis| {
+            let (before, behind) = (*window.pads.get(axis)?, *window.pads.get(window.sizes.len() + axis)?);
+            let size = *window.sizes.get(axis)?;
+            Some(if counts_pads { (-before, size + behind) } else { (0, size) })
+        })
+        .collect::<Option<_>>()?;
+    if ceil {
+        window.complete()?;
     }
-    let mut padded = input.to_owned();
-    if window.is_padded() {
-        let (before, behind) = window.pads.split_at(rank);
-        let pads = draft.integers(&[&[0, 0], before, &[0, 0], behind].concat());
-        let lowest = draft.number(LOWEST);
-        padded = draft.apply("Pad", &[input, &pads, &lowest]);
+    let mut shares = vec![1.0];
+    let mut dims = vec![1, 1];
+    for (axis, (first, end)) in counted.into_iter().enumerate() {
+        let along = window.counts(axis, first..end)?;
+        dims.push(i64::try_from(along.len()).ok()?);
+        let room = shares.len().checked_mul(along.len())?;
+        if room > MOST_ELEMENTS || along.contains(&0) {
+            return None;
+        }
+        shares = shares.iter().flat_map(|share| along.iter().map(move |count| share / *count as f64)).collect();
     }
-    let axes = draft.integers(&(2..rank as i64 + 2).collect::<Vec<_>>());
-    let strides = draft.integers(&window.strides);
-    let mut taps: Vec<Vec<i64>> = vec![Vec::new()];
-    for (length, dilation) in window.kernel.iter().zip(&window.dilations) {
-        let longer = |tap: &Vec<i64>| {
-            let tap = tap.clone();
-            (0..*length).map(move |place| [&tap[..], &[place * dilation]].concat())
-        };
-        taps = taps.iter().flat_map(longer).collect();
+    let uniform = shares.first().copied().filter(|first| shares.iter().all(|share| share == first));
+    let mut result = window.sum(site, draft, input, uniform.unwrap_or(1.0))?;
+    if uniform.is_none() {
+        let shares = draft.floats(&dims, &shares);
+        result = draft.binary("Mul", &result, &shares);
     }
-    let mut parts = Vec::new();
-    for starts in taps {
-        let ends = starts.iter().enumerate().map(|(axis, start)| {
-            let [steps, _] = window.steps(axis)?;
-            Some(start + (steps - 1) * window.strides.get(axis)? + 1)
-        });
-        let ends: Vec<i64> = ends.collect::<Option<_>>()?;
-        let (starts, ends) = (draft.integers(&starts), draft.integers(&ends));
-        parts.push(draft.apply("Slice", &[&padded, &starts, &ends, &axes, &strides]));
-    }
-    let result = parts.into_iter().reduce(|left, right| draft.apply("Max", &[&left, &right]))?;
     draft.yields(&result, output);
     Some(())
 }
 
-pub(super) fn average_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let (input, output) = (site.input(0)?, site.output(0)?);
-    let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
-    let ceil = site.integer("ceil_mode") == Some(1);
-    if ceil && !window.is_complete() {
-        return None;
-    }
-    if !window.is_dilated() {
-        if ceil {
-            draft.keep(altered(site, vec![("ceil_mode", None)]));
-            return Some(());
+/// The most elements that are written out.
+const MOST_ELEMENTS: usize = 1 << 24;
+
+impl Window {
+    /// How many elements of each window along an axis lie in a range.
+    fn counts(&self, axis: usize, counted: std::ops::Range<i64>) -> Option<Vec<i64>> {
+        let [steps, _] = self.steps(axis)?;
+        let (kernel, stride) = (*self.kernel.get(axis)?, *self.strides.get(axis)?);
+        let (dilation, before) = (*self.dilations.get(axis)?, *self.pads.get(axis)?);
+        if steps.checked_mul(kernel)? > i64::try_from(MOST_ELEMENTS).ok()? {
+            return None;
         }
-        return None;
+        let count = |step: i64| {
+            let taps = (0..kernel).map(|tap| step * stride - before + tap * dilation);
+            taps.filter(|place| counted.contains(place)).count() as i64
+        };
+        Some((0..steps).map(count).collect())
     }
-    if window.is_padded() && site.integer("count_include_pad") != Some(1) {
-        return None;
+
+    /// Sums the elements of each window, each times a weight. The compiler has no convolution of volumes by channels.
+    fn sum(&self, site: &Site<'_>, draft: &mut Draft, value: &str, weight: f64) -> Option<String> {
+        if self.sizes.len() > 2 {
+            return None;
+        }
+        let channels = *site.sizes(0)?.get(1)?;
+        let dims = [&[channels, 1], &self.kernel[..]].concat();
+        let count = element_count(&dims).and_then(|count| usize::try_from(count).ok());
+        let weights = vec![weight; count.filter(|count| *count <= MOST_ELEMENTS)?];
+        let weights = draft.floats(&dims, &weights);
+        let attributes = vec![
+            integers_attribute("kernel_shape", self.kernel.clone()),
+            integers_attribute("strides", self.strides.clone()),
+            integers_attribute("dilations", self.dilations.clone()),
+            integers_attribute("pads", self.pads.clone()),
+            integer("group", channels),
+        ];
+        Some(draft.apply_with("Conv", &[value, &weights], attributes))
     }
-    // Every tap of the window has the same weight.
-    let channels = *site.sizes(0)?.get(1)?;
-    let count: i64 = window.kernel.iter().product();
-    let weight = 1.0 / count as f64;
-    let weights = vec![weight; usize::try_from(count.checked_mul(channels)?).ok()?];
-    let weights = draft.floats(&[&[channels, 1], &window.kernel[..]].concat(), &weights);
-    let attributes = vec![
-        integers_attribute("kernel_shape", window.kernel.clone()),
-        integers_attribute("strides", window.strides.clone()),
-        integers_attribute("dilations", window.dilations.clone()),
-        integers_attribute("pads", window.pads.clone()),
-        integer("group", channels),
-    ];
-    let result = draft.apply_with("Conv", &[input, &weights], attributes);
-    draft.yields(&result, output);
-    Some(())
 }
 
 /// States the padding that `output_shape` or `auto_pad` ask for.

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::build::integer;
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
+use super::integers::Shifted;
 use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::{ElementType, Facts, Known, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
 
 /// How integers stand for numbers: `(integer - zero point) * scale`, for all elements or for each index of an axis.
 #[derive(Clone, Debug, PartialEq)]
-struct Scheme {
-    scales: Vec<f64>,
+pub(super) struct Scheme {
+    pub(super) scales: Vec<f64>,
     zeros: Vec<f64>,
     /// The axis, if there is more than one scale.
     axis: i64,
@@ -24,7 +25,7 @@ struct Scheme {
 
 impl Scheme {
     /// Reads the constants of a node that quantizes or dequantizes, from inputs 1 and 2.
-    fn of(node: &NodeProto, facts: &Facts<'_>, element: Option<ElementType>) -> Option<Self> {
+    pub(super) fn of(node: &NodeProto, facts: &Facts<'_>, element: Option<ElementType>) -> Option<Self> {
         let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
         if attribute("block_size").and_then(|attribute| attribute.i).is_some_and(|size| size != 0) {
             return None;
@@ -200,27 +201,73 @@ pub(super) fn operator(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
-/// Operators that only move elements, or choose among them in a way that quantization keeps.
-pub(super) const MOVING: &[&str] =
-    &["Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
+/// Operators that only move elements, mix neighbours, or choose among them in a way that quantization keeps.
+pub(super) const MOVING: &[&str] = &[
+    "ArgMax",
+    "ArgMin",
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "Identity",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Resize",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
 
 /// Lets operators that move integers move the numbers that these stand for.
 pub(super) fn movement(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let producer = site.model.graph().node.get(site.reads.producer(site.input(0)?)?)?;
-    if producer.op_type() != "QuantizeLinear" || !is_onnx_domain(producer.domain()) || site.is_read(1) {
-        return None;
-    }
+    let operator = site.node.op_type();
+    let places = if operator == "Where" { 1..3 } else { 0..1 };
+    let quantizer = |place: usize| {
+        let node = site.model.graph().node.get(site.reads.producer(site.input(place)?)?)?;
+        (node.op_type() == "QuantizeLinear" && is_onnx_domain(node.domain())).then_some(node)
+    };
+    let producer = quantizer(places.start)?;
     let scheme = Scheme::of(producer, site.facts, None)?;
     let (scale, zero) = (producer.input.get(1)?, producer.input.get(2)?);
-    if scheme.scales.len() != 1 {
-        return None;
+    let (&[factor], &[nothing]) = (scheme.scales.as_slice(), scheme.zeros.as_slice()) else { return None };
+    let mut inputs = site.node.input.clone();
+    for place in places {
+        if Scheme::of(quantizer(place)?, site.facts, None)? != scheme {
+            return None;
+        }
+        *inputs.get_mut(place)? = draft.apply("DequantizeLinear", &[site.input(place)?, scale, zero]);
     }
-    let numbers = draft.apply("DequantizeLinear", &[site.input(0)?, scale, zero]);
-    let mut inputs = vec![numbers.as_str()];
-    inputs.extend(site.node.input.iter().skip(1).map(String::as_str));
-    let moved = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
-    let result = draft.apply("QuantizeLinear", &[&moved, scale, zero]);
-    draft.yields(&result, site.output(0)?);
+    if operator == "Pad" && site.text("mode", "constant") == "constant" {
+        // Older operator sets have attributes, and pad no integers.
+        site.input(1)?;
+        let around = match site.input(2) {
+            Some(_) => *integers(site.constant(2)?)?.first()?,
+            None => 0.0,
+        };
+        inputs.resize(inputs.len().max(3), String::new());
+        *inputs.get_mut(2)? = draft.number((around - nothing) * factor);
+    }
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let results = draft.apply_many(operator, &inputs, site.node.output.len(), site.node.attribute.clone());
+    for (place, result) in results.iter().enumerate() {
+        let Some(output) = site.output(place).filter(|_| site.is_read(place)) else { continue };
+        // The others give places.
+        let is_moved = match operator {
+            "ArgMax" | "ArgMin" => false,
+            "Split" => true,
+            _ => place == 0,
+        };
+        let result = if is_moved { draft.apply("QuantizeLinear", &[result, scale, zero]) } else { result.clone() };
+        draft.yields(&result, output);
+    }
     Some(())
 }
 
@@ -334,7 +381,7 @@ impl Pass for UnquantizeDynamically {
         let fits = |place: &usize| {
             nodes.get(*place).is_some_and(|node| {
                 is_product(node)
-                    && node.input.get(1).and_then(|name| facts.constant(name)).and_then(integers).is_some()
+                    && Shifted::of(node, facts, 1).is_some()
                     && node.input.first().and_then(|name| dynamic(name)).is_some_and(|quantizer| {
                         node.input.get(2).is_none_or(|zero| zero.is_empty() || Some(zero) == quantizer.output.get(2))
                     })
@@ -362,13 +409,7 @@ impl Pass for UnquantizeDynamically {
                 }
                 let quantizer = dynamic(site.input(0)?).filter(|quantizer| is_free(quantizer))?;
                 draft.begin(site.output(0)?, ElementType::Float32);
-                let tensor = site.constant(1)?;
-                let mut weights = integers(tensor)?;
-                if let Some(zero) = site.input(3) {
-                    let &[zero] = integers(facts.constant(zero)?)?.as_slice() else { return None };
-                    weights.iter_mut().for_each(|weight| *weight -= zero);
-                }
-                let weights = draft.floats(&tensor.dims, &weights);
+                let weights = Shifted::of(site.node, facts, 1)?.written(draft);
                 let operator = if site.node.op_type() == "ConvInteger" { "Conv" } else { "MatMul" };
                 let inputs = [quantizer.input.first()?, weights.as_str()];
                 let result = draft.apply_with(operator, &inputs, site.node.attribute.clone());

@@ -109,6 +109,8 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (gates, longest) = match kind {
         "GRU" => (3, LONGEST_SEQUENCE),
         "RNN" => (1, LONGEST_SEQUENCE),
+        // The compiler knows no peepholes.
+        "LSTM" if site.input(7).is_some() => (4, LONGEST_SEQUENCE),
         "LSTM" => (4, LONGEST_LSTM),
         _ => return None,
     };
@@ -124,7 +126,7 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             .constant(4)
             .and_then(|tensor| read_integers(tensor).ok())
             .is_some_and(|lengths| lengths.iter().all(|found| *found == length));
-    let is_plain = usual && whole && site.input(7).is_none() && site.integer("layout") != Some(1);
+    let is_plain = usual && whole && site.integer("layout") != Some(1);
     if !(1..=longest).contains(&length) || !is_plain || direction == "bidirectional" {
         return None;
     }
@@ -156,6 +158,15 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     };
     let mut last = state(draft, 5);
     let mut cell = if kind == "LSTM" { state(draft, 6) } else { String::new() };
+    // How much the cell adds to the gates: input, output, forget.
+    let peepholes = site.input(7).map(|weights| draft.split(weights, 1, &[hidden; 3])).unwrap_or_default();
+    let seen = |draft: &mut Draft, gate: &str, cell: &str, place: usize| match peepholes.get(place) {
+        Some(weights) => {
+            let part = draft.binary("Mul", weights, cell);
+            draft.binary("Add", gate, &part)
+        }
+        None => gate.to_owned(),
+    };
     let cut = vec![hidden; usize::try_from(gates).ok()?];
     let mut results = vec![String::new(); steps.len()];
     let order: Vec<usize> =
@@ -175,11 +186,15 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
                 let sum = draft.binary("Add", driven, &recurrent);
                 let parts = draft.split(&sum, 1, &cut);
                 let [input, output, forget, new] = parts.as_slice() else { return None };
-                let [input, output, forget] = [input, output, forget].map(|gate| draft.unary("Sigmoid", gate));
+                let [input, forget] = [(input, 0), (forget, 2)].map(|(gate, place)| {
+                    let gate = seen(draft, gate, &cell, place);
+                    draft.unary("Sigmoid", &gate)
+                });
                 let new = draft.unary("Tanh", new);
                 let (kept, added) = (draft.binary("Mul", &forget, &cell), draft.binary("Mul", &input, &new));
                 cell = draft.binary("Add", &kept, &added);
-                let bent = draft.unary("Tanh", &cell);
+                let output = seen(draft, output, &cell, 1);
+                let (output, bent) = (draft.unary("Sigmoid", &output), draft.unary("Tanh", &cell));
                 draft.binary("Mul", &output, &bent)
             }
             _ => {

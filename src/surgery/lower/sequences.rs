@@ -69,7 +69,7 @@ impl Member<'_> {
 fn chosen(site: &Site<'_>, draft: &mut Draft, members: &[Member<'_>]) -> Option<String> {
     let sizes = members.first()?.sizes(site)?;
     let is_same = |member: &Member<'_>| member.sizes(site).as_ref() == Some(&sizes);
-    if site.rank(1)? != 0 || !members.iter().all(is_same) {
+    if site.rank(1)? != 0 || !members.iter().all(is_same) || sizes.contains(&0) {
         return None;
     }
     let rows: Vec<String> = members
@@ -84,7 +84,10 @@ fn chosen(site: &Site<'_>, draft: &mut Draft, members: &[Member<'_>]) -> Option<
     let table = draft.concat(&rows, 0);
     let count = draft.whole(site.facts.element(site.input(1)?)?, i64::try_from(members.len()).ok()?);
     let place = draft.binary("Add", site.input(1)?, &count);
-    Some(draft.apply_with("Gather", &[&table, &place], vec![integer("axis", 0)]))
+    // The tools give what is fed as a single number an axis, so that it has one here in any case.
+    let place = draft.reshape(&place, &[1]);
+    let found = draft.apply_with("Gather", &[&table, &place], vec![integer("axis", 0)]);
+    Some(draft.reshape(&found, &sizes))
 }
 
 /// Writes what is known to be there as what it is (ONNX operator sets 15 and 18).

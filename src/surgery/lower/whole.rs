@@ -137,6 +137,33 @@ pub(super) fn formed_indices(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// The greatest exponent that is written as products: a power of 2 beyond it is not told apart from its neighbours.
+const GREATEST_EXPONENT: i64 = 24;
+
+/// Writes constant powers of whole numbers as products (`Pow`, ONNX operator sets 12 to 15).
+pub(super) fn power(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let input = site.input(0)?;
+    site.facts.element(input).filter(|element| is_whole(*element))?;
+    let exponent = match (site.constant_integers(1), site.facts.floats(site.input(1)?)) {
+        (Some(whole), _) => <[i64; 1]>::try_from(whole).ok()?[0],
+        (None, Some(floats)) => {
+            let [exponent] = <[f64; 1]>::try_from(floats).ok()?;
+            (1..=GREATEST_EXPONENT).find(|whole| *whole as f64 == exponent)?
+        }
+        (None, None) => return None,
+    };
+    // An exponent with more axes would give them to the result.
+    if !(1..=GREATEST_EXPONENT).contains(&exponent) || site.rank(1)? > site.rank(0)? {
+        return None;
+    }
+    let mut result = input.to_owned();
+    for _ in 1..exponent {
+        result = draft.binary("Mul", &result, input);
+    }
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
 /// Computes with floating numbers what the compiler does not compute with whole numbers or truth values.
 pub(super) fn through_floats(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let element = site.facts.element(site.input(0)?)?;
