@@ -25,6 +25,9 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("causal", causal()),
         ("turned", turned()),
         ("relative", relative()),
+        ("attended", attended()),
+        ("assigned", assigned()),
+        ("windows", windows()),
     ]
 }
 
@@ -100,6 +103,74 @@ fn relative() -> Vec<u8> {
         .node(Node::new("Einsum", &["x", "d"], &["e"]).text("equation", "bhwc,hkc->bhwk"))
         .node(Node::new("Softmax", &["e"], &["y"]).int("axis", -1))
         .bytes(&[1, 4, 4, 4])
+}
+
+/// A convolution that is normalized over its channels, as in NAFNet and in the neck of SAM, and attention to places by
+/// the mean and the greatest of the channels, as in CBAM, at opset 11.
+fn attended() -> Vec<u8> {
+    let over = |operator: &str, from: &str, to: &str| Node::new(operator, &[from], &[to]).ints("axes", &[1]);
+    Network::new(11, &[1, 4, 64, 64])
+        .weights("w", &[16, 4, 3, 3])
+        .weights("v", &[16, 16, 3, 3])
+        .weights("u", &[1, 2, 7, 7])
+        .floats("least", &[], &[1e-6])
+        .node(Node::new("Conv", &["x", "w"], &["a"]).ints("pads", &[1, 1, 1, 1]))
+        .node(over("ReduceMean", "a", "b"))
+        .apply("Sub", &["a", "b"], &["c"])
+        .apply("Mul", &["c", "c"], &["d"])
+        .node(over("ReduceMean", "d", "e"))
+        .apply("Add", &["e", "least"], &["f"])
+        .apply("Sqrt", &["f"], &["g"])
+        .apply("Div", &["c", "g"], &["h"])
+        .node(Node::new("Conv", &["h", "v"], &["i"]).ints("pads", &[1, 1, 1, 1]))
+        .apply("Relu", &["i"], &["j"])
+        .node(over("ReduceMean", "j", "k"))
+        .node(over("ReduceMax", "j", "l"))
+        .node(Node::new("Concat", &["k", "l"], &["m"]).int("axis", 1))
+        .node(Node::new("Conv", &["m", "u"], &["n"]).ints("pads", &[3, 3, 3, 3]))
+        .apply("Sigmoid", &["n"], &["o"])
+        .apply("Mul", &["j", "o"], &["y"])
+        .bytes(&[1, 16, 64, 64])
+}
+
+/// Boxes that are scaled in their place, as in a head of YOLOv5: `y[.., 0..2] = ..`, at opset 13.
+fn assigned() -> Vec<u8> {
+    let sizes = [1, 3, 80, 80, 2];
+    let places = |axis: usize| {
+        let dims: Vec<i64> = (0..5).map(|other| if other == axis { sizes[axis] } else { 1 }).collect();
+        Tensor::integers(&format!("along_{axis}"), &dims, &(0..sizes[axis]).collect::<Vec<_>>())
+    };
+    let network = Network::new(13, &[1, 3, 80, 80, 7])
+        .integers("grid", &sizes)
+        .integers("last", &[-1])
+        .integers("first", &[0])
+        .integers("two", &[2])
+        .weights("offsets", &sizes)
+        .apply("Sigmoid", &["x"], &["a"])
+        .apply("Slice", &["a", "first", "two", "last"], &["b"])
+        .apply("Add", &["b", "offsets"], &["c"]);
+    let network = (0..5).fold(network, |network, axis| {
+        let (from, repeated, to) = (format!("along_{axis}"), format!("repeated_{axis}"), format!("column_{axis}"));
+        let network = network.constant(places(axis)).apply("Expand", &[&from, "grid"], &[&repeated]);
+        network.apply("Unsqueeze", &[&repeated, "last"], &[&to])
+    });
+    let columns = ["column_0", "column_1", "column_2", "column_3", "column_4"];
+    network
+        .node(Node::new("Concat", &columns, &["d"]).int("axis", -1))
+        .apply("ScatterND", &["a", "d", "c"], &["y"])
+        .bytes(&[1, 3, 80, 80, 7])
+}
+
+/// Many windows of tokens through a layer, and their heads mixed, as in Swin and CaiT, at opset 13.
+fn windows() -> Vec<u8> {
+    Network::new(13, &[196, 49, 16])
+        .weights("w", &[16, 16])
+        .weights("v", &[4, 4])
+        .integers("heads", &[196, 49, 4, 4])
+        .apply("MatMul", &["x", "w"], &["a"])
+        .apply("Reshape", &["a", "heads"], &["b"])
+        .apply("MatMul", &["b", "v"], &["y"])
+        .bytes(&[196, 49, 4, 4])
 }
 
 /// A block of MobileNetV3 at opset 18.
