@@ -109,8 +109,8 @@ fn relative() -> Vec<u8> {
 /// the mean and the greatest of the channels, as in CBAM, at opset 11.
 fn attended() -> Vec<u8> {
     let over = |operator: &str, from: &str, to: &str| Node::new(operator, &[from], &[to]).ints("axes", &[1]);
-    Network::new(11, &[1, 3, 64, 64])
-        .weights("w", &[16, 3, 3, 3])
+    Network::new(11, &[1, 4, 64, 64])
+        .weights("w", &[16, 4, 3, 3])
         .weights("v", &[16, 16, 3, 3])
         .weights("u", &[1, 2, 7, 7])
         .floats("least", &[], &[1e-6])
