@@ -229,9 +229,12 @@ impl Window {
         Some((0..steps).map(count).collect())
     }
 
-    /// Sums the elements of each window, each times a weight.
+    /// Sums the elements of each window, each times a weight. The compiler has no convolution of volumes by channels.
     fn sum(&self, site: &Site<'_>, draft: &mut Draft, value: &str, weight: f64) -> Option<String> {
         let channels = *site.sizes(0)?.get(1)?;
+        if self.sizes.len() > 2 && channels != 1 {
+            return None;
+        }
         let dims = [&[channels, 1], &self.kernel[..]].concat();
         let count = element_count(&dims).and_then(|count| usize::try_from(count).ok());
         let weights = vec![weight; count.filter(|count| *count <= MOST_ELEMENTS)?];
