@@ -80,6 +80,15 @@ fn sums_and_means_of_windows() {
     let norms = |name, bytes| Case { tolerance: 1e-5, ..case(name, "lower-lp-pool", &["LpPool"], bytes) };
     let mean = || Node::new("AveragePool", &["x"], &["y"]).ints("strides", &[2, 3]);
     let means = |name, bytes| case(name, "explicit-average-pool", &["AveragePool"], bytes);
+    let volume = |counts: i64| {
+        Node::new("AveragePool", &["x"], &["y"])
+            .ints("kernel_shape", &[3, 2, 2])
+            .ints("dilations", &[2, 2, 1])
+            .ints("strides", &[2, 1, 2])
+            .ints("pads", &[1, 0, 1, 0, 1, 0])
+            .int("ceil_mode", 1)
+            .int("count_include_pad", counts)
+    };
     let padded = |node: Node| node.ints("pads", &[1, 1, 0, 1]).int("ceil_mode", 1).int("count_include_pad", 1);
     check(&[
         norms("upper", one(13, &IMAGE, norm().text("auto_pad", "SAME_UPPER").ints("strides", &[2, 2]), &[1, 3, 4, 6])),
@@ -87,6 +96,8 @@ fn sums_and_means_of_windows() {
         norms("apart", one(18, &IMAGE, norm().ints("dilations", &[2, 3]).int("p", 3), &[1, 3, 4, 9])),
         norms("incomplete", one(18, &IMAGE, norm().ints("strides", &[3, 3]).int("ceil_mode", 1), &[1, 3, 3, 4])),
         means("padded", one(13, &IMAGE, padded(mean().ints("kernel_shape", &[3, 4])), &[1, 3, 4, 5])),
+        means("volume", one(19, &[1, 1, 9, 6, 7], volume(0), &[1, 1, 4, 5, 4])),
+        means("counted_volume", one(19, &[1, 1, 9, 6, 7], volume(1), &[1, 1, 4, 5, 4])),
     ]);
 }
 

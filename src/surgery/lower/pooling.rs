@@ -272,10 +272,10 @@ impl Window {
 
     /// Sums the elements of each window, each times a weight. The compiler has no convolution of volumes by channels.
     fn sum(&self, site: &Site<'_>, draft: &mut Draft, value: &str, weight: f64) -> Option<String> {
-        if self.sizes.len() > 2 {
+        let channels = *site.sizes(0)?.get(1)?;
+        if self.sizes.len() > 2 && channels != 1 {
             return None;
         }
-        let channels = *site.sizes(0)?.get(1)?;
         let dims = [&[channels, 1], &self.kernel[..]].concat();
         let count = element_count(&dims).and_then(|count| usize::try_from(count).ok());
         let weights = vec![weight; count.filter(|count| *count <= MOST_ELEMENTS)?];
