@@ -148,7 +148,7 @@ fn what_tools_lack_is_told_alike_before_and_in_the_container() {
     let graph = Graph::new()
         .node(Node::new("Relu", &["img"], &["active"]).named("relu_1"))
         .node(Node::new("Det", &["active"], &["out"]).named("determinant_7"))
-        .input("img", FLOAT, &sizes(&[1, 3, 4, 4]))
+        .input("img", FLOAT, &sizes(&[1, 3, 5, 5]))
         .output("out", FLOAT, &sizes(&[1, 3]));
     fs::write(folder.path().join("odd.onnx"), Model::new(graph).opset(12).bytes()).unwrap();
     // The image is at hand.

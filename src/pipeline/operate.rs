@@ -166,7 +166,11 @@ impl Hint for OperateError {
                  out: the model says it"
                     .to_owned(),
             ],
-            Self::Fixed { .. } => vec!["convert the ONNX model that the IR was made of".to_owned()],
+            Self::Fixed { what, .. } => {
+                let colors = "or say alone which colours it takes: `encoding RGB` or `encoding BGR`".to_owned();
+                let own = "convert the ONNX model that the IR was made of".to_owned();
+                [own].into_iter().chain(what.ends_with("channels").then_some(colors)).collect()
+            }
         }
     }
 }

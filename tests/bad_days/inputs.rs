@@ -101,7 +101,7 @@ fn inputs_outputs_and_shapes_that_do_not_fit_are_named() {
 fn operators_that_no_tool_has_are_named_with_their_nodes() {
     let model = Model::new(
         Graph::new()
-            .input("image", FLOAT, &sizes(&[1, 3, 4, 4]))
+            .input("image", FLOAT, &sizes(&[1, 3, 5, 5]))
             .node(Node::new("Relu", &["image"], &["active"]).named("relu_1"))
             .node(Node::new("Det", &["active"], &["out"]).named("determinant_7"))
             .output("out", FLOAT, &sizes(&[1, 3])),
@@ -120,7 +120,7 @@ fn a_network_that_is_cut_before_such_an_operator_is_taken() {
     let folder = folder();
     let model = Model::new(
         Graph::new()
-            .input("image", FLOAT, &sizes(&[1, 3, 4, 4]))
+            .input("image", FLOAT, &sizes(&[1, 3, 5, 5]))
             .node(Node::new("Relu", &["image"], &["active"]).named("relu_1"))
             .node(Node::new("Det", &["active"], &["out"]).named("determinant_7"))
             .output("out", FLOAT, &sizes(&[1, 3])),

@@ -139,7 +139,23 @@ fn normalizations() {
     let root_mean_square =
         Network::new(23, &IMAGE).weights("s", &[8]).apply("RMSNormalization", &["x", "s"], &["y"]).bytes(&IMAGE);
     let mean_variance = one(13, Node::new("MeanVarianceNormalization", &["x"], &["y"]), &IMAGE);
+    // Weights that are standardized by a batch normalization in training, as in NFNet.
+    let trained = Node::new("BatchNormalization", &["t", "s", "b", "m", "v"], &["n", "", ""]);
+    let standardized = Network::new(17, &IMAGE)
+        .weights("w", &[5, 4, 3, 3])
+        .integers("flat", &[1, 5, 36])
+        .integers("apart", &[5, 4, 3, 3])
+        .weights("s", &[5])
+        .floats("b", &[5], &[0.0; 5])
+        .floats("m", &[5], &[0.0; 5])
+        .floats("v", &[5], &[1.0; 5])
+        .apply("Reshape", &["w", "flat"], &["t"])
+        .node(trained.int("training_mode", 1).float("epsilon", 1e-6))
+        .apply("Reshape", &["n", "apart"], &["k"])
+        .apply("Conv", &["x", "k"], &["y"])
+        .bytes(&[1, 5, 4, 6]);
     check(&[
+        case("trained", "batch-normalization-in-training", &["BatchNormalization"], standardized),
         case("layer_last", "lower-normalizations", &["LayerNormalization"], layer(-1, &[8])),
         case("layer_all", "lower-normalizations", &["LayerNormalization"], layer(1, &[4, 6, 8])),
         case("group_18", "lower-normalizations", &["GroupNormalization"], group(18, 2)),

@@ -90,22 +90,25 @@ fn source_input(input: &Input, notes: &mut Vec<Note>) -> Tree {
     let layout = layout(input, place, &mut note);
     let channels = layout.as_ref().and_then(|layout| input.shape.get(layout.position('C')?));
     let older = &input.preprocessing;
-    let is_colored = older.dai_type.is_some() || older.reverse_channels.is_some();
+    let is_colored = older.dai_type.is_some() || older.reverse_channels.is_some() || encoding.is_raw();
     let encoding = match channels {
-        Some(1) if !encoding.is_raw() => Encoding::same(Color::Gray),
-        Some(3) => encoding,
+        Some(1) if !encoding.is_raw() => Some(Encoding::same(Color::Gray)),
+        // Nobody said a colour: the kind of the model decides.
+        Some(3) if !is_colored => None,
         // Some makers of archives call every input a picture.
-        _ if !is_colored => Encoding::same(Color::None),
-        _ => encoding,
+        _ if !is_colored => Some(Encoding::same(Color::None)),
+        _ => Some(encoding),
     };
-    let colors = vec![entry("from", text(encoding.from.as_str())), entry("to", text(encoding.to.as_str()))];
     let mut keys = vec![entry("name", text(&input.name))];
     // A size of 0 is one that the archive's maker did not know: the model says it.
     if !input.shape.contains(&0) {
         keys.push(entry("shape", sizes(&input.shape)));
     }
     keys.push(entry("data_type", text(input.dtype.as_str())));
-    keys.push(entry("encoding", Value::Map(colors)));
+    if let Some(encoding) = encoding {
+        let colors = vec![entry("from", text(encoding.from.as_str())), entry("to", text(encoding.to.as_str()))];
+        keys.push(entry("encoding", Value::Map(colors)));
+    }
     keys.extend(layout.map(|layout| entry("layout", text(layout.as_str()))));
     let preprocessing = &input.preprocessing;
     for (key, values) in [("mean_values", &preprocessing.mean), ("scale_values", &preprocessing.scale)] {
@@ -241,7 +244,9 @@ mod tests {
         ));
         let (config, notes) = config(&document);
         let settings = &config.stages[0].inputs[0].settings;
-        (*settings.encoding.given().unwrap(), settings.layout.given().unwrap().to_string(), notes)
+        // What is left open is taken from RGB to BGR where the model is ONNX.
+        let encoding = settings.encoding.given().copied().unwrap_or(Encoding::RGB_TO_BGR);
+        (encoding, settings.layout.given().unwrap().to_string(), notes)
     }
 
     #[test]

@@ -147,6 +147,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: normalization::rewrite,
     },
     Lowering {
+        name: "batch-normalization-in-training",
+        reason: IMPORTER_MISREADS,
+        operators: &["BatchNormalization"],
+        rewrite: normalization::trained,
+    },
+    Lowering {
         name: "lower-mean-variance",
         reason: COMPILER_REFUSES,
         operators: &["MeanVarianceNormalization"],

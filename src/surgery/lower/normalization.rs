@@ -125,6 +125,25 @@ pub(super) fn mean_variance(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Normalizes each channel by its own statistics, as a batch normalization does that is still in training (ONNX's
+/// `BatchNormalization` from operator set 14 on, `training_mode`): networks with standardized weights are exported so, and
+/// what is computed of weights becomes constants.
+pub(super) fn trained(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    if site.integer("training_mode") != Some(1) || (1..=2).any(|place| site.is_read(place)) {
+        return None;
+    }
+    let sizes = site.sizes(0)?;
+    let axes: Vec<usize> = (0..sizes.len()).filter(|axis| *axis != 1).collect();
+    let by_channel: Vec<i64> = (0..sizes.len()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
+    let [normal, ..] = standardized(draft, input, &axes, site.float("epsilon", 1e-5));
+    let (scale, shift) = (draft.reshape(site.input(1)?, &by_channel), draft.reshape(site.input(2)?, &by_channel));
+    let scaled = draft.binary("Mul", &normal, &scale);
+    let result = draft.binary("Add", &scaled, &shift);
+    draft.yields(&result, output);
+    Some(())
+}
+
 /// Writes the squares of a centred value as products where the compiler has no layer for its normalization: OpenVINO makes
 /// one layer of a mean, of what is left without it, and of the mean of the squares of that, if they are powers.
 pub(super) fn squares(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
