@@ -140,7 +140,7 @@ fn normalizations() {
         Network::new(23, &IMAGE).weights("s", &[8]).apply("RMSNormalization", &["x", "s"], &["y"]).bytes(&IMAGE);
     let mean_variance = one(13, Node::new("MeanVarianceNormalization", &["x"], &["y"]), &IMAGE);
     // Weights that are standardized by a batch normalization in training, as in NFNet.
-    let trained = Node::new("BatchNormalization", &["t", "s", "b", "m", "v"], &["n", "", ""]);
+    let trained = Node::new("BatchNormalization", &["t", "s", "b", "m", "v"], &["n", "mean", "variance"]);
     let standardized = Network::new(17, &IMAGE)
         .weights("w", &[5, 4, 3, 3])
         .integers("flat", &[1, 5, 36])
