@@ -369,7 +369,7 @@ mod tests {
     }
 
     fn target(text: &str) -> Result<Target, LocationError> {
-        Target::parse(&FileReference::new(text), Path::new("/work"), Some(Path::new("/home/u")))
+        Target::parse(&FileReference::new(text), Path::new("/srv"), Some(Path::new("/home/u")))
     }
 
     fn wanted(text: &str) -> Result<Vec<Destination>, UploadError> {
@@ -399,7 +399,7 @@ mod tests {
             ("s3://b/r/", "s3://b/r/net.superblob", "s3://b/r/net.rvc2.tar.xz"),
             ("s3://b/r/final.superblob", "s3://b/r/final.superblob", "s3://b/r/net.rvc2.tar.xz"),
             ("s3://b/final.tar.xz", "s3://b/net.superblob", "s3://b/final.tar.xz"),
-            ("r/./v1.2/", "/work/r/v1.2/net.superblob", "/work/r/v1.2/net.rvc2.tar.xz"),
+            ("r/./v1.2/", "/srv/r/v1.2/net.superblob", "/srv/r/v1.2/net.rvc2.tar.xz"),
             ("~/final.superblob", "/home/u/final.superblob", "/home/u/net.rvc2.tar.xz"),
             ("file:///r%20s", "/r s/net.superblob", "/r s/net.rvc2.tar.xz"),
         ] {
