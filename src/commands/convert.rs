@@ -403,3 +403,15 @@ impl EngineName {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_an_archive_are_named_as_they_are_in_it() {
+        let named = |text| with_members(text, Path::new("/tmp"));
+        assert_eq!(named("no `x` in `/tmp/.modelconverter-a1/m/net.onnx`"), "no `x` in `m/net.onnx`");
+        assert_eq!(named("/tmp/net.onnx and /tmp/.modelconverter-b/y"), "/tmp/net.onnx and y");
+    }
+}

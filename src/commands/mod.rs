@@ -194,8 +194,19 @@ impl Global {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_command_tree_is_well_formed() {
-        super::command_line().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn numbers_without_a_zero_are_no_options() {
+        for (word, taken) in [("-.5", "-0.5"), ("-.5e3", "-0.5e3"), ("-5", "-5"), ("-.", "-."), ("-.x", "-.x")] {
+            assert_eq!(with_zero(word.into()), taken);
+        }
+        let words = ["modelconverter", "config", "resolve", "rvc2", "mean_values", "-.5"];
+        assert!(Cli::try_parse_from(words.map(|word| with_zero(word.into()))).is_ok());
     }
 }
