@@ -58,7 +58,8 @@ pub struct Order {
     /// What is converted, with paths as the container sees them.
     pub configuration: ConversionConfig,
     /// What the configuration's files and the folders of results are to the host, by their paths in the container, for
-    /// messages and for the record that repeats the conversion: paths, or URLs without what may be secret. Models and weights are not among them: copies of them stand beside the record.
+    /// messages and for the record that repeats the conversion: paths, or URLs without what may be secret. Models and
+    /// weights are not among them: copies of them stand beside the record.
     #[serde(default)]
     pub host_paths: BTreeMap<String, String>,
     /// The NN Archive that the configuration came from, whose heads are carried through.
