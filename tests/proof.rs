@@ -277,6 +277,23 @@ fn an_original_whose_sizes_have_names_is_proven_with_those_that_are_bound() {
 }
 
 #[test]
+fn an_original_with_operators_that_only_single_precision_has_is_proven_in_that() {
+    let folder = folder();
+    // ONNX Runtime 1.19 has no cosine of double precision.
+    let graph = Graph::new()
+        .node(Node::new("Cast", &["x"], &["double"]).int("to", 11))
+        .node(Node::new("Cos", &["double"], &["cosine"]))
+        .node(Node::new("Cast", &["cosine"], &["y"]).int("to", 1))
+        .input("x", FLOAT, &sizes(&[1, 4, 6, 6]))
+        .output("y", FLOAT, &sizes(&[1, 4, 6, 6]));
+    fs::write(folder.path().join("a.onnx"), Model::new(graph).opset(13).bytes()).unwrap();
+    let output = convert(folder.path(), &["--path", "a.onnx"]);
+    let proof = &build_info(&output)["proof"];
+    assert_eq!(proof["in-single-precision"], true, "{proof}");
+    check(proof, &["y"], 0.9999);
+}
+
+#[test]
 fn a_network_that_is_fed_inside_is_proven_from_there() {
     let folder = folder();
     fs::write(folder.path().join("a.onnx"), model(network(0))).unwrap();

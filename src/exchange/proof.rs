@@ -19,6 +19,9 @@ pub struct Proof {
     pub calibration_samples: u32,
     /// What inputs were drawn from.
     pub seed: u32,
+    /// Whether the original was run in single precision, as ONNX Runtime does not know it in double precision.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_single_precision: bool,
     /// The network after our rewriting.
     pub rewritten: Finding,
     /// The network as the vendor's library reads it, on the vendor's CPU device.
@@ -81,6 +84,11 @@ pub struct Distance {
     /// Over several sets: in how many of them the original yields next to nothing, so that being alike says nothing.
     #[serde(default, skip_serializing_if = "is_none")]
     pub silent: usize,
+}
+
+/// For fields above: the form that serde wants.
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// For the field above: the form that serde wants.
@@ -195,7 +203,17 @@ impl Proof {
     pub fn none(stage: StageName, reason: &str) -> Self {
         let unproven = || Finding::Unproven { reason: reason.to_owned() };
         let (rewritten, imported) = (unproven(), unproven());
-        Self { stage, samples: 0, calibration_samples: 0, seed: 0, rewritten, imported, noise: Vec::new() }
+        let noise = Vec::new();
+        Self {
+            stage,
+            samples: 0,
+            calibration_samples: 0,
+            seed: 0,
+            in_single_precision: false,
+            rewritten,
+            imported,
+            noise,
+        }
     }
 
     /// Returns what people should know of it: one line for each output, one for what the networks were fed, and one for
@@ -221,7 +239,8 @@ impl Proof {
             })
             .collect();
         if !compared.is_empty() {
-            lines.push(format!("compared on {}", self.sets()));
+            let single = ", the original in single precision: ONNX Runtime does not know it in double precision";
+            lines.push(format!("compared on {}{}", self.sets(), if self.in_single_precision { single } else { "" }));
         }
         for noise in &self.noise {
             let (output, set) = (&noise.output, noise.set.map_or(0, |set| set + 1));
@@ -258,6 +277,8 @@ pub struct Attestation {
     samples: u32,
     calibration_samples: u32,
     seed: u32,
+    #[serde(skip_serializing_if = "is_false")]
+    in_single_precision: bool,
     rewritten: Attested,
     imported: Attested,
 }
@@ -282,8 +303,8 @@ impl Proof {
             Finding::Unproven { reason } => Attested::Unproven { reason: reason.clone() },
         };
         let (rewritten, imported) = (attested(&self.rewritten), attested(&self.imported));
-        let Self { samples, calibration_samples, seed, .. } = *self;
-        Attestation { samples, calibration_samples, seed, rewritten, imported }
+        let Self { samples, calibration_samples, seed, in_single_precision, .. } = *self;
+        Attestation { samples, calibration_samples, seed, in_single_precision, rewritten, imported }
     }
 }
 
@@ -400,6 +421,7 @@ mod tests {
             samples: 2,
             calibration_samples: 1,
             seed: 0,
+            in_single_precision: false,
             rewritten: compared("ONNX Runtime 1", vec![distance(1.8e-7, Some(1e-6), Some(0.999_999_9)), whole]),
             imported: compared("OpenVINO CPU 2", vec![distance(2e-6, Some(1e-5), Some(1.0))]),
             noise: vec![Distance { set: Some(1), ..distance(0.31, Some(0.74), Some(0.9966)) }],
@@ -419,6 +441,10 @@ mod tests {
         assert_eq!(attestation["rewritten"]["alike"]["outputs"], serde_json::json!(["y", "class"]));
         assert_eq!((&attestation["samples"], &attestation["calibration-samples"]), (&2.into(), &1.into()));
         assert!(!attestation.to_string().contains("largest"), "{attestation}");
+        proof.in_single_precision = true;
+        let sets = "compared on 2 seeded sets of inputs and 1 calibration sample, the original in single precision";
+        assert!(proof.lines()[2].starts_with(sets), "{:?}", proof.lines());
+        assert_eq!(serde_json::to_value(proof.attestation()).unwrap()["in-single-precision"], true);
         proof.noise.clear();
         proof.rewritten = Finding::Untouched;
         proof.imported = Finding::Unproven { reason: "there is no such device".to_owned() };

@@ -201,8 +201,8 @@ enum Way {
         prover: Program,
         /// What is compared before or while the network is compiled.
         request: Box<Request>,
-        /// The original, if its sizes have names only.
-        open: Option<Box<Original>>,
+        /// The original, to be written in another way if ONNX Runtime does not run it as it is.
+        original: Box<Original>,
         /// What is known of the imported network before that.
         imported: Imported,
     },
@@ -239,9 +239,7 @@ impl<'run> Claim<'run> {
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(tools);
                 let request = Box::new(subject.request(original, given, imported, linked)?);
-                let is_open = !onnx::dynamic_inputs(&original.model).is_empty();
-                let open = is_open.then(|| Box::new(original.clone()));
-                Way::Run { prover: prover.clone(), request, open, imported }
+                Way::Run { prover: prover.clone(), request, original: Box::new(original.clone()), imported }
             }
         };
         let tolerance = subject.stage.settings.verification.tolerance;
@@ -276,7 +274,7 @@ impl<'run> Claim<'run> {
         let Some((prover, request)) = self.run_beside() else { return (compile(), Ok(Transcript::default())) };
         let bounds = Bounds { interruption: workshop.bounds.interruption.branch(), ..workshop.bounds.clone() };
         thread::scope(|scope| {
-            let running = scope.spawn(|| self.run_watched(prover, request, &bounds, journal));
+            let running = scope.spawn(|| self.run_watched("proof", prover, request, &bounds, journal));
             let compiled = compile();
             if compiled.is_err() {
                 bounds.interruption.interrupt();
@@ -298,19 +296,31 @@ impl<'run> Claim<'run> {
     ) -> Result<Proof, ProofError> {
         let Subject { stage, loaded, folder, .. } = &self.subject;
         let none = |reason: &str| Ok(Proof::none(stage.name.clone(), reason));
-        let (prover, request, open, imported) = match &self.way {
+        let (prover, request, original, imported) = match &self.way {
             Way::Unproven(reason) => return none(reason),
-            Way::Run { prover, request, open, imported } => (prover, request.as_ref(), open, *imported),
+            Way::Run { prover, request, original, imported } => (prover, request.as_ref(), original, *imported),
         };
-        let (bound, again);
-        let (transcript, request) = match (transcript.of(Network::Original).refusal, open) {
+        let mut in_single_precision = false;
+        let other = match transcript.of(Network::Original).refusal {
             // ONNX Runtime infers less, and sometimes wrongly, where sizes have names only.
-            (Some(Refusal::Failed(_)), Some(open)) => {
-                bound = Request { original: text(&self.subject.bound(open)?), ..request.clone() };
-                again = self.run("proof_of_bound", prover, &bound, &workshop.bounds, journal)?;
-                (&again, &bound)
+            Some(Refusal::Failed(_)) if !onnx::dynamic_inputs(&original.model).is_empty() => {
+                Some(("proof_of_bound", self.subject.bound(original)?))
             }
-            _ => (transcript, request),
+            Some(Refusal::Unknown(_)) => {
+                let single = self.subject.in_single_precision(original)?;
+                in_single_precision = single.is_some();
+                single.map(|single| ("proof_in_single_precision", single))
+            }
+            _ => None,
+        };
+        let (changed, again);
+        let (transcript, request) = match other {
+            Some((step, other)) => {
+                changed = Request { original: text(&other), ..request.clone() };
+                again = self.run_watched(step, prover, &changed, &workshop.bounds, journal)?;
+                (&again, &changed)
+            }
+            None => (transcript, request),
         };
         if let Some(reason) = unknown_original(transcript)? {
             journal.warn(format!("the conversion is not proven: {reason}"));
@@ -344,7 +354,8 @@ impl<'run> Claim<'run> {
         // As many as are drawn, at most.
         let calibration_samples = u32::try_from(request.recorded.len()).unwrap_or(samples);
         let noise = rounding.noise;
-        Ok(Proof { stage: stage.name.clone(), samples, calibration_samples, seed, rewritten, imported, noise })
+        let stage = stage.name.clone();
+        Ok(Proof { stage, samples, calibration_samples, seed, in_single_precision, rewritten, imported, noise })
     }
 
     /// Checks that what was found is within its tolerance.
@@ -370,20 +381,21 @@ impl<'run> Claim<'run> {
     /// half floats do not have.
     fn run_watched(
         &self,
+        step: &str,
         prover: &Program,
         request: &Request,
         bounds: &Bounds,
         journal: &Journal<'_>,
     ) -> Result<Transcript, ProofError> {
         let Some(model) = self.watched.as_ref().filter(|_| request.rewritten.is_some()) else {
-            return self.run("proof", prover, request, bounds, journal);
+            return self.run(step, prover, request, bounds, journal);
         };
         let Watched { model, peaks } = onnx::watched(model);
         let path = self.subject.folder.join(WATCHED);
         operate::save(&model, &path, onnx::MAX_MODEL_BYTES).map_err(Box::new)?;
         drop(model);
         let request = Request { watched: Some(text(&path)), ..request.clone() };
-        let transcript = self.run("proof", prover, &request, bounds, journal);
+        let transcript = self.run(step, prover, &request, bounds, journal);
         disk::remove_file(&path)?;
         let transcript = transcript?;
         let mut beyond = peaks.iter().filter_map(|peak| Some((peak, *transcript.peaks.get(&peak.output)?)));

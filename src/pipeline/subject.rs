@@ -8,6 +8,7 @@ use super::operate::{self, OperateError, Original};
 use crate::config::{PreprocessingPlace, ResolvedInput, ResolvedStage};
 use crate::invocation::proof::{Feed, NEWEST};
 use crate::onnx::{self, Model};
+use crate::surgery;
 
 /// A stage whose network is run.
 pub struct Subject<'run> {
@@ -66,12 +67,30 @@ impl Subject<'_> {
     /// # Errors
     /// The model cannot be cut, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn bound(&self, original: &Original) -> Result<PathBuf, Box<OperateError>> {
+        self.save(&self.bound_model(original)?, original)
+    }
+
+    /// Writes a copy of the original that computes in single precision where the original does in double precision, with
+    /// the sizes of [`Self::bound`]; `None` if there is no such place.
+    ///
+    /// # Errors
+    /// The model cannot be cut or rewritten, an input cannot have its shape, or the copy cannot be written.
+    pub(super) fn in_single_precision(&self, original: &Original) -> Result<Option<PathBuf>, Box<OperateError>> {
+        let (model, operations) = surgery::in_single_precision(self.bound_model(original)?)
+            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
+        if operations.is_empty() {
+            return Ok(None);
+        }
+        self.save(&model, original).map(Some)
+    }
+
+    fn bound_model(&self, original: &Original) -> Result<Model, Box<OperateError>> {
         let (model, _) = onnx::restate_versions(original.model.clone(), NEWEST);
         let cut = self.cut(&model)?;
         let mut shapes = self.sizes();
         shapes.retain(|name, _| cut.inputs().iter().any(|input| input.name == *name));
         let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
-        self.save(&onnx::restate_shapes(bound).0, original)
+        Ok(onnx::restate_shapes(bound).0)
     }
 
     fn sizes(&self) -> BTreeMap<String, Vec<i64>> {

@@ -113,8 +113,12 @@ impl<'model> Folding<'model> {
         let inputs = node.input.iter().map(array).collect::<Option<Vec<_>>>()?;
         let sizes = |arrays: &[Array]| arrays.iter().map(|array| array.bytes().len() as u64).sum::<u64>();
         let own = sizes(&inputs.iter().flatten().cloned().collect::<Vec<_>>());
-        // Weights that were quantised to save room have to be floats for the tools.
-        let limit = if node.op_type() == "DequantizeLinear" { MAX_GROWTH } else { own.max(SMALL) };
+        // Weights that were quantised to save room have to be floats for the tools; and products of constants, as a
+        // table of positions that small layers make, are no way of saving room, and the tools cannot read them.
+        let limit = match node.op_type() {
+            "DequantizeLinear" | "MatMul" | "Gemm" => MAX_GROWTH,
+            _ => own.max(SMALL),
+        };
         let results = kernels::evaluate(node, self.opset, &inputs, limit)?;
         let freed = node.input.iter().zip(&inputs).filter(|(name, _)| reads.readers(name).len() == 1);
         let freed: u64 = freed.filter_map(|(_, array)| array.as_ref()).map(|array| array.bytes().len() as u64).sum();

@@ -5,6 +5,7 @@
 //! Whether the vendor tools can take the result is asked in [`support`].
 
 mod build;
+mod copied_views;
 mod dead_code;
 mod draft;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub mod support;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::copied_views::CopiedViews;
 pub use self::dead_code::DeadCode;
 pub use self::fold::FoldConstants;
 pub use self::hard_sigmoid::LowerHardSigmoid;
@@ -178,7 +180,13 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
-    passes.extend([&LowerHardSigmoid as &dyn Pass, &WholeNumberInputs, &NamedOutputs, &OldForms::Importer]);
+    passes.extend([
+        &LowerHardSigmoid as &dyn Pass,
+        &CopiedViews,
+        &WholeNumberInputs,
+        &NamedOutputs,
+        &OldForms::Importer,
+    ]);
     passes
 }
 
@@ -188,6 +196,14 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
 /// A constant cannot be made.
 pub fn for_optimizer(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
     operate(model, &[&OldForms::Optimizer])
+}
+
+/// Writes a model so that it computes in single precision where it does in double precision.
+///
+/// # Errors
+/// A constant cannot be made.
+pub fn in_single_precision(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
+    operate(model, &[&SinglePrecision])
 }
 
 /// Returns whether a pass leaves out that values are rounded to integers, so that results differ by steps of that.

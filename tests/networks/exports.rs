@@ -28,6 +28,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("attended", attended()),
         ("assigned", assigned()),
         ("windows", windows()),
+        ("masks", masks()),
+        ("positions", positions()),
     ]
 }
 
@@ -489,4 +491,47 @@ fn decided() -> Vec<u8> {
         .node(Node::new("Or", &["a", "b"], &["y"]))
         .output("y", BOOL, &image);
     builder::Model::new(graph).opset(13).bytes()
+}
+
+/// Masks that queries draw from what one convolution yields, again and again, and its softmax, at opset 13.
+fn masks() -> Vec<u8> {
+    let draw = |network: Network, query: &str, [flat, mask, next]: [&str; 3]| {
+        network.apply("Reshape", &["b", "flat"], &[flat]).apply("MatMul", &[query, flat], &[mask]).apply(
+            "MatMul",
+            &[mask, "values"],
+            &[next],
+        )
+    };
+    let network = Network::new(13, &[1, 4, 16, 16])
+        .weights("w", &[32, 4, 3, 3])
+        .weights("v", &[32, 32, 1, 1])
+        .weights("queries", &[1, 10, 32])
+        .weights("values", &[1, 256, 32])
+        .integers("flat", &[1, 32, 256])
+        .integers("places", &[1, 10, 16, 16])
+        .node(Node::new("Conv", &["x", "w"], &["a"]).ints("pads", &[1; 4]))
+        .apply("Conv", &["a", "v"], &["b"]);
+    let network = draw(network, "queries", ["c", "d", "e"]);
+    draw(network, "e", ["f", "g", "h"])
+        .node(Node::new("Softmax", &["b"], &["i"]).int("axis", 1))
+        .apply("Reshape", &["g", "places"], &["j"])
+        .node(Node::new("Concat", &["i", "j"], &["y"]).int("axis", 1))
+        .bytes(&[1, 42, 16, 16])
+}
+
+/// A table of positions that small layers make of constants, larger inside than its constants, at opset 13.
+fn positions() -> Vec<u8> {
+    Network::new(13, &[1, 4, 26, 26])
+        .weights("places", &[676, 2])
+        .weights("wide", &[2, 512])
+        .weights("bias", &[512])
+        .weights("narrow", &[512, 4])
+        .integers("shape", &[1, 4, 26, 26])
+        .apply("Gemm", &["places", "wide", "bias"], &["a"])
+        .apply("Relu", &["a"], &["b"])
+        .apply("MatMul", &["b", "narrow"], &["c"])
+        .node(Node::new("Transpose", &["c"], &["d"]).ints("perm", &[1, 0]))
+        .apply("Reshape", &["d", "shape"], &["e"])
+        .apply("Add", &["x", "e"], &["y"])
+        .bytes(&[1, 4, 26, 26])
 }

@@ -347,6 +347,52 @@ fn channels_that_are_reduced() {
 }
 
 #[test]
+fn what_a_convolution_yields_in_several_shapes() {
+    // Two nodes read `a`, each in a shape of its own if it is `flat`.
+    let network = |first: &str, second: &str, between: fn(Network) -> Network| {
+        let network = Network::new(13, &[1, 4, 6, 6])
+            .weights("w", &[8, 4, 1, 1])
+            .weights("k", &[1, 5, 8])
+            .integers("flat", &[1, 8, 36])
+            .apply("Conv", &["x", "w"], &["c"]);
+        let read = |network: Network, how: &str, [shaped, result]: [&str; 2]| match how {
+            "product" => network.apply("Reshape", &["a", "flat"], &[shaped]).apply("MatMul", &["k", shaped], &[result]),
+            "turned" => {
+                let turned = Node::new("Transpose", &[shaped], &[result]).ints("perm", &[0, 2, 1]);
+                network.apply("Reshape", &["a", "flat"], &[shaped]).node(turned)
+            }
+            "softmax" => network.node(Node::new("Softmax", &["a"], &[result]).int("axis", 1)),
+            other => network.apply(other, &["a"], &[result]),
+        };
+        let network = read(between(network), first, ["d", "e"]);
+        let sums = |network: Network, value: &str, result: &str| {
+            network.node(Node::new("ReduceSum", &[value], &[result]).int("keepdims", 0))
+        };
+        let network = sums(read(network, second, ["f", "g"]), "e", "h");
+        sums(network, "g", "i").apply("Add", &["h", "i"], &["y"]).bytes(&[])
+    };
+    let merged = |network: Network| network.apply("Relu", &["c"], &["a"]);
+    let leaky = |network: Network| network.apply("LeakyRelu", &["c"], &["a"]);
+    let otherwise = |network: Network| network.apply("Sigmoid", &["c"], &["a"]);
+    let of = |name, bytes| case(name, "shapes-of-a-copied-convolution", &[], bytes);
+    check(&[
+        of("two products", network("product", "product", leaky)),
+        of("a product and a transposition", network("turned", "product", merged)),
+        of("a softmax", network("softmax", "turned", merged)),
+    ]);
+    let others = [
+        network("product", "product", otherwise),
+        network("product", "Relu", leaky),
+        network("turned", "turned", leaky),
+        network("softmax", "Relu", merged),
+    ];
+    for bytes in others {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(!operations.iter().any(|operation| operation.pass.contains("shapes-of")), "{operations:?}");
+    }
+}
+
+#[test]
 fn parts_without_elements() {
     let joined = |inputs: &[&str], length: i64| {
         Network::new(13, &[6, 1, 4])

@@ -1,6 +1,7 @@
 //! Pieces that are cut out of values, and pieces that values are put together of.
 
 use super::super::build::integer;
+use super::super::copied_views::is_left_behind;
 use super::super::draft::{Draft, Site};
 use crate::onnx::{Attributes, ElementType, is_onnx_domain};
 
@@ -32,7 +33,11 @@ pub(super) fn reduced_channels(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     let rank = site.rank(0)?;
     let axes = site.axes(rank)?;
     let is_all = axes.len() + 1 >= rank;
-    if is_all || !axes.contains(&CHANNELS) || !site.facts.element(input)?.is_float() || !is_left_behind(site, input) {
+    if is_all
+        || !axes.contains(&CHANNELS)
+        || !site.facts.element(input)?.is_float()
+        || !is_left_behind(input, site.model.graph(), site.reads, site.facts)
+    {
         return None;
     }
     reduce_copy(site, draft, input, output)
@@ -46,28 +51,6 @@ fn reduce_copy(site: &Site<'_>, draft: &mut Draft, input: &str, output: &str) ->
     let result = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
     draft.yields(&result, output);
     Some(())
-}
-
-/// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.
-fn is_left_behind(site: &Site<'_>, value: &str) -> bool {
-    let mut value = value;
-    loop {
-        let Some(node) = site.reads.producer(value).and_then(|place| site.model.graph().node.get(place)) else {
-            return false;
-        };
-        let varying = |input: &&String| !input.is_empty() && !site.facts.is_constant(input);
-        let inputs: Vec<&String> = node.input.iter().filter(varying).collect();
-        match (node.op_type(), inputs.as_slice()) {
-            _ if !is_onnx_domain(node.domain()) => return false,
-            ("AveragePool" | "Conv" | "ConvTranspose" | "MaxPool", _) => return true,
-            (
-                "Add" | "BatchNormalization" | "Clip" | "Div" | "Flatten" | "LeakyRelu" | "Mul" | "Relu" | "Reshape"
-                | "Squeeze" | "Sub" | "Unsqueeze",
-                [input],
-            ) => value = input,
-            _ => return false,
-        }
-    }
 }
 
 /// Whether a value is cut out of another one along [`CUT_AXIS`].

@@ -1,0 +1,119 @@
+//! What several nodes make of what one convolution yields.
+
+use super::{Pass, PassError};
+use crate::onnx::proto::{GraphProto, NodeProto};
+use crate::onnx::{ElementType, Facts, FreshNames, Known, Patch, Reads, is_onnx_domain};
+
+/// Operators that give the elements of a value another shape: to the compiler, a part of that value.
+const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
+
+/// Operators whose layers cannot be handed what a convolution left in fast memory, but for reductions.
+const REFUSING: [&str; 10] = [
+    "Gemm",
+    "InstanceNormalization",
+    "LogSoftmax",
+    "MatMul",
+    "MeanVarianceNormalization",
+    "Resize",
+    "Slice",
+    "Softmax",
+    "Split",
+    "Upsample",
+];
+
+/// Gives other shapes to a copy of what a convolution yields, if others read that too.
+///
+/// The compiler leaves the results of convolutions in fast memory, and moves them out of it for layers that cannot read
+/// them there: not if they have parts, and are read by further layers. It ends with `Memory allocation failed: unable to
+/// satisfy requirements` or `AssertionFailed: cmxDataProducerInd < failedStageInd`. Measured for each pair of readers.
+#[derive(Clone, Copy, Debug)]
+pub struct CopiedViews;
+
+impl Pass for CopiedViews {
+    fn name(&self) -> &'static str {
+        "shapes-of-a-copied-convolution"
+    }
+
+    fn reason(&self) -> &'static str {
+        "the MYRIAD compiler does not find memory for what a convolution yields in several shapes"
+    }
+
+    fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
+        let (graph, reads, facts) = (model.graph(), model.reads(), model.facts());
+        let mut names = FreshNames::of(model);
+        let mut patch = Patch::default();
+        let values = graph.node.iter().filter(|node| !is_view(node)).filter_map(|node| node.output.first());
+        for value in values {
+            let readers: Vec<(usize, &NodeProto)> = readers(value, graph, reads).collect();
+            if readers.len() < 2
+                || !needs_copy(&readers, graph, reads)
+                || !facts.element(value).is_some_and(ElementType::is_float)
+                || !is_left_behind(value, graph, reads, facts)
+            {
+                continue;
+            }
+            let copy = names.make(&format!("{value}/copy"));
+            let label = names.make(&format!("{value}/Max"));
+            let mut made = vec![super::inline::node("Max", label, &[value, value], &[&copy])];
+            for (place, view) in readers.into_iter().filter(|(_, node)| is_view(node)) {
+                let mut view = view.clone();
+                view.input.iter_mut().filter(|input| *input == value).for_each(|input| input.clone_from(&copy));
+                made.push(view);
+                patch.replace(place, std::mem::take(&mut made));
+            }
+        }
+        Ok(Some(patch))
+    }
+}
+
+fn readers<'graph>(
+    value: &str,
+    graph: &'graph GraphProto,
+    reads: &'graph Reads<'_>,
+) -> impl Iterator<Item = (usize, &'graph NodeProto)> {
+    reads.readers(value).iter().filter_map(|place| Some((*place, graph.node.get(*place)?)))
+}
+
+fn is_view(node: &NodeProto) -> bool {
+    is_onnx_domain(node.domain()) && VIEWS.contains(&node.op_type())
+}
+
+fn refuses(node: &NodeProto) -> bool {
+    is_onnx_domain(node.domain()) && (REFUSING.contains(&node.op_type()) || node.op_type().starts_with("Reduce"))
+}
+
+/// Whether nodes that read one value cannot all be handed it.
+fn needs_copy(readers: &[(usize, &NodeProto)], graph: &GraphProto, reads: &Reads<'_>) -> bool {
+    let (views, others): (Vec<&NodeProto>, Vec<_>) =
+        readers.iter().map(|(_, node)| *node).partition(|node| is_view(node));
+    let is_refused = |view: &&NodeProto| {
+        view.output.iter().flat_map(|value| self::readers(value, graph, reads)).any(|(_, node)| refuses(node))
+    };
+    let is_refused_one = others.iter().any(|node| refuses(node));
+    match views.as_slice() {
+        [] => false,
+        [_] => is_refused_one,
+        views => is_refused_one || views.iter().any(is_refused),
+    }
+}
+
+/// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.
+pub(super) fn is_left_behind(value: &str, graph: &GraphProto, reads: &Reads<'_>, facts: &Facts<'_>) -> bool {
+    let mut value = value;
+    loop {
+        let Some(node) = reads.producer(value).and_then(|place| graph.node.get(place)) else {
+            return false;
+        };
+        let varying = |input: &&String| !input.is_empty() && !facts.is_constant(input);
+        let inputs: Vec<&String> = node.input.iter().filter(varying).collect();
+        match (node.op_type(), inputs.as_slice()) {
+            _ if !is_onnx_domain(node.domain()) => return false,
+            ("AveragePool" | "Conv" | "ConvTranspose" | "MaxPool", _) => return true,
+            ("Add" | "BatchNormalization" | "Clip" | "Div" | "LeakyRelu" | "Mul" | "Relu" | "Sub", [input]) => {
+                value = input;
+            }
+            (view, [input]) if VIEWS.contains(&view) => value = input,
+            _ => return false,
+        }
+    }
+}
