@@ -7,6 +7,9 @@ use crate::onnx::{ElementType, Facts, FreshNames, Known, Patch, Reads, is_onnx_d
 /// Operators that give the elements of a value another shape: to the compiler, a part of that value.
 const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
 
+/// Operators that the importer writes with shapes.
+const WITH_VIEWS: [&str; 2] = ["DepthToSpace", "SpaceToDepth"];
+
 /// Operators whose layers cannot be handed what a convolution left in fast memory, but for reductions.
 const REFUSING: [&str; 10] = [
     "Gemm",
@@ -75,7 +78,7 @@ fn readers<'graph>(
 }
 
 fn is_view(node: &NodeProto) -> bool {
-    is_onnx_domain(node.domain()) && VIEWS.contains(&node.op_type())
+    is_onnx_domain(node.domain()) && (VIEWS.contains(&node.op_type()) || WITH_VIEWS.contains(&node.op_type()))
 }
 
 fn refuses(node: &NodeProto) -> bool {
@@ -86,13 +89,14 @@ fn refuses(node: &NodeProto) -> bool {
 fn needs_copy(readers: &[(usize, &NodeProto)], graph: &GraphProto, reads: &Reads<'_>) -> bool {
     let (views, others): (Vec<&NodeProto>, Vec<_>) =
         readers.iter().map(|(_, node)| *node).partition(|node| is_view(node));
-    let is_refused = |view: &&NodeProto| {
-        view.output.iter().flat_map(|value| self::readers(value, graph, reads)).any(|(_, node)| refuses(node))
+    let is_refused = |part: &&NodeProto| {
+        part.output.iter().flat_map(|value| self::readers(value, graph, reads)).any(|(_, node)| refuses(node))
     };
-    let is_refused_one = others.iter().any(|node| refuses(node));
+    // What is joined is a part of what it is joined to.
+    let is_refused_one = others.iter().any(|node| refuses(node) || node.op_type() == "Concat" && is_refused(node));
     match views.as_slice() {
         [] => false,
-        [_] => is_refused_one,
+        [view] => is_refused_one || !others.is_empty() && is_refused(view),
         views => is_refused_one || views.iter().any(is_refused),
     }
 }

@@ -30,6 +30,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("windows", windows()),
         ("masks", masks()),
         ("positions", positions()),
+        ("borders", borders()),
+        ("pieces", pieces()),
     ]
 }
 
@@ -534,4 +536,46 @@ fn positions() -> Vec<u8> {
         .apply("Reshape", &["d", "shape"], &["e"])
         .apply("Add", &["x", "e"], &["y"])
         .bytes(&[1, 4, 26, 26])
+}
+
+/// Borders of zeros before poolings of values below zero, at opset 13.
+fn borders() -> Vec<u8> {
+    let pool = |operator: &str, result: &str| {
+        Node::new(operator, &["b"], &[result]).ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2])
+    };
+    Network::new(13, &[1, 4, 8, 12])
+        .floats("above", &[], &[3.0])
+        .integers("pads", &[0, 0, 1, 1, 0, 0, 1, 1])
+        .apply("Sub", &["x", "above"], &["a"])
+        .apply("Pad", &["a", "pads"], &["b"])
+        .node(pool("MaxPool", "c"))
+        .node(pool("AveragePool", "d"))
+        .node(Node::new("Concat", &["c", "d"], &["y"]).int("axis", 1))
+        .bytes(&[1, 8, 4, 6])
+}
+
+/// A pooled piece of one channel, a length over channels behind a normalization, and channels as places behind a
+/// convolution that has a softmax too, at opset 13.
+fn pieces() -> Vec<u8> {
+    Network::new(13, &[1, 4, 8, 12])
+        .weights("w", &[4, 4, 3, 3])
+        .integers("lengths", &[3, 1])
+        .floats("one", &[], &[1.0])
+        .weights("shift", &[12])
+        .node(Node::new("Split", &["x", "lengths"], &["a", "b"]).int("axis", 1))
+        .node(Node::new("AveragePool", &["b"], &["c"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]))
+        .node(Node::new("ReduceMean", &["a"], &["d"]).ints("axes", &[-1]))
+        .apply("Abs", &["d"], &["e"])
+        .apply("Add", &["e", "one"], &["f"])
+        .apply("Div", &["a", "f"], &["g"])
+        .apply("Add", &["g", "shift"], &["h"])
+        .node(Node::new("ReduceL2", &["h"], &["i"]).ints("axes", &[1]))
+        .node(Node::new("Conv", &["x", "w"], &["j"]).ints("pads", &[1; 4]))
+        .node(Node::new("Softmax", &["j"], &["k"]).int("axis", 1))
+        .node(Node::new("DepthToSpace", &["j"], &["l"]).int("blocksize", 2).text("mode", "CRD"))
+        .node(Node::new("ReduceMax", &["l"], &["m"]).ints("axes", &[2]))
+        .node(Node::new("ReduceMean", &["m"], &["n"]).ints("axes", &[3]))
+        .node(Node::new("Concat", &["c", "i", "k"], &["o"]).int("axis", 1))
+        .apply("Add", &["o", "n"], &["y"])
+        .bytes(&[1, 6, 8, 12])
 }

@@ -286,12 +286,11 @@ fn pieces_that_are_reduced() {
         .integers("end", &[6])
         .integers("axes", &[-1])
         .apply("Slice", &["x", "begin", "end", "axes"], &["a"])
-        .node(Node::new("ReduceL2", &["a"], &["r"]).ints("axes", &[-1]))
+        .node(Node::new("ReduceMin", &["a"], &["r"]).ints("axes", &[-1]))
         .apply("Div", &["a", "r"], &["y"])
         .bytes(&[1, 3]);
     let of = |name, bytes| case(name, "reduction-of-a-copied-piece", &[], bytes);
     check(&[
-        of("length", reduced("ReduceL2", &[1])),
         of("least", reduced("ReduceMin", &[2, 3])),
         of("greatest", reduced("ReduceMax", &[1, 3])),
         of("sum", sum),
@@ -379,16 +378,63 @@ fn what_a_convolution_yields_in_several_shapes() {
         of("two products", network("product", "product", leaky)),
         of("a product and a transposition", network("turned", "product", merged)),
         of("a softmax", network("softmax", "turned", merged)),
+        of("a product and others", network("product", "Sigmoid", leaky)),
     ]);
     let others = [
         network("product", "product", otherwise),
-        network("product", "Relu", leaky),
+        network("turned", "Relu", leaky),
         network("turned", "turned", leaky),
         network("softmax", "Relu", merged),
     ];
     for bytes in others {
         let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
         assert!(!operations.iter().any(|operation| operation.pass.contains("shapes-of")), "{operations:?}");
+    }
+}
+
+#[test]
+fn poolings_of_borders_and_pieces() {
+    let pooled = |before: &str, pads: [i64; 8]| {
+        Network::new(13, &[1, 2, 6, 8])
+            .floats("limit", &[], &[-1.0])
+            .integers("pads", &pads)
+            .apply(before, &if before == "Add" { vec!["x", "limit"] } else { vec!["x"] }, &["a"])
+            .apply("Pad", &["a", "pads"], &["b"])
+            .node(Node::new("MaxPool", &["b"], &["y"]).ints("kernel_shape", &[2, 2]))
+            .bytes(&[])
+    };
+    let piece = |counted: i64| {
+        let pool = Node::new("AveragePool", &["b"], &["c"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]);
+        Network::new(13, &[1, 3, 6, 8])
+            .integers("lengths", &[2, 1])
+            .node(Node::new("Split", &["x", "lengths"], &["a", "b"]).int("axis", 1))
+            .node(pool.int("count_include_pad", counted))
+            .apply("Mul", &["a", "c"], &["y"])
+            .bytes(&[])
+    };
+    let pool = Node::new("AveragePool", &["x"], &["a"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]);
+    let joined = Network::new(13, &[1, 1, 6, 8])
+        .node(pool)
+        .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
+        .bytes(&[]);
+    let length = |axes: &[i64], keep: i64| {
+        let length = Node::new("ReduceL2", &["x"], &["y"]).ints("axes", axes).int("keepdims", keep);
+        Network::new(13, &[1, 3, 6, 8]).node(length).bytes(&[])
+    };
+    let (narrow, wide) = ([0, 0, 1, 1, 0, 0, 1, 1], [0, 0, 2, 0, 0, 0, 0, 1]);
+    let border = "max-pool-of-a-copied-border";
+    check(&[
+        case("below zero", border, &[], pooled("Add", narrow)),
+        case("whole windows", border, &[], pooled("Relu", wide)),
+        case("a piece", "pooling-of-a-copied-piece", &[], piece(0)),
+        case("a pooling that is joined", "pooling-of-a-copied-piece", &[], joined),
+        case("a length", "length-to-root-of-squares", &["ReduceL2"], length(&[1], 1)),
+        case("a length alone", "length-to-root-of-squares", &["ReduceL2"], length(&[-1, 2], 0)),
+    ]);
+    // Zeros make no difference where nothing is below them, and what is divided by is the same everywhere.
+    for bytes in [pooled("Relu", narrow), piece(1)] {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(!operations.iter().any(|operation| operation.pass.contains("copied")), "{operations:?}");
     }
 }
 

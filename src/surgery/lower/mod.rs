@@ -283,6 +283,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pooling::padded_max_pool,
     },
     Lowering {
+        name: "max-pool-of-a-copied-border",
+        reason: "OpenVINO makes a border that never counts of a border of numbers before a pooling",
+        operators: &["MaxPool"],
+        rewrite: pooling::max_pool_of_padded,
+    },
+    Lowering {
         name: "determinant-to-products",
         reason: IMPORTER_LACKS,
         operators: &["Det"],
@@ -478,8 +484,20 @@ pub static MYRIAD: &[Lowering] = &[
     Lowering {
         name: "reduction-of-a-copied-piece",
         reason: "the CPU device of OpenVINO, which conversions are proven with, misreads pieces of values that it reduces",
-        operators: &["ReduceL2", "ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"],
+        operators: &["ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"],
         rewrite: pieces::reduced_piece,
+    },
+    Lowering {
+        name: "pooling-of-a-copied-piece",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, misreads pieces of values that it pools",
+        operators: &["AveragePool"],
+        rewrite: pieces::pooled_piece,
+    },
+    Lowering {
+        name: "length-to-root-of-squares",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, miscounts lengths that are its own layer",
+        operators: &["ReduceL2"],
+        rewrite: normalization::length,
     },
     Lowering {
         name: "reduction-of-a-copied-convolution",

@@ -30,6 +30,20 @@ fn root_mean(draft: &mut Draft, input: &str, axes: &[usize], epsilon: f64) -> St
     draft.unary("Sqrt", &raised)
 }
 
+/// A length along axes, as the common transformations of OpenVINO write it.
+pub(super) fn length(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let axes = site.axes(site.rank(0)?)?;
+    if axes.is_empty() || !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let square = draft.with_number("Pow", input, 2.0);
+    let sum = draft.reduce("ReduceSum", &square, &axes, site.integer("keepdims") != Some(0));
+    let root = draft.unary("Sqrt", &sum);
+    draft.yields(&root, output);
+    Some(())
+}
+
 fn trailing_axes(site: &Site<'_>) -> Option<Vec<usize>> {
     let rank = site.rank(0)?;
     let first = Site::axis(site.integer("axis").unwrap_or(-1), rank)?;

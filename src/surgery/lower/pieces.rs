@@ -14,12 +14,37 @@ pub(super) fn reduced_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let sizes = site.sizes(0)?;
     let axes = site.axes(sizes.len())?;
-    let is_pooled = !matches!(site.node.op_type(), "ReduceL2" | "ReduceMin") && axes.is_sorted_by(|a, b| a + 1 == *b);
+    let is_pooled = site.node.op_type() != "ReduceMin" && axes.is_sorted_by(|a, b| a + 1 == *b);
     let is_float = site.facts.element(input).is_some_and(ElementType::is_float);
     if is_pooled || !is_float || sizes.len() < 2 || sizes.first() != Some(&1) || !is_cut(site, input) {
         return None;
     }
     reduce_copy(site, draft, input, output)
+}
+
+/// Pools a copy of a piece with one channel, and joins a copy of what is pooled: the CPU device divides by the whole window
+/// where that is over the edge, too. Measured for poolings of one and more channels, with the edge counted and without.
+pub(super) fn pooled_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let counts_edge = site.integer("count_include_pad").unwrap_or(0) != 0;
+    let is_padded = site.integers("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0));
+    if counts_edge || !is_padded || site.sizes(0)?.get(CUT_AXIS) != Some(&1) {
+        return None;
+    }
+    let is_joined = |place: &usize| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() == "Concat");
+    let (is_cut, is_joined) = (is_cut(site, input), site.reads.readers(output).iter().any(is_joined));
+    if !is_cut && !is_joined {
+        return None;
+    }
+    let copy = |draft: &mut Draft, value: &str, wanted: bool| match wanted {
+        true => draft.apply("Max", &[value, value]),
+        false => value.to_owned(),
+    };
+    let input = copy(draft, input, is_cut);
+    let pooled = draft.apply_with("AveragePool", &[&input], site.node.attribute.clone());
+    let result = copy(draft, &pooled, is_joined);
+    draft.yields(&result, output);
+    Some(())
 }
 
 /// The axis of the channels.

@@ -193,6 +193,47 @@ pub(super) fn padded_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> 
     Some(())
 }
 
+/// Operators that yield nothing below zero.
+const NEVER_NEGATIVE: [&str; 7] = ["Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"];
+
+/// Pools a copy of what a `Pad` of numbers yields: OpenVINO makes a border of the pooling of it, which never counts. Measured
+/// in its CPU device, and left where nothing is below zero, as that border makes no difference then.
+pub(super) fn max_pool_of_padded(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let input = site.input(0)?;
+    let producer = |value: &str| site.model.graph().node.get(site.reads.producer(value)?);
+    let node = producer(input).filter(|node| node.op_type() == "Pad" && is_onnx_domain(node.domain()))?;
+    let pad = Site { node, ..*site };
+    if pad.text("mode", "constant") != "constant" || pad.input(3).is_some() || site.is_read(1) {
+        return None;
+    }
+    let is_zero = match (site.opset(), pad.input(2)) {
+        (..11, _) => pad.float("value", 0.0) == 0.0,
+        (_, None) => true,
+        _ => read_floats(pad.constant(2)?).ok()?.first() == Some(&0.0),
+    };
+    let kernel = site.integers("kernel_shape")?;
+    let window = Window::of(site, kernel.to_vec())?;
+    let pads = if site.opset() < 11 { pad.integers("pads")?.to_vec() } else { pad.constant_integers(1)? };
+    let axes = kernel.len();
+    let inner = |side: &[i64], axis: usize| side.get(side.len() - axes + axis).copied();
+    let (before, behind) = pads.split_at_checked(pads.len() / 2).filter(|(before, _)| before.len() >= axes)?;
+    let sees_data = |(axis, length): (usize, &i64)| {
+        let own = [window.pads.get(axis)?, window.pads.get(axes + axis)?];
+        let new = [inner(before, axis)?, inner(behind, axis)?];
+        new.iter().zip(own).all(|(new, own)| new.saturating_add(*own) < *length).then_some(())
+    };
+    let never_negative = producer(pad.input(0)?)
+        .is_some_and(|node| is_onnx_domain(node.domain()) && NEVER_NEGATIVE.contains(&node.op_type()));
+    if is_zero && never_negative && kernel.iter().enumerate().all(|axis| sees_data(axis).is_some()) {
+        return None;
+    }
+    let copy = draft.apply("Max", &[input, input]);
+    let mut pool = site.node.clone();
+    pool.input.first_mut()?.clone_from(&copy);
+    draft.keep(pool);
+    Some(())
+}
+
 /// Leaves out the wish for incomplete windows where there are none.
 pub(super) fn complete_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
