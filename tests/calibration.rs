@@ -15,6 +15,7 @@ use modelconverter::calibration::{CalibrationPlan, DecodeError, Element, Feed, N
 use modelconverter::config::{
     Calibration, Color, DataType, Encoding, FileReference, Named, ResizeMethod, ResolvedInput,
 };
+use modelconverter::hint::Hint;
 use modelconverter::nn_archive::Layout;
 use modelconverter::pipeline::samples::{self, CalibrationSet, Sample, SampleError};
 use proptest::prelude::*;
@@ -456,6 +457,8 @@ photo.save(sys.argv[1] + "/progressive.jpg", quality=40, progressive=True)
 #[test]
 fn errors_say_which_kind_they_are() {
     assert!(matches!(decode::decode(b""), Err(DecodeError::Empty)));
+    let cut = decode::decode(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR").unwrap_err();
+    assert!(cut.hints()[0].starts_with("copy the file again"), "{cut}: {:?}", cut.hints());
     assert!(matches!(npy::read(b"x"), Err(NpyError::Magic)));
     let missing = samples::list(Path::new("none"), Path::new("none"));
     assert!(matches!(missing, Err(SampleError::Disk(_))));
