@@ -559,8 +559,10 @@ fn a_calibration_sample_that_does_not_fit_ends_the_conversion_before_the_compile
     assert_eq!(failure.kind, FailureKind::Project);
     assert!(failure.messages[1].ends_with("2.raw does not fit the input"), "{failure:?}");
     assert!(failure.messages[2].contains("there are 20 bytes"), "{failure:?}");
-    assert!(failure.hints.iter().any(|hint| hint.contains("verification.enabled False")), "{failure:?}");
+    assert!(failure.hints.iter().any(|hint| hint.contains("rvc2.disable_calibration True")), "{failure:?}");
     assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
+    let (_, report) = prove(ALIKE, &(with("samples: 3") + "\nrvc2: {disable_calibration: true}"));
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
     // Whoever wants no proof needs no samples.
     let (_, report) = prove("exit 9", &with("samples: 3, enabled: no"));
     assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");

@@ -90,13 +90,14 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
         Err(error) => Outcome::Failure(with_host_paths(error.told(), order)),
     };
     let record = journal.record();
+    let named = |text: &str| order.with_host_paths(text);
     Report {
         tools: record.tools,
         steps: record.steps,
-        warnings: record.warnings,
+        warnings: record.warnings.iter().map(|warning| named(warning)).collect(),
         rewritings: told.rewritings,
         front_end: told.front_end,
-        proofs: told.proofs,
+        proofs: told.proofs.into_iter().map(|proof| proof.with_reasons(named)).collect(),
         ..Report::new(outcome)
     }
 }
@@ -266,7 +267,8 @@ fn one_stage(
     }
     let proof = transcript
         .and_then(|transcript| claim.conclude(&transcript, &compiled, workshop, journal))
-        .map_err(unproven)?;
+        .map_err(unproven)?
+        .with_reasons(|reason| journal.placeless(reason));
     proof.lines().iter().for_each(|line| journal.line(line));
     proof::doubts(&proof).into_iter().for_each(|doubt| journal.warn(doubt));
     told.proofs.push(proof.clone());

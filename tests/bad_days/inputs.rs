@@ -98,6 +98,28 @@ fn inputs_outputs_and_shapes_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn a_network_that_nothing_is_fed_to_is_told_as_that() {
+    let model = Model::new(
+        Graph::new()
+            .input("image", FLOAT, &sizes(&[1, 3, 5, 5]))
+            .initializer(Tensor::floats("weights", &[1, 3], &[0.5; 3]))
+            .node(Node::new("Relu", &["weights"], &["out"]))
+            .output("out", FLOAT, &sizes(&[1, 3])),
+    );
+    refused(
+        &[("constant.onnx", &model.bytes())],
+        &[
+            (&["--path", "constant.onnx"], 1, &["the same whatever it is fed", "must reach its outputs"]),
+            (
+                &["--path", "constant.onnx", "inputs.0.name", "image", "inputs.0.frozen_value", "0"],
+                1,
+                &["the same whatever it is fed", "`frozen_value`"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn operators_that_no_tool_has_are_named_with_their_nodes() {
     let model = Model::new(
         Graph::new()
