@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use modelconverter::calibration::feed::FeedOptions;
+use modelconverter::calibration::feed::{FeedError, FeedOptions};
 use modelconverter::calibration::random::Seed;
 use modelconverter::calibration::{CalibrationPlan, DecodeError, Element, Feed, NpyError, Size, Tensor, decode, npy};
 use modelconverter::config::{
@@ -65,17 +65,21 @@ fn pictures_become_what_pillow_makes_of_them() {
     let mut wrong = Vec::new();
     for case in &cases {
         let path = Path::new(case["file"].as_str().unwrap());
+        let expected = fs::read(case["expected"].as_str().unwrap()).unwrap();
+        let theirs = npy::read(&expected).unwrap();
+        // Where NumPy makes a bright pixel negative, there is no such pixel.
+        let wraps = theirs.element == Element::Int8 && theirs.element.statistics(&theirs.bytes).min < 0.0;
         let sample = match samples::read(&feed(case), path) {
+            Err(SampleError::Feed { source: FeedError::Pixel { value: 128.., .. }, .. }) if wraps => continue,
             Ok(sample) => sample,
             Err(error) => {
                 wrong.push(format!("{error:?}"));
                 continue;
             }
         };
-        let expected = fs::read(case["expected"].as_str().unwrap()).unwrap();
         // The file that NumPy wrote: header, shape, type and every pixel.
         if npy::write(&sample) != expected {
-            wrong.push(format!("{}: {case}", difference(&sample, &npy::read(&expected).unwrap())));
+            wrong.push(format!("{}: {case}", difference(&sample, &theirs)));
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
