@@ -320,7 +320,9 @@ fn text(path: &Path) -> String {
 
 fn tell_rewritings(rewritings: &[Rewriting], journal: &Journal<'_>, told: &mut Told) {
     for rewriting in rewritings {
-        journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
+        let Rewriting { pass, reason, nodes } = rewriting;
+        let named = if nodes.is_empty() { String::new() } else { format!(" ({})", nodes.join(", ")) };
+        journal.line(&format!("{pass}: {reason}{named}"));
     }
     told.rewritings.extend(rewritings.iter().cloned());
 }
