@@ -139,7 +139,7 @@ impl Printer {
 pub enum Colours {
     /// On a terminal.
     Wanted,
-    /// Never (`NO_COLOR`, `--color never`).
+    /// Never (`NO_COLOR`, `TERM=dumb`, `--color never`).
     Unwanted,
 }
 

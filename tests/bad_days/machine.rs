@@ -144,6 +144,31 @@ fn a_result_that_reaches_nobody_is_no_success_and_a_reader_that_left_is_no_failu
 }
 
 #[test]
+fn settings_that_cannot_be_read_are_named() {
+    let folder = folder();
+    fs::write(folder.path().join("modelconverter.toml"), "[mirrors]\npypy = []\n").unwrap();
+    let mut command = program(folder.path(), &folder.path().join("store"));
+    let told = fails(command.args(["toolchain", "fetch", "rvc2"]), 1);
+    told.says(&["failed to read modelconverter.toml", "unknown key `mirrors.pypy`"]);
+    assert!(told.hints().contains("did you mean `mirrors.pypi`?"), "{}", told.text);
+}
+
+#[test]
+fn a_terminal_has_colours_unless_it_is_dumb_or_they_are_unwanted() {
+    let folder = folder();
+    for (name, value, is_coloured) in [("TERM", "xterm", true), ("TERM", "dumb", false), ("NO_COLOR", "1", false)] {
+        let command = program(folder.path(), &folder.path().join("store"));
+        // The terminal of the command is one of `script`.
+        let words = format!("'{}' convert rvc2 --path none.onnx", command.get_program().display());
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &words, "/dev/null"]).current_dir(folder.path()).env(name, value);
+        terminal.env("MODELCONVERTER_CACHE_DIR", folder.path().join("store"));
+        let shown = String::from_utf8(terminal.output().unwrap().stdout).unwrap();
+        assert!(shown.contains("error:") && shown.contains('\u{1b}') == is_coloured, "{name}={value}: {shown:?}");
+    }
+}
+
+#[test]
 fn names_with_spaces_and_letters_of_any_language_are_names() {
     let folder = folder();
     let made_up = made_up();
