@@ -257,6 +257,7 @@ fn bad_samples_and_words_are_told_with_advice() {
         (&["good.png", "--layout", "NHW"], 2, &["layout NHW has another number of dimensions", "`NCHW`"]),
         (&["good.png", "--out", "x.npz"], 2, &["does not end in .npy, .raw or .png", "did you mean `.npy`?"]),
         (&["good.png", "--out", "none/x.npy"], 3, &["none/x.npy"]),
+        (&["."], 2, &["x.npy is named like a file", "name a folder"]),
     ] {
         let mut command = prepare(folder.path());
         command.args(words);
