@@ -41,6 +41,7 @@ use crate::config::{
 use crate::disk;
 use crate::exchange::{
     Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, PreprocessingPlace, Proof, Report, Rewriting,
+    ToolFailure,
 };
 use crate::invocation::compile_arguments;
 use crate::invocation::tools::Tools;
@@ -105,7 +106,8 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
 /// Names files as the host does, where a failure names them as the container sees them.
 fn with_host_paths(failure: Failure, order: &Order) -> Failure {
     let all = |texts: &[String]| texts.iter().map(|text| order.with_host_paths(text)).collect();
-    Failure { messages: all(&failure.messages), hints: all(&failure.hints), ..failure }
+    let tool = failure.tool.map(|tool| ToolFailure { last_lines: all(&tool.last_lines), ..tool });
+    Failure { messages: all(&failure.messages), hints: all(&failure.hints), tool, ..failure }
 }
 
 /// What the report says of the way, also of one that ended early.
