@@ -106,17 +106,15 @@ fn a_network_that_nothing_is_fed_to_is_told_as_that() {
             .node(Node::new("Relu", &["weights"], &["out"]))
             .output("out", FLOAT, &sizes(&[1, 3])),
     );
-    refused(
-        &[("constant.onnx", &model.bytes())],
-        &[
-            (&["--path", "constant.onnx"], 1, &["the same whatever it is fed", "must reach its outputs"]),
-            (
-                &["--path", "constant.onnx", "inputs.0.name", "image", "inputs.0.frozen_value", "0"],
-                1,
-                &["the same whatever it is fed", "`frozen_value`"],
-            ),
-        ],
-    );
+    let (folder, made_up) = (folder(), made_up());
+    fs::write(folder.path().join("constant.onnx"), model.bytes()).unwrap();
+    let command = || convert(folder.path(), &made_up.store, &made_up.project, "constant.onnx");
+    let frozen = ["inputs.0.name", "image", "inputs.0.frozen_value", "0"];
+    for (words, hint) in [(&[][..], "must reach its outputs"), (&frozen, "`frozen_value`")] {
+        let told = fails(command().args(words), 1);
+        told.says(&["the same whatever it is fed"]);
+        assert!(told.hints().contains(hint), "{}", told.text);
+    }
 }
 
 #[test]

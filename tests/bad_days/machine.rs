@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::check::{convert, convert_to, fails, is_tidy, model, names};
-use crate::support::{program, succeed};
+use crate::support::{program, root, succeed};
 use crate::toolchain::{SLOW, folder, made_up};
 
 /// The same command in a mount name space of its own, after a script; its mounts end with it.
@@ -146,6 +146,7 @@ fn a_result_that_reaches_nobody_is_no_success_and_a_reader_that_left_is_no_failu
 #[test]
 fn settings_that_cannot_be_read_are_named() {
     let folder = folder();
+    fs::copy(root().join("toolchains.toml"), folder.path().join("toolchains.toml")).unwrap();
     fs::write(folder.path().join("modelconverter.toml"), "[mirrors]\npypy = []\n").unwrap();
     let mut command = program(folder.path(), &folder.path().join("store"));
     let told = fails(command.args(["toolchain", "fetch", "rvc2"]), 1);
