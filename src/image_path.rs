@@ -20,7 +20,7 @@ pub struct ImagePath(String);
 
 /// A text that is no path of an entry inside an image.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is no path inside an image: {rule}")]
+#[error("`{text}` is no path below the root: {rule}")]
 pub struct ImagePathError {
     text: String,
     rule: &'static str,

@@ -476,9 +476,14 @@ fn the_same_model_makes_the_same_archive_anywhere() {
 
 #[test]
 fn heads_that_take_what_the_network_has_not_are_told() {
-    let head = |output: &str| json!({ "parser": "YOLO", "name": "first", "outputs": [output], "metadata": {} });
-    for (output, is_told) in [("out", false), ("oyt", true)] {
-        let folder = bench(&json!({}), &json!([head(output)]));
+    let head = |output: &str, metadata: Value| json!({ "parser": "YOLO", "name": "first", "outputs": [output], "metadata": metadata });
+    for (output, metadata, is_told) in [
+        ("out", json!({ "yolo_outputs": ["out"], "mask_outputs": null, "n_outputs": 3 }), false),
+        ("oyt", json!({}), true),
+        ("out", json!({ "yolo_outputs": ["out", "oyt"] }), true),
+        ("out", json!({ "protos_outputs": "oyt" }), true),
+    ] {
+        let folder = bench(&json!({}), &json!([head(output, metadata)]));
         let archive = made(folder.path(), "net", "gz", &["net.onnx"]);
         let mut command = program(folder.path(), &shared_store());
         let said = support::said(&command.args(["convert", "rvc2", "--dry-run", "--path", &archive]).output().unwrap());

@@ -9,12 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use modelconverter::calibration::feed::FeedOptions;
+use modelconverter::calibration::feed::{FeedError, FeedOptions};
 use modelconverter::calibration::random::Seed;
 use modelconverter::calibration::{CalibrationPlan, DecodeError, Element, Feed, NpyError, Size, Tensor, decode, npy};
 use modelconverter::config::{
     Calibration, Color, DataType, Encoding, FileReference, Named, ResizeMethod, ResolvedInput,
 };
+use modelconverter::hint::Hint;
 use modelconverter::nn_archive::Layout;
 use modelconverter::pipeline::samples::{self, CalibrationSet, Sample, SampleError};
 use proptest::prelude::*;
@@ -64,17 +65,21 @@ fn pictures_become_what_pillow_makes_of_them() {
     let mut wrong = Vec::new();
     for case in &cases {
         let path = Path::new(case["file"].as_str().unwrap());
+        let expected = fs::read(case["expected"].as_str().unwrap()).unwrap();
+        let theirs = npy::read(&expected).unwrap();
+        // Where NumPy makes a bright pixel negative, there is no such pixel.
+        let wraps = theirs.element == Element::Int8 && theirs.element.statistics(&theirs.bytes).min < 0.0;
         let sample = match samples::read(&feed(case), path) {
+            Err(SampleError::Feed { source: FeedError::Pixel { value: 128.., .. }, .. }) if wraps => continue,
             Ok(sample) => sample,
             Err(error) => {
                 wrong.push(format!("{error:?}"));
                 continue;
             }
         };
-        let expected = fs::read(case["expected"].as_str().unwrap()).unwrap();
         // The file that NumPy wrote: header, shape, type and every pixel.
         if npy::write(&sample) != expected {
-            wrong.push(format!("{}: {case}", difference(&sample, &npy::read(&expected).unwrap())));
+            wrong.push(format!("{}: {case}", difference(&sample, &theirs)));
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
@@ -252,6 +257,7 @@ fn bad_samples_and_words_are_told_with_advice() {
         (&["good.png", "--layout", "NHW"], 2, &["layout NHW has another number of dimensions", "`NCHW`"]),
         (&["good.png", "--out", "x.npz"], 2, &["does not end in .npy, .raw or .png", "did you mean `.npy`?"]),
         (&["good.png", "--out", "none/x.npy"], 3, &["none/x.npy"]),
+        (&["."], 2, &["x.npy is named like a file", "name a folder"]),
     ] {
         let mut command = prepare(folder.path());
         command.args(words);
@@ -456,6 +462,8 @@ photo.save(sys.argv[1] + "/progressive.jpg", quality=40, progressive=True)
 #[test]
 fn errors_say_which_kind_they_are() {
     assert!(matches!(decode::decode(b""), Err(DecodeError::Empty)));
+    let cut = decode::decode(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR").unwrap_err();
+    assert!(cut.hints()[0].starts_with("copy the file again"), "{cut}: {:?}", cut.hints());
     assert!(matches!(npy::read(b"x"), Err(NpyError::Magic)));
     let missing = samples::list(Path::new("none"), Path::new("none"));
     assert!(matches!(missing, Err(SampleError::Disk(_))));

@@ -124,6 +124,9 @@ fn outputs_and_what_scripts_make_of_them_calibrate_later_stages() {
     let log = fs::read_to_string(output.join("modelconverter.log")).unwrap();
     assert!(log.contains("input `x` of stage `inline` is calibrated with 2 samples of stage `map`"), "{log}");
     assert_eq!(log.matches("step inference took").count(), 2, "each stage runs once: {log}");
+    let record = fs::read_to_string(output.join("buildinfo.json")).unwrap();
+    assert!(record.contains("inference_input") && !record.contains(".modelconverter-"), "no name by chance: {record}");
+    assert!(!output.join("detect/intermediate_outputs/inference_input").exists());
 }
 
 #[test]

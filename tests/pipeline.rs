@@ -426,12 +426,14 @@ fn failures_say_who_can_do_something() {
 
 #[test]
 fn a_failed_tool_stands_in_the_report() {
-    let mut bench = Bench::new("echo 'the last line' >&2; exit 5", "exit 9");
+    let mut bench = Bench::new("echo 'the last line of /inputs/1/a' >&2; exit 5", "exit 9");
     bench.time = Duration::from_secs(60);
-    let failure = failure(carry_out(&bench, &order(OutputForm::Native, &sample(), SHAPE)));
+    let host_paths = BTreeMap::from([("/inputs/1".to_owned(), "/home/u".to_owned())]);
+    let order = Order { host_paths, ..order(OutputForm::Native, &sample(), SHAPE) };
+    let failure = failure(carry_out(&bench, &order));
     let tool = failure.tool.unwrap();
     assert_eq!((failure.kind, tool.end), (FailureKind::Environment, ToolEnd::Code(5)));
-    assert!(tool.last_lines.contains(&"the last line".to_owned()));
+    assert!(tool.last_lines.contains(&"the last line of /home/u/a".to_owned()));
     assert_eq!(failure.log.as_deref(), Some("modelconverter.log"));
     assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
 }
@@ -559,8 +561,10 @@ fn a_calibration_sample_that_does_not_fit_ends_the_conversion_before_the_compile
     assert_eq!(failure.kind, FailureKind::Project);
     assert!(failure.messages[1].ends_with("2.raw does not fit the input"), "{failure:?}");
     assert!(failure.messages[2].contains("there are 20 bytes"), "{failure:?}");
-    assert!(failure.hints.iter().any(|hint| hint.contains("verification.enabled False")), "{failure:?}");
+    assert!(failure.hints.iter().any(|hint| hint.contains("rvc2.disable_calibration True")), "{failure:?}");
     assert!(!bench.path("output/ch_ppocr_mobile_v2_0_cls_infer.superblob").exists());
+    let (_, report) = prove(ALIKE, &(with("samples: 3") + "\nrvc2: {disable_calibration: true}"));
+    assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
     // Whoever wants no proof needs no samples.
     let (_, report) = prove("exit 9", &with("samples: 3, enabled: no"));
     assert!(matches!(report.outcome, Outcome::Success { .. }), "{report:?}");
@@ -645,6 +649,16 @@ fn what_cannot_be_known_is_stated_instead() {
     let reason = "the CPU device cannot run it: no such layer";
     assert_eq!(report.proofs[0].imported, unproven(reason));
     assert!(report.warnings.iter().any(|warning| warning.contains(reason)), "{report:?}");
+
+    // In the words of the vendor's library, less what is about its sources and about this run.
+    let script = "compared rewritten 0 0 1; refused imported \"[ X ] /src/graph.cpp:12 cannot load $PWD/a.onnx\"";
+    let (bench, report) = prove(script, "");
+    let reason = "the CPU device cannot run it: [ X ] cannot load intermediate_outputs/a.onnx";
+    assert_eq!(report.proofs[0].imported, unproven(reason));
+    let record = fs::read_to_string(bench.path("output/buildinfo.json")).unwrap();
+    assert!(record.contains(reason), "{record}");
+    let log = fs::read_to_string(bench.path("output/modelconverter.log")).unwrap();
+    assert!(log.contains("/src/graph.cpp:12 cannot load"), "the log has all of it: {log}");
 
     let (_, report) = prove("compared rewritten 0 0 1; echo '{\"event\":\"no-device\",\"message\":\"\"}'", "");
     assert_eq!(report.proofs[0].imported, unproven("this toolchain has no CPU device"));

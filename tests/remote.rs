@@ -521,6 +521,9 @@ fn web_servers_that_are_busy_are_asked_again() {
     let server = Server::start(|request: &Request| match (request.path.as_str(), request.before) {
         ("/busy" | "/late", 0) | ("/busy", 1) => Reply::new(503, ""),
         ("/slow", 0) => Reply::new(429, "").header("Retry-After", "1"),
+        ("/dated", 0) => Reply::new(503, "")
+            .header("Date", "Wed, 21 Oct 2015 07:28:00 GMT")
+            .header("Retry-After", "Wed, 21 Oct 2015 07:28:01 GMT"),
         ("/tomorrow", _) => Reply::new(503, "").header("Retry-After", "86400"),
         ("/broken", _) => Reply::new(500, ""),
         ("/timed", 0) => Reply::new(408, ""),
@@ -529,10 +532,13 @@ fn web_servers_that_are_busy_are_asked_again() {
     });
     let cache = folder();
     let remote = remote(cache.path(), Vec::new());
-    for path in ["busy", "slow", "timed"] {
+    for path in ["busy", "slow", "dated", "timed"] {
         let begun = std::time::Instant::now();
         assert_eq!(remote.look(&at(&server.url(path))).unwrap(), Some(Found::File), "{path}");
-        assert!(path != "slow" || begun.elapsed() >= Duration::from_secs(1), "it was asked too early");
+        assert!(
+            !["slow", "dated"].contains(&path) || begun.elapsed() >= Duration::from_secs(1),
+            "it was asked too early"
+        );
     }
     assert_eq!(fs::read(remote.fetch(&at(&server.url("late"))).unwrap()).unwrap(), b"net");
     for (path, part, count) in [

@@ -58,6 +58,9 @@ impl Hint for DecodeError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Empty | Self::Jpeg(JpegError::End) => vec!["copy the file again, or leave it out".to_owned()],
+            Self::Damaged { source: image::ImageError::IoError(_), .. } => {
+                vec!["copy the file again, or leave it out".to_owned()]
+            }
             Self::Unknown | Self::Jpeg(_) | Self::Damaged { .. } => {
                 vec!["save the picture as PNG or JPEG; tensors have the suffixes `.npy` and `.raw`".to_owned()]
             }

@@ -224,23 +224,31 @@ impl Element {
         Ok(converted)
     }
 
-    /// Returns pixels of 8 bits in this type: the same values, and in `int8` the same bits.
-    pub fn pixels(self, pixels: Vec<u8>) -> Vec<u8> {
-        match self {
-            Self::Uint8 | Self::Int8 => pixels,
+    /// Returns pixels of 8 bits in this type, or the first that it does not have, as `int8` has none above 127. Of
+    /// truth values all but 0 are true.
+    ///
+    /// # Errors
+    /// The type does not have one of the pixels.
+    pub fn pixels(self, pixels: Vec<u8>) -> Result<Vec<u8>, u8> {
+        Ok(match self {
+            Self::Uint8 => pixels,
+            Self::Int8 => match pixels.iter().find(|pixel| i8::try_from(**pixel).is_err()) {
+                Some(pixel) => return Err(*pixel),
+                None => pixels,
+            },
             Self::Float32 => pixels.iter().flat_map(|pixel| f32::from(*pixel).to_le_bytes()).collect(),
             _ => {
                 let mut bytes = Vec::with_capacity(pixels.len() * self.size());
                 pixels.iter().for_each(|pixel| self.push(f64::from(*pixel), &mut bytes));
                 bytes
             }
-        }
+        })
     }
 
     /// Returns the pixels of 8 bits that [`Element::pixels`] makes `bytes` of; what is no pixel becomes the nearest one.
     pub fn to_pixels(self, bytes: &[u8]) -> Vec<u8> {
         match self {
-            Self::Uint8 | Self::Int8 => bytes.to_vec(),
+            Self::Uint8 => bytes.to_vec(),
             _ => self.values(bytes).map(|value| value.round() as u8).collect(),
         }
     }
@@ -308,9 +316,13 @@ mod tests {
     #[test]
     fn pixels_keep_their_values_and_come_back() {
         let pixels: Vec<u8> = (0..=255).collect();
-        for element in Element::ALL.iter().filter(|element| **element != Element::Boolean) {
-            assert_eq!(element.to_pixels(&element.pixels(pixels.clone())), pixels, "{element}");
+        let narrow = [Element::Boolean, Element::Int8];
+        for element in Element::ALL.iter().filter(|element| !narrow.contains(element)) {
+            assert_eq!(element.to_pixels(&element.pixels(pixels.clone()).unwrap()), pixels, "{element}");
         }
-        assert_eq!(Element::Int8.values(&Element::Int8.pixels(vec![200])).next(), Some(-56.0));
+        assert_eq!(Element::Boolean.pixels(vec![0, 200]), Ok(vec![0, 1]));
+        assert_eq!(Element::Int8.pixels(vec![0, 127]), Ok(vec![0, 127]));
+        assert_eq!(Element::Int8.pixels(vec![127, 128, 255]), Err(128), "not -128");
+        assert_eq!(Element::Int8.to_pixels(&[0x80, 127]), [0, 127]);
     }
 }

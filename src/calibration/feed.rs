@@ -106,6 +106,14 @@ pub enum FeedError {
         /// The input's.
         to: Element,
     },
+    /// The picture has values that the input's type lacks.
+    #[error("the picture's value {value} does not exist in the input's type {to}")]
+    Pixel {
+        /// The value.
+        value: u8,
+        /// The input's type.
+        to: Element,
+    },
     /// There is a value that no number is, of which a network makes nothing.
     #[error("value {place} is not a number (NaN)")]
     NotANumber {
@@ -145,6 +153,12 @@ impl Hint for FeedError {
             }
             Self::Shape { found, expected } => reformed(found, expected).into_iter().collect(),
             Self::Value { to, .. } => vec![format!("save `array.astype(\"{to}\")` if that is meant")],
+            Self::Pixel { .. } => {
+                vec![
+                    "say what lies between bytes and the network, mostly `mean_values: 128`: it is fed bytes then"
+                        .to_owned(),
+                ]
+            }
             Self::Fit(error) => error.hints(),
             Self::NotANumber { .. } => {
                 vec!["look for a division by zero, or an overflow, in what made the samples".to_owned()]
@@ -190,7 +204,8 @@ impl Feed {
         }
     }
 
-    /// Takes what an input of a resolved configuration is like.
+    /// Takes what an input of a resolved configuration is like. Pictures whose mean is subtracted first are bytes, also
+    /// where the network takes the difference as `int8`.
     ///
     /// # Errors
     /// The same as [`Feed::new`].
@@ -199,10 +214,15 @@ impl Feed {
             Calibration::Images { resize_method, .. } => *resize_method,
             Calibration::Random { .. } | Calibration::Link { .. } => ResizeMethod::Resize,
         };
+        let is_centred = !input.encoding.is_raw() && input.mean_values.is_some();
+        let data_type = match input.data_type {
+            DataType::Int8 if is_centred => DataType::Uint8,
+            data_type => data_type,
+        };
         Self::new(FeedOptions {
             shape: input.shape.clone(),
             layout: input.layout.clone(),
-            data_type: input.data_type,
+            data_type,
             color: input.encoding.to,
             resize_method,
         })
@@ -235,7 +255,7 @@ impl Feed {
     /// Makes a sample of a picture. An input that takes several pictures at once is fed the same one several times.
     ///
     /// # Errors
-    /// The input is no picture, or has other channels than its encoding.
+    /// The input is no picture, has other channels than its encoding, or lacks a value of the picture.
     pub fn picture(&self, picture: Picture) -> Result<Tensor, FeedError> {
         let form = self.form()?;
         let picture = fit(picture.with_channels(form.channels), form.size, self.resize_method)?;
@@ -250,7 +270,8 @@ impl Feed {
         });
         let mut samples = Vec::with_capacity(self.count());
         gather(picture.samples(), &merged(axes), &mut samples);
-        Ok(self.tensor(self.element.pixels(samples)))
+        let to = self.element;
+        Ok(self.tensor(to.pixels(samples).map_err(|value| FeedError::Pixel { value, to })?))
     }
 
     /// Makes a sample of an array: of the input's shape, but for leading dimensions of one, and of any type that has no
@@ -259,29 +280,38 @@ impl Feed {
     /// # Errors
     /// Another shape, or values that the input's type lacks or that are no numbers.
     pub fn array(&self, array: Tensor) -> Result<Tensor, FeedError> {
+        self.accept(&array.shape)?;
+        let (from, to) = (array.element, self.element);
+        let bytes = from.convert(array.bytes, to).map_err(|value| FeedError::Value { value, from, to })?;
+        self.checked(bytes)
+    }
+
+    /// Checks that an array of this shape is one of the input's, but for leading dimensions of one.
+    ///
+    /// # Errors
+    /// It is another shape.
+    pub fn accept(&self, shape: &[u64]) -> Result<(), FeedError> {
         fn core(shape: &[u64]) -> &[u64] {
             let ones = shape.iter().take_while(|size| **size == 1).count();
             shape.get(ones..).unwrap_or_default()
         }
         let expected = self.shape();
-        if core(&array.shape) != core(&expected) {
-            return Err(FeedError::Shape { found: array.shape, expected });
+        if core(shape) == core(&expected) {
+            return Ok(());
         }
-        let (from, to) = (array.element, self.element);
-        let bytes = from.convert(array.bytes, to).map_err(|value| FeedError::Value { value, from, to })?;
-        self.checked(bytes)
+        Err(FeedError::Shape { found: shape.to_vec(), expected })
     }
 
     /// Makes a sample of raw bytes, which are taken as they are.
     ///
     /// # Errors
     /// There are more or fewer than the input takes, or values that are no numbers.
-    pub fn raw(&self, bytes: Vec<u8>) -> Result<Tensor, FeedError> {
+    pub fn raw(&self, bytes: &[u8]) -> Result<Tensor, FeedError> {
         let (found, expected) = (bytes.len(), self.count() * self.element.size());
         if found != expected {
             return Err(FeedError::Length { found, expected, shape: self.shape(), element: self.element });
         }
-        self.checked(bytes)
+        self.checked(bytes.to_vec())
     }
 
     /// Returns the tensor of bytes that somebody else made.
@@ -395,6 +425,7 @@ fn gather(source: &[u8], axes: &[Axis], found: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Encoding, FileReference};
 
     fn feed(shape: &[u64], layout: &str, color: Color, data_type: DataType) -> Feed {
         let layout = layout.parse().unwrap();
@@ -443,6 +474,34 @@ mod tests {
     }
 
     #[test]
+    fn bright_pixels_are_no_int8_unless_a_mean_is_subtracted() {
+        let bright = || Picture::new(Size { width: 1, height: 1 }, Channels::Gray, vec![200]).unwrap();
+        let error = feed(&[1, 1, 1], "CHW", Color::Gray, DataType::Int8).picture(bright()).unwrap_err();
+        assert_eq!(error.to_string(), "the picture's value 200 does not exist in the input's type int8");
+        assert!(error.hints()[0].contains("`mean_values: 128`"), "{:?}", error.hints());
+        let input = |encoding, mean_values| ResolvedInput {
+            name: "x".to_owned(),
+            shape: vec![1, 1, 1],
+            layout: "CHW".parse().unwrap(),
+            data_type: DataType::Int8,
+            encoding: Encoding::same(encoding),
+            mean_values,
+            scale_values: None,
+            calibration: Calibration::Images {
+                path: FileReference::new("."),
+                max_images: None,
+                resize_method: ResizeMethod::Resize,
+            },
+            frozen_value: None,
+        };
+        let fed = |input| Feed::of(&input).unwrap();
+        assert!(fed(input(Color::Gray, None)).picture(bright()).is_err());
+        let centred = fed(input(Color::Gray, Some(vec![128.0]))).picture(bright()).unwrap();
+        assert_eq!((centred.element, centred.bytes.as_slice()), (Element::Uint8, &[200][..]));
+        assert_eq!(fed(input(Color::None, Some(vec![128.0]))).element(), Element::Int8, "numbers are what they are");
+    }
+
+    #[test]
     fn inputs_that_are_no_pictures_say_so() {
         for (shape, layout, color, message, hint) in [
             (&[1, 10][..], "NC", Color::None, "no height and width", ".npy"),
@@ -487,8 +546,8 @@ mod tests {
         assert_eq!(feed.array(array(&[1, 2, 2], &whole)).unwrap().shape, [1, 2, 2]);
         assert!(matches!(feed.array(array(&[4], &whole)), Err(FeedError::Shape { .. })));
         assert!(matches!(feed.array(array(&[2, 2], &[0.5; 4])), Err(FeedError::Value { .. })));
-        assert_eq!(feed.raw(vec![1, 2, 3, 4]).unwrap().bytes, [1, 2, 3, 4]);
-        assert!(matches!(feed.raw(vec![0; 5]), Err(FeedError::Length { found: 5, expected: 4, .. })));
+        assert_eq!(feed.raw(&[1, 2, 3, 4]).unwrap().bytes, [1, 2, 3, 4]);
+        assert!(matches!(feed.raw(&[0; 5]), Err(FeedError::Length { found: 5, expected: 4, .. })));
     }
 
     #[test]
@@ -503,7 +562,7 @@ mod tests {
             let array = |second: f64| Tensor { shape: vec![1, 3], element: feed.element, bytes: values(second) };
             assert!(feed.array(array(f64::NEG_INFINITY)).is_ok(), "masks have infinities");
             assert_eq!(feed.array(array(f64::NAN)), Err(FeedError::NotANumber { place: 2 }));
-            assert_eq!(feed.raw(values(f64::NAN)), Err(FeedError::NotANumber { place: 2 }));
+            assert_eq!(feed.raw(&values(f64::NAN)), Err(FeedError::NotANumber { place: 2 }));
         }
     }
 }

@@ -66,11 +66,41 @@ pub fn is_npy(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
+/// A file of NumPy whose header has been read.
+#[derive(Debug)]
+pub struct Npy<'bytes> {
+    header: Header,
+    elements: &'bytes [u8],
+}
+
+impl Npy<'_> {
+    /// Returns the shape that the header states.
+    pub fn shape(&self) -> &[u64] {
+        &self.header.shape
+    }
+
+    /// Returns the tensor.
+    ///
+    /// # Errors
+    /// There are more or fewer elements than the header promises.
+    pub fn tensor(self) -> Result<Tensor, NpyError> {
+        self.header.tensor(self.elements)
+    }
+}
+
 /// Reads a tensor.
 ///
 /// # Errors
 /// No file of NumPy, a damaged one, or elements that are no plain numbers.
 pub fn read(bytes: &[u8]) -> Result<Tensor, NpyError> {
+    open(bytes)?.tensor()
+}
+
+/// Reads what stands before the elements of a tensor.
+///
+/// # Errors
+/// No file of NumPy, a damaged one, or elements that are no plain numbers.
+pub fn open(bytes: &[u8]) -> Result<Npy<'_>, NpyError> {
     let damaged = |rule| NpyError::Damaged { rule };
     let rest = bytes.strip_prefix(MAGIC).ok_or(NpyError::Magic)?;
     let short = || damaged("its header ends too soon");
@@ -84,7 +114,7 @@ pub fn read(bytes: &[u8]) -> Result<Tensor, NpyError> {
     let length = length.ok_or_else(|| damaged("its header is longer than any of plain numbers"))?;
     let (header, elements) = rest.split_at_checked(length).ok_or_else(short)?;
     let header = std::str::from_utf8(header).map_err(|_| damaged("its header is no text"))?;
-    Header::parse(header)?.tensor(elements)
+    Ok(Npy { header: Header::parse(header)?, elements })
 }
 
 /// The order in which elements stand.
@@ -96,6 +126,7 @@ enum Order {
     ColumnMajor,
 }
 
+#[derive(Debug)]
 struct Header {
     element: Element,
     is_big_endian: bool,

@@ -29,11 +29,11 @@ enum ConfigCommand {
 /// Print the configuration with everything decided, and the origin of every value
 ///
 /// Takes the words that `convert` takes, reads the model, and prints JSON: `config` is what a conversion would use, and
-/// can be given to --path (of an NN Archive, once it is unpacked); `notes` is what is worth knowing;
+/// can be given to --path (of the tar of an NN Archive, beside its members once it is unpacked); `notes` is what is worth knowing;
 /// `origins` tells for each key who said it.
 #[derive(Debug, Args)]
 struct ResolveArgs {
-    /// What to convert for: rvc2, rvc3, rvc4 or hailo
+    /// What the configuration is for: rvc2, rvc3, rvc4 or hailo
     target: Target,
     /// Pairs of configuration key and value; they win over the configuration file
     #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
@@ -61,7 +61,7 @@ fn resolve(args: &ResolveArgs, context: &Context) -> Result<Status, Failure> {
     // What a conversion would refuse.
     let _uploads = uploads(&gathered, &working, context, &remote)?;
     let mut resolution = Resolution { config: gathered.shown(), ..gathered.resolution.clone() };
-    if gathered.archive.is_some() {
+    if gathered.archive.as_ref().is_some_and(|archive| archive.is_unpacked()) {
         // The folder with its members goes away now; people know the members by their names.
         for (stage, written) in resolution.config.stages.iter_mut().zip(&gathered.configuration.stages) {
             stage.model = written.model.clone();

@@ -16,6 +16,7 @@ use crate::engine::docker::{Docker, Surroundings};
 use crate::engine::embedded::Embedded;
 use crate::engine::{ContainerOutcome, ContainerRun, Engine, EngineError, OutputLines};
 use crate::fetch::{self, FetchOptions, Fetcher, Network};
+use crate::hint::Hint;
 use crate::name::ToolchainName;
 use crate::ops::assemble::{self, AssembledImage, Converter, Effort};
 use crate::ops::complete::CompleteError;
@@ -23,7 +24,7 @@ use crate::ops::dispatch::{TOOL_TIME, TOOL_TIME_VARIABLE};
 use crate::ops::ready::{self, ReadyError, Workshop};
 use crate::plan::convert::EngineChoice;
 use crate::progress::Progress;
-use crate::project::Project;
+use crate::project::{Project, SETTINGS};
 use crate::remote::{Remote, RemoteOptions, Variables};
 use crate::sources::{Mirrors, Sources};
 use crate::store::Store;
@@ -55,9 +56,9 @@ impl Context {
             dotenv::add(&folder, &mut environment);
         }
         let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
-        let colours = if set("NO_COLOR") { Colours::Unwanted } else { global.colours() };
-        let motion =
-            if environment.get("TERM").is_some_and(|term| term == "dumb") { Motion::Still } else { Motion::Moving };
+        let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
+        let colours = if set("NO_COLOR") || is_dumb { Colours::Unwanted } else { global.colours() };
+        let motion = if is_dumb { Motion::Still } else { Motion::Moving };
         let offline = global.offline || set("MODELCONVERTER_OFFLINE");
         Self {
             printer: Printer::new(global.verbosity(), global.form(), colours),
@@ -135,7 +136,10 @@ impl Context {
     /// Makes the fetcher of a project: its mirrors, then the machine's settings, then the public defaults.
     pub(super) fn fetcher(&self, project: &Project) -> Result<Fetcher, Failure> {
         let wrong = |error| Failure::of(Kind::Project, &error);
-        let mirrors = Mirrors::parse(project.settings().unwrap_or_default()).map_err(wrong)?;
+        let mirrors = Mirrors::parse(project.settings().unwrap_or_default()).map_err(|error| {
+            let failure = Failure::new(Kind::Project, format!("failed to read {SETTINGS}"));
+            failure.caused([error.to_string()]).hinted(error.hints())
+        })?;
         let machine = fetch::read_machine(Path::new("/"), &self.environment);
         let mut sources = Sources::settle(&mirrors, &machine, &defaults::mirrors()).map_err(wrong)?;
         sources.extra_packages = project.extra_packages();

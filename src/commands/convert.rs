@@ -35,7 +35,7 @@ use crate::units::ByteSize;
 #[derive(Debug, Args)]
 #[command(disable_version_flag = true)]
 pub(super) struct ConvertArgs {
-    /// What to convert for: rvc2, rvc3, rvc4 or hailo
+    /// What to convert for: rvc2; rvc3, rvc4 and hailo have no toolchain yet
     target: Target,
     /// Pairs of configuration key and value; they win over the configuration file
     #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
@@ -308,14 +308,15 @@ fn upload_failure(error: UploadError) -> Failure {
     Failure::of(if error.is_about_the_machine() { Kind::Environment } else { Kind::Project }, &error)
 }
 
-/// Tells what came of it, without the warnings that were `told` before.
+/// Tells what came of it, nothing twice, and without the warnings that were `told` before.
 fn finish(output: Output, plan: &ConversionPlan, told: &[String], context: &Context) {
-    let proofs = &output.report.proofs;
+    let (proofs, warnings) = (&output.report.proofs, &output.report.warnings);
     for proof in proofs {
         let stage = if proofs.len() > 1 { format!("{}: ", proof.stage) } else { String::new() };
-        proof.lines().iter().for_each(|line| context.printer.say(format!("{stage}{line}")));
+        let said = proof.lines().into_iter().filter(|line| !warnings.contains(line));
+        said.for_each(|line| context.printer.say(format!("{stage}{line}")));
     }
-    for warning in output.report.warnings.iter().filter(|warning| !told.contains(warning)) {
+    for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
         context.printer.warn(warning);
     }
     if !plan.is_output_free && output.folder != plan.output {

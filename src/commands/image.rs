@@ -57,7 +57,7 @@ enum ImageCommand {
     /// Compare two images: packages, and files by path
     ///
     /// Exit code 1 if they differ. Each is a toolchain of the lock (`rvc2`, `rvc2:2021.4.2`), or the path of an exported
-    /// image.
+    /// image, which has this program in it too: `usr/bin/modelconverter`.
     Diff {
         /// The one
         before: String,

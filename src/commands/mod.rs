@@ -69,7 +69,7 @@ struct Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     Auto,
     /// Never
     Never,
@@ -108,7 +108,9 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help and version are results, everything else is a usage error; clap knows which stream.
             if error.use_stderr() && words.iter().any(|word| word == "--json") {
-                let failure = Failure::new(Kind::Usage, error.render().to_string().trim_end());
+                let text = error.render().to_string();
+                let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+                let failure = Failure::new(Kind::Usage, message);
                 let printer = Printer::new(Verbosity::Quiet, Form::Json, Colours::Unwanted);
                 printer.result(&serde_json::json!({ "error": failure }), String::new);
             }

@@ -43,6 +43,10 @@ impl Override {
 /// Every key that does not fit what is there.
 pub fn merge(mut document: Tree, overrides: &[Override]) -> Result<Tree, Problems> {
     let mut problems = Vec::new();
+    if document.value == Value::Null && !overrides.is_empty() {
+        // What an empty file lacks is still told of the file.
+        document.value = Value::Map(Vec::new());
+    }
     for change in overrides {
         let segments: Vec<&str> = change.key.split('.').take(DEEPEST + 1).collect();
         let result = if segments.len() > DEEPEST {
@@ -137,6 +141,13 @@ mod tests {
         let overrides = Override::pairs(&words).map_err(|problems| problems.to_string())?;
         let document = crate::config::yaml::parse(yaml, "f.yaml").unwrap();
         merge(document, &overrides).map(|tree| tree.to_json()).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_stays_the_origin_of_what_it_lacks() {
+        let document = crate::config::yaml::parse("", "f.yaml").unwrap();
+        let overrides = Override::pairs(&["rvc2.superblob".to_owned(), "false".to_owned()]).unwrap();
+        assert_eq!(merge(document, &overrides).unwrap().origin.to_string(), "f.yaml:1:1");
     }
 
     #[test]

@@ -227,7 +227,11 @@ impl fmt::Display for FileReference {
     }
 }
 
-/// Returns `text` with everything but letters, digits, `_` and `-` as one `_`: `toy conv.v2` becomes `toy_conv_v2`.
+/// The longest name that results are given: file systems take 255 bytes, and suffixes follow.
+const LONGEST_NAME: usize = 160;
+
+/// Returns `text` with everything but letters, digits, `_` and `-` as one `_`: `toy conv.v2` becomes `toy_conv_v2`. What
+/// is too long for a file is cut.
 pub fn sanitised(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -236,6 +240,7 @@ pub fn sanitised(text: &str) -> String {
             result.push(letter);
         }
     }
+    result.truncate(LONGEST_NAME);
     result
 }
 

@@ -30,6 +30,10 @@ impl Source {
             key: key.to_owned(),
             value: Tree::new(Value::Text(value.as_str().to_owned()), origin.clone()),
         };
+        if path.as_str().is_empty() {
+            let advice = "name a configuration, a model or an NN Archive; is a variable of the shell empty?";
+            return Err(Problems::one(Problem::advised(&Origin::Made, "`--path` is empty", advice)));
+        }
         let suffix = path.suffix().to_ascii_lowercase();
         let name = path.file_name().to_ascii_lowercase();
         match suffix.as_str() {
@@ -91,6 +95,7 @@ mod tests {
             assert_eq!(of(path, Target::Rvc4), Ok(source), "{path}");
         }
         for (path, target, message) in [
+            ("", Target::Rvc2, "`--path` is empty"),
             ("a.pt", Target::Rvc2, "`--path a.pt`: `a.pt` is a PyTorch model, which no target converts directly"),
             ("a.tar.lz4", Target::Rvc2, "`--path a.tar.lz4`: NN Archives in the form `.lz4` cannot be read"),
             ("a.dlc", Target::Rvc4, "`--path a.dlc`: `a.dlc` is the result of a conversion already"),

@@ -130,8 +130,7 @@ impl Distance {
         let largest = sets.iter().map(|set| set.largest).fold(0.0, f64::max);
         let absolute = sets.iter().map(|set| set.absolute).fold(0.0, f64::max);
         let is_off = |set: &&&Self| set.absolute > allowed.absolute;
-        let is_silent =
-            |set: &&&Self| (set.says_little(allowed) || set.largest == 0.0) && set.differing == 0 && !is_off(set);
+        let is_silent = |set: &&&Self| set.says_little(allowed) && set.differing == 0 && !is_off(set);
         let off: Vec<&Self> = sets.iter().filter(is_off).copied().collect();
         let telling: Vec<&Self> = sets.iter().filter(|set| !is_silent(set)).copied().collect();
         let judged = [off, telling, sets.to_vec()].into_iter().find(|sets| !sets.is_empty()).unwrap_or_default();
@@ -156,7 +155,7 @@ impl Distance {
 
     /// Returns whether the original hardly yields anything, so that being alike says little.
     pub fn says_little(&self, allowed: &Tolerance) -> bool {
-        self.cosine.is_some() && self.largest <= allowed.absolute
+        self.largest == 0.0 || self.cosine.is_some() && self.largest <= allowed.absolute
     }
 }
 
@@ -216,6 +215,17 @@ impl Proof {
         }
     }
 
+    /// Returns the proof with its reasons as `named` has them.
+    #[must_use]
+    pub fn with_reasons(self, named: impl Fn(&str) -> String) -> Self {
+        let all = |finding| match finding {
+            Finding::Unproven { reason } => Finding::Unproven { reason: named(&reason) },
+            finding => finding,
+        };
+        let (rewritten, imported) = (all(self.rewritten), all(self.imported));
+        Self { rewritten, imported, ..self }
+    }
+
     /// Returns what people should know of it: one line for each output, one for what the networks were fed, and one for
     /// each network that is not proven.
     pub fn lines(&self) -> Vec<String> {
@@ -248,7 +258,7 @@ impl Proof {
                 .push(format!("set {set} says nothing of output `{output}`: the last bits of inputs alone do {noise}"));
         }
         if let (Finding::Unproven { reason }, true) = (&self.rewritten, self.rewritten == self.imported) {
-            lines.push(format!("not proven: {reason}"));
+            lines.push(format!("the conversion is not proven: {reason}"));
             return lines;
         }
         for (what, finding) in networks {
@@ -362,6 +372,7 @@ mod tests {
         assert!(worst.to_string().ends_with("of 8.7e-5, next to nothing in 2 sets"), "{worst}");
         let worst = Distance::worst(&[&nothing, &nothing], &allowed).unwrap();
         assert!(worst.silent == 0 && worst.says_little(&allowed), "a warning says so of all");
+        assert!(zeros(0.0).says_little(&allowed) && !alike.says_little(&allowed));
         let whole = Distance { differing: 3, ..distance(1.0, None, None) };
         assert!(excess(&[&whole, &distance(0.0, None, None)]).unwrap().starts_with("3 of 2000 elements differ"));
         assert_eq!(Distance::worst(&[], &allowed), None);
@@ -450,7 +461,9 @@ mod tests {
         proof.imported = Finding::Unproven { reason: "there is no such device".to_owned() };
         assert_eq!(proof.lines(), ["the imported network is not proven: there is no such device"]);
         let none = Proof::none(proof.stage, "it was switched off");
-        assert_eq!(none.lines(), ["not proven: it was switched off"]);
+        assert_eq!(none.lines(), ["the conversion is not proven: it was switched off"]);
+        let named = none.with_reasons(|reason| reason.replace("switched", "turned"));
+        assert_eq!(named.lines(), ["the conversion is not proven: it was turned off"]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::units::ByteSize;
 pub use machine::read as read_machine;
 pub use problem::{Cause, Failure, FetchError, Missing, Problem, Reason};
 pub use transfer::placed;
-pub(crate) use web::builder as client;
+pub(crate) use web::{builder as client, wait};
 
 use registry::Registries;
 use web::Clients;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER,
 };
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, StatusCode, Url, redirect};
 
@@ -216,16 +216,21 @@ fn check_range(headers: &HeaderMap, offset: ByteSize, size: Option<ByteSize>) ->
     if fits { Ok(()) } else { Err(refused()) }
 }
 
-/// Reads `Retry-After`: seconds or a date.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
+/// Returns for how long a server asks not to be asked again in `Retry-After`: seconds, or a date, which is compared with
+/// the server's own clock where its answer tells that.
+pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |text| {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        u64::try_from(date.as_second()).ok().map(Duration::from_secs)
+    };
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let then = Duration::from_secs(u64::try_from(date.as_second()).ok()?);
-    Some(then.saturating_sub(now))
+    let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
+    let now = text(DATE).and_then(date).or_else(here)?;
+    Some(date(asked)?.saturating_sub(now))
 }
 
 #[cfg(test)]
@@ -262,5 +267,8 @@ mod tests {
         assert_eq!(wait(&headers(RETRY_AFTER, "7")), Some(Duration::from_secs(7)));
         assert_eq!(wait(&headers(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:00 GMT")), Some(Duration::ZERO));
         assert_eq!(wait(&headers(RETRY_AFTER, "soon")), None);
+        let mut both = headers(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:05 GMT");
+        both.insert(DATE, HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT"));
+        assert_eq!(wait(&both), Some(Duration::from_secs(5)), "by the server's clock");
     }
 }

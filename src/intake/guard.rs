@@ -185,7 +185,7 @@ pub fn check_link(path: &ImagePath, target: &str) -> Result<(), IntakeError> {
     for component in target.split('/') {
         match component {
             "" | "." => {}
-            ".." if depth == 0 => return refused("its link target leaves the root of the image"),
+            ".." if depth == 0 => return refused("its link target leaves the root"),
             ".." => depth -= 1,
             _ => depth += 1,
         }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::complaint::without_sources;
 use crate::config::{PreprocessingPlace, ResolvedInput, Tolerance};
 use crate::exchange::Distance;
 use crate::nn_archive::Layout;
@@ -340,9 +341,10 @@ impl Transcript {
             }
             Event::NoDevice { .. } => self.entry(Network::Imported).refusal = Some(Refusal::NoDevice),
             Event::Refused { network, kind, message } => {
-                let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-                let refusal =
-                    if is_ignorance(&kind, &message) { Refusal::Unknown(message) } else { Refusal::Failed(message) };
+                let is_unknown = is_ignorance(&kind, &message.split_whitespace().collect::<Vec<_>>().join(" "));
+                // A message of nothing else stays as it is.
+                let message = Some(without_sources(&message)).filter(|short| !short.is_empty()).unwrap_or(message);
+                let refusal = if is_unknown { Refusal::Unknown(message) } else { Refusal::Failed(message) };
                 self.entry(network).refusal = Some(refusal);
             }
             Event::Missing { network, output } => self.entry(network).missing.push(output),

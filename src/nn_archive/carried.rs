@@ -37,6 +37,11 @@ impl Carried {
         }
     }
 
+    /// Returns the keys, in their order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+
     /// Returns whether there is a value under `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(known, _)| known == key)

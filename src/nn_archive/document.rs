@@ -275,9 +275,22 @@ impl Document {
 }
 
 impl Head {
-    /// Returns the outputs that it takes, where it says so.
+    /// Returns the outputs that it takes, where it says so: of its own, and for parsers that tell several apart, in its
+    /// metadata, such as `yolo_outputs`.
     pub fn outputs(&self) -> Vec<String> {
-        self.0.read::<Option<Vec<String>>>("outputs").ok().flatten().unwrap_or_default()
+        let own = self.0.read::<Option<Vec<String>>>("outputs").ok().flatten();
+        let metadata = self.metadata();
+        let told_apart = metadata.keys().filter(|key| key.ends_with("_outputs")).flat_map(|key| {
+            let one = || metadata.text(key).map(|output| vec![output]);
+            metadata.read::<Vec<String>>(key).ok().or_else(one).unwrap_or_default()
+        });
+        let mut outputs: Vec<String> = Vec::new();
+        for output in own.into_iter().flatten().chain(told_apart) {
+            if !outputs.contains(&output) {
+                outputs.push(output);
+            }
+        }
+        outputs
     }
 
     /// Returns who reads its results.

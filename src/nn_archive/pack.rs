@@ -19,7 +19,7 @@ use super::xz::{EarlyBlocks, XzWriter};
 use crate::entry::{Entry, EntryKind};
 use crate::hint::Hint;
 use crate::image_path::ImagePath;
-use crate::intake::{Compression, IntakeError, Limits, tar};
+use crate::intake::{Compression, IntakeError, Limits, foreign, foreign_hint, tar};
 use crate::tarball::{FileMode, TarWriter};
 use crate::units::ByteSize;
 
@@ -142,6 +142,12 @@ pub enum ArchiveError {
         /// A member of that name in a folder.
         deeper: Option<ImagePath>,
     },
+    /// Another kind of file.
+    #[error("not an NN Archive but {what}")]
+    Foreign {
+        /// The other kind, with its article.
+        what: &'static str,
+    },
     /// A `config.json` that breaks the schema.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -167,6 +173,10 @@ impl Hint for ArchiveError {
                 "an NN Archive has `{CONFIG_NAME}` at its top; this one has `{path}`: pack what is in that folder, not \
                  the folder"
             )],
+            Self::Foreign { what } => {
+                let hint = format!("an NN Archive is a tar, in any usual compression, with `{CONFIG_NAME}` at its top");
+                vec![foreign_hint(what).unwrap_or(hint)]
+            }
             Self::Document(error) => error.hints(),
             Self::Intake(error) => error.hints(),
             Self::Double { .. } | Self::NoModel { .. } | Self::Transfer { .. } => Vec::new(),
@@ -299,8 +309,11 @@ pub fn read(
 ) -> Result<Document, ArchiveError> {
     let failed = |source| ArchiveError::Transfer { action: "read", source };
     let mut start = Vec::new();
-    archive.by_ref().take(8).read_to_end(&mut start).map_err(failed)?;
+    archive.by_ref().take(512).read_to_end(&mut start).map_err(failed)?;
     let compression = Compression::of_bytes(&start);
+    if let (Compression::None, Some(what)) = (compression, foreign(&start).filter(|_| !looks_like_archive(&start))) {
+        return Err(ArchiveError::Foreign { what });
+    }
     let plain = compression.reader(start.as_slice().chain(archive)).map_err(failed)?;
     let mut config = None;
     let mut deeper = None;
@@ -453,6 +466,22 @@ mod tests {
         let mut links = TarWriter::new(Vec::new());
         links.symlink(&"net.blob".parse().unwrap(), "../../etc/passwd").unwrap();
         assert!(matches!(unpacked(&links.finish().unwrap()), Err(ArchiveError::Intake(_))));
+        // Layers of images come the same way, but that is nothing to whoever has an archive.
+        let mut climbing = TarWriter::new(Vec::new());
+        put(&mut climbing, "aa/x", ByteSize::new(0), &mut &b""[..]).unwrap();
+        let mut climbing = climbing.finish().unwrap();
+        climbing[..2].copy_from_slice(b"..");
+        let sum: u32 = climbing[..512].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+            - climbing[148..156].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+            + 8 * 32;
+        climbing[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let error = unpacked(&climbing).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let told: Vec<String> = causes.map(ToString::to_string).collect();
+        assert!(told.len() == 3 && told[2].contains("`../x`") && !told.concat().contains("image"), "{told:?}");
+        for (bytes, what) in [(&b"PK\x03\x04..."[..], "a ZIP archive"), (b"<!doctype html>", "an HTML page")] {
+            assert_eq!(unpacked(bytes).unwrap_err().to_string(), format!("not an NN Archive but {what}"));
+        }
         for bytes in [&b""[..], b"x", &[0; 2000], b"\xfd7zXZ\0", b"\x1f\x8b"] {
             assert!(unpacked(bytes).is_err());
         }

@@ -62,6 +62,7 @@ pub use self::value::{Dimension, Shape, Value, ValueKind};
 
 use self::proto::{GraphProto, ModelProto};
 use crate::hint::Hint;
+use crate::intake::foreign_hint;
 
 /// Bytes that are no valid ONNX model, and why.
 #[derive(Debug, Error)]
@@ -233,12 +234,10 @@ pub enum OnnxError {
 impl Hint for OnnxError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Foreign { what } if what.contains("Git LFS") => {
-                vec!["run `git lfs pull` where the file is from".into()]
-            }
             Self::Foreign { what: "a ZIP archive" | "a Python pickle" } => {
                 vec!["PyTorch checkpoints must be exported to ONNX first (`torch.onnx.export`)".into()]
             }
+            Self::Foreign { what } => foreign_hint(what).into_iter().collect(),
             Self::Truncated { .. } => vec!["copy or download the file again".into()],
             Self::Unsorted { .. } => {
                 vec!["sort the nodes, for instance by loading and saving with ONNX Runtime".into()]

@@ -8,6 +8,7 @@ use std::mem::size_of;
 
 use super::OnnxError;
 use super::proto;
+use crate::intake::foreign;
 
 /// How deep messages may nest; the decoder's own limit is the same.
 const MAX_DEPTH: usize = 100;
@@ -16,37 +17,13 @@ const MAX_DEPTH: usize = 100;
 /// every intermediate shape takes about a tenth of it.
 const MAX_STRUCTURE: u64 = 2 << 30;
 
-/// Beginnings of files that people hand over by mistake: offset, bytes, what they are.
-const FOREIGN: &[(usize, &[u8], &str)] = &[
-    (0, b"\x89PNG", "a PNG image"),
-    (0, b"\xff\xd8\xff", "a JPEG image"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip file"),
-    (0, b"\xfd7zXZ", "an xz file"),
-    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file"),
-    (0, b"BZh", "a bzip2 file"),
-    (0, b"\x7fELF", "an ELF file, such as a compiled blob"),
-    (0, b"\x89HDF", "an HDF5 file"),
-    (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"version https://git-lfs", "a Git LFS pointer; the model itself was not downloaded"),
-    (0, b"<?xml", "an XML file"),
-    (0, b"<net", "an OpenVINO IR"),
-    (0, b"<!DOCTYPE", "an HTML page"),
-    (0, b"<html", "an HTML page"),
-    (0, b"\x80\x02", "a Python pickle"),
-    (4, b"TFL3", "a TFLite model"),
-    (257, b"ustar", "a tar archive"),
-];
-
 /// Checks that `bytes` are well-formed protobuf whose decoded form as a model takes a sane amount of memory.
 pub(super) fn survey(bytes: &[u8]) -> Result<(), OnnxError> {
     if bytes.is_empty() {
         return Err(OnnxError::Empty);
     }
-    for (offset, magic, what) in FOREIGN {
-        if bytes.get(*offset..).is_some_and(|rest| rest.starts_with(magic)) {
-            return Err(OnnxError::Foreign { what });
-        }
+    if let Some(what) = foreign(bytes) {
+        return Err(OnnxError::Foreign { what });
     }
     // In UTF-8 text the first byte would have to be a field key; no ONNX model holds printable characters only.
     let head = bytes.get(..512).unwrap_or(bytes);

@@ -66,6 +66,9 @@ impl Hint for ConvertError {
         match self {
             Self::Collect(error) => error.hints(),
             Self::Dispatch(error) => error.hints(),
+            Self::Disk(DiskError::ReadOnly { .. } | DiskError::Denied { .. }) => {
+                vec!["name a folder that you may write to: `--output-dir PATH`".to_owned()]
+            }
             Self::Disk(error) => error.hints(),
             Self::Inside(error) => error.hints(),
             Self::Path(_) => Vec::new(),

@@ -25,6 +25,7 @@ use crate::config::{
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::PreprocessingPlace;
 use crate::hint::{Hint, nearest};
+use crate::intake::{foreign, foreign_hint};
 use crate::name::{Target, ToolchainName};
 use crate::onnx::Model;
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
@@ -156,6 +157,14 @@ pub enum GatherError {
         /// The path as it was written.
         path: String,
     },
+    /// The configuration is another kind of file.
+    #[error("`{path}` is no configuration but {what}")]
+    Foreign {
+        /// The path as it was written.
+        path: String,
+        /// The other kind, with its article.
+        what: &'static str,
+    },
     /// A file cannot be read.
     #[error("failed to read the inputs of the conversion")]
     Disk(#[from] DiskError),
@@ -178,16 +187,17 @@ pub enum GatherError {
     Unsupported(#[from] Box<Unsupported>),
 }
 
+/// What `--path` may be.
+const NAMEABLE: &str = "name a YAML configuration, a model (.onnx, .tflite, .xml) or an NN Archive (.tar, .tar.xz ...)";
+
 impl Hint for GatherError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Problems(problems) | Self::Words(problems) => problems.hints(),
             Self::Find(error) => error.hints(),
             Self::Archive { source, .. } => source.hints(),
-            Self::NoText { .. } => vec![
-                "name a YAML configuration, a model (.onnx, .tflite, .xml) or an NN Archive (.tar, .tar.xz ...)"
-                    .to_owned(),
-            ],
+            Self::NoText { .. } => vec![NAMEABLE.to_owned()],
+            Self::Foreign { what, .. } => vec![foreign_hint(what).unwrap_or_else(|| NAMEABLE.to_owned())],
             Self::Disk(error) => error.hints(),
             Self::Model(error) => error.hints(),
             Self::Operate { source, .. } => source.hints(),
@@ -229,7 +239,11 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
                         archive = Some(Arc::new(opened));
                         (document, overrides)
                     } else {
-                        let text = String::from_utf8(disk::read(&file, CONFIGURATION_LIMIT)?)
+                        let bytes = disk::read(&file, CONFIGURATION_LIMIT)?;
+                        if let Some(what) = foreign(&bytes) {
+                            return Err(GatherError::Foreign { path: reference.to_string(), what });
+                        }
+                        let text = String::from_utf8(bytes)
                             .map_err(|_| GatherError::NoText { path: reference.to_string() })?;
                         places.begin_beside(&spot);
                         let document = yaml::parse(&text, &reference.to_string())?;
@@ -469,6 +483,22 @@ mod tests {
     }
 
     #[test]
+    fn other_files_in_place_of_a_configuration_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = Remote::new(RemoteOptions::default(), &Silent);
+        let folders = Folders { working: folder.path(), home: None, temporary: folder.path(), remote: &remote };
+        for (text, what, hint) in [
+            ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer", "git lfs pull"),
+            ("<!DOCTYPE html>\n", "an HTML page", "NN Archive"),
+        ] {
+            fs::write(folder.path().join("a.yaml"), text).unwrap();
+            let error = gather(&words(Some("a.yaml"), &[]), &folders).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("`a.yaml` is no configuration but {what}")), "{error}");
+            assert!(error.hints()[0].contains(hint), "{:?}", error.hints());
+        }
+    }
+
+    #[test]
     fn what_cannot_be_found_is_named_with_a_guess() {
         let folder = tempfile::tempdir().unwrap();
         let remote = Remote::new(RemoteOptions::default(), &Silent);
@@ -479,7 +509,7 @@ mod tests {
         assert_eq!(error.hints()[0], "did you mean `model.onnx`?");
         let error = gather(&words(Some("mlflow://run/model.onnx"), &[]), &folders).unwrap_err();
         assert!(matches!(error, GatherError::Find(FindError::Remote(_))), "{error}");
-        fs::write(folder.path().join("page.yaml"), "<html> no configuration </html>").unwrap();
+        fs::write(folder.path().join("page.yaml"), "no configuration").unwrap();
         let words_of = strings(&["rvc2.superblob", "False"]);
         let path = folder.path().join("page.yaml").display().to_string();
         let error = gather(&words(Some(&path), &words_of), &folders).unwrap_err().to_string();

@@ -82,11 +82,27 @@ pub fn carry_out(
     let order = Order { image, ..Order::parse(&disk::read(order, ORDER_LIMIT)?)? };
     let interruption = Interruption::watch().map_err(InsideError::Signals)?;
     let report = run(&order, &folder.join(exchange::OUTPUT), time, interruption, listener)?;
-    disk::write(&folder.join(exchange::REPORT), report.render().as_bytes())?;
+    write(&report, folder)?;
     Ok(match report.outcome {
         Outcome::Success { .. } => Carried::Converted,
         Outcome::Failure(_) => Carried::Failed,
     })
+}
+
+/// Writes the report. Where a failure fills the disk, what it left makes room for being told.
+fn write(report: &Report, folder: &Path) -> Result<(), DiskError> {
+    let (path, text) = (folder.join(exchange::REPORT), report.render());
+    match (disk::write(&path, text.as_bytes()), &report.outcome) {
+        (Err(DiskError::NoSpace { .. }), Outcome::Failure(_)) => {
+            for left in disk::list(&folder.join(exchange::OUTPUT))? {
+                if left.file_name().is_none_or(|name| name != exchange::LOG) {
+                    disk::remove_all(&left)?;
+                }
+            }
+            disk::write(&path, text.as_bytes())
+        }
+        (result, _) => result,
+    }
 }
 
 /// Carries out a plan here and now, and puts the result in place. No tool may run longer than `time`.

@@ -56,6 +56,12 @@ pub enum PrepareError {
         /// The folder.
         path: PathBuf,
     },
+    /// The results' folder would look like a file.
+    #[error("{} is named like a file, and samples of a folder go into a folder", path.display())]
+    LikeFile {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A sample cannot be read.
     #[error(transparent)]
     Sample(#[from] SampleError),
@@ -86,6 +92,7 @@ impl Hint for PrepareError {
                 Some(known) => vec![format!("did you mean `.{known}`?")],
                 None => vec![".npy has shape and type, .raw the bytes alone, .png a picture for people".to_owned()],
             },
+            Self::LikeFile { .. } => vec!["name a folder, or prepare one file".to_owned()],
             Self::Exists { .. } => vec!["name a folder that does not exist yet".to_owned()],
             Self::Sample(error) => error.hints(),
             Self::Plan(error) => error.hints(),
@@ -179,6 +186,9 @@ fn file(feed: &Feed, sample: &Path, out: &Path) -> Result<Prepared, PrepareError
 
 /// The folder is there as a whole or not at all.
 fn folder(feed: &Feed, from: &Path, out: &Path) -> Result<Vec<Prepared>, PrepareError> {
+    if Form::of(out).is_ok() {
+        return Err(PrepareError::LikeFile { path: out.to_owned() });
+    }
     if disk::metadata(out)?.is_some() {
         return Err(PrepareError::Exists { path: out.to_owned() });
     }

@@ -38,7 +38,7 @@ pub struct Opened {
     /// Quantisation encodings for SNPE, by their path in the archive.
     pub encodings: Option<FileReference>,
     /// The folder's end, if it was made for this.
-    _own: Option<TemporaryFolder>,
+    own: Option<TemporaryFolder>,
 }
 
 /// An NN Archive that cannot be converted.
@@ -53,6 +53,12 @@ pub enum SourceArchiveError {
     /// The file has no name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A folder that is none.
+    #[error("the folder has no `{CONFIG_NAME}`, so it is no NN Archive")]
+    NoArchive {
+        /// A model in it.
+        model: Option<PathBuf>,
+    },
     /// An IR without its weights.
     #[error("the NN Archive has the IR `{graph}`, but not its weights `{weights}`")]
     NoWeights {
@@ -75,9 +81,20 @@ impl Hint for SourceArchiveError {
             Self::Archive(error) => error.hints(),
             Self::Disk(error) => error.hints(),
             Self::Name(error) => error.hints(),
+            Self::NoArchive { model: Some(model) } => vec![format!("name the model itself: {}", model.display())],
+            Self::NoArchive { model: None } => {
+                vec!["name a configuration, a model, or a folder with an unpacked NN Archive".to_owned()]
+            }
             Self::NoWeights { weights, .. } => vec![format!("pack the IR again, with `{weights}` beside it")],
             Self::Outside { .. } => Vec::new(),
         }
+    }
+}
+
+impl Opened {
+    /// Returns whether the members lie in a folder that goes away with this.
+    pub const fn is_unpacked(&self) -> bool {
+        self.own.is_some()
     }
 }
 
@@ -120,14 +137,18 @@ pub fn open(path: &Path, temporary: &Path) -> Result<Opened, SourceArchiveError>
         source: SourceArchive { name: stem.parse::<FileName>()?, document },
         folder,
         encodings: has_encodings.then(|| FileReference::new(ENCODINGS_NAME)),
-        _own: own,
+        own,
     })
 }
 
 fn read_folder(folder: &Path) -> Result<Document, SourceArchiveError> {
     let config = disk::read_if_exists(&folder.join(CONFIG_NAME), CONFIG_LIMIT)?;
-    let document =
-        Document::parse(&config.ok_or(ArchiveError::NoConfig { deeper: None })?).map_err(ArchiveError::from)?;
+    let Some(config) = config else {
+        let is_model =
+            |file: &PathBuf| ["onnx", "tflite", "xml"].iter().any(|suffix| file.extension() == Some(suffix.as_ref()));
+        return Err(SourceArchiveError::NoArchive { model: disk::list(folder)?.into_iter().find(is_model) });
+    };
+    let document = Document::parse(&config).map_err(ArchiveError::from)?;
     let root = folder.canonicalize().map_err(|source| DiskError::new("open", folder, source))?;
     for path in std::iter::once(document.model.metadata.path.clone()).chain(document.postprocessors()) {
         let file = folder.join(path.trim_start_matches('/'));
@@ -200,7 +221,7 @@ mod tests {
         assert_eq!(fs::read(first.folder.join("m/w/data.bin")).unwrap(), b"weights");
         // The archive of the same name has no encodings, whatever the other had.
         assert!(first.encodings.is_some() && second.encodings.is_none());
-        assert_ne!(first.folder, second.folder);
+        assert!(first.is_unpacked() && first.folder != second.folder);
         drop((first, second));
         assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
     }
@@ -214,7 +235,11 @@ mod tests {
             let error = open(&folder, bench.path()).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         };
-        refused("config not found");
+        refused("the folder has no `config.json`");
+        let hints = || open(&folder, bench.path()).unwrap_err().hints();
+        assert!(hints()[0].starts_with("name a configuration"), "{:?}", hints());
+        fs::write(folder.join("a.onnx"), "model").unwrap();
+        assert!(hints()[0].ends_with("my.net/a.onnx"), "{:?}", hints());
         fs::write(folder.join(CONFIG_NAME), CONFIG).unwrap();
         refused("which is no member");
         fs::write(bench.path().join("elsewhere"), "").unwrap();
@@ -224,6 +249,7 @@ mod tests {
         fs::write(folder.join("m/net.onnx"), "model").unwrap();
         let opened = open(&folder, bench.path()).unwrap();
         assert_eq!((opened.source.name.as_str(), &opened.folder), ("my.net", &folder));
+        assert!(!opened.is_unpacked());
         assert!(is_archive(&folder).unwrap());
     }
 

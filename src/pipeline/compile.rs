@@ -20,7 +20,7 @@ use crate::disk::{self, DiskError};
 use crate::exchange::{ArtifactKind, FrontEndReport};
 use crate::hint::Hint;
 use crate::invocation::compile_arguments::{self, CompileArgumentError, CompileArguments};
-use crate::invocation::complaint::Complaint;
+use crate::invocation::complaint::{Complaint, without_sources};
 use crate::invocation::driver::{Event, Places, Request, WORKERS_VARIABLE};
 use crate::invocation::front_end::{self, FrontEndError};
 use crate::invocation::openvino::{self, Optimization};
@@ -550,8 +550,8 @@ impl Way<'_> {
 
     /// Returns the error for a tool's message.
     fn refusal(&self, who: &'static str, message: &str) -> CompileError {
-        let one_line = || message.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.in_context(who, message).unwrap_or_else(|| CompileError::Refused { who, message: one_line() })
+        let refused = || CompileError::Refused { who, message: without_sources(message) };
+        self.in_context(who, message).unwrap_or_else(refused)
     }
 
     /// Finds operator and nodes of the model in a tool's message.

@@ -173,9 +173,9 @@ impl<'run> Journal<'run> {
             .map_err(|failure| ToolError { command, failure })
     }
 
-    /// Returns a word of a command as it is recorded: paths in the output folder are relative to it, and the folder for
-    /// what nobody keeps has one name, so that the record of the same conversion is the same everywhere.
-    fn placeless(&self, word: &str) -> String {
+    /// Returns a word of a command, or a message, as it is recorded: paths in the output folder are relative to it, and the
+    /// folder for what nobody keeps has one name, so that the record of the same conversion is the same everywhere.
+    pub fn placeless(&self, word: &str) -> String {
         word.replace(&self.output, "").replace(&self.scratch, "{scratch}")
     }
 

@@ -23,6 +23,7 @@ use crate::config::files::names_script;
 use crate::config::{Calibration, LinkSource, ResolvedConfig, ResolvedStage, StageName, sanitised};
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::hint::Hint;
+use crate::invocation::complaint::without_sources;
 use crate::invocation::driver::WORKERS_VARIABLE;
 use crate::invocation::proof::Feed;
 use crate::invocation::recording::{Account, Content, Request, Run, Runtime, Trouble, Wanted};
@@ -31,6 +32,8 @@ use crate::units::ByteSize;
 
 /// The folder among the intermediates of a stage for what others made for it, by their names.
 const MADE: &str = "inference_output";
+/// The folder among the intermediates of a stage for what it is fed for others, while it is.
+const PART_FOLDER: &str = "inference_input";
 /// The text of a script, beside what it made.
 const SCRIPT: &str = "script.py";
 /// Samples are handed over in parts of about this size, so that folders of any size need little room.
@@ -298,7 +301,9 @@ impl Links {
         let mut remaining = set.samples().map_err(Box::new)?.peekable();
         let mut made = 0;
         while remaining.peek().is_some() {
-            let part = TemporaryFolder::create_in(folder)?;
+            // Its name is recorded, and what is recorded is the same every time.
+            let part = folder.join(PART_FOLDER);
+            disk::create_folder(&part)?;
             let mut recorded = Vec::new();
             let mut size = 0;
             while size < PART
@@ -306,11 +311,12 @@ impl Links {
             {
                 let sample = sample.map_err(Box::new)?;
                 size += sample.tensors.values().map(|tensor| tensor.bytes.len() as u64).sum::<u64>();
-                recorded.push(samples::write(&sample, part.path())?);
+                recorded.push(samples::write(&sample, &part)?);
             }
             let wanted = recorded.len();
             let request = errand.request(runnable, recorded, made);
             let account = ask(recorder, &request, "inference", workshop, journal)?;
+            disk::remove_all(&part)?;
             match account.trouble {
                 Some(trouble) => return Err(errand.told(trouble)),
                 None if account.recorded < wanted => {
@@ -366,7 +372,7 @@ impl Errand {
     fn told(&self, trouble: Trouble) -> LinkError {
         match trouble {
             Trouble::NoDevice => LinkError::NoDevice,
-            Trouble::Refused(message) => LinkError::Refused { message },
+            Trouble::Refused(message) => LinkError::Refused { message: without_sources(&message) },
             Trouble::Missing(output) => LinkError::Missing { output },
             Trouble::Script { file, message } => {
                 let link = self.links.iter().find(|link| link.script().is_some_and(|path| text(&path) == file));

@@ -41,6 +41,7 @@ use crate::config::{
 use crate::disk;
 use crate::exchange::{
     Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, PreprocessingPlace, Proof, Report, Rewriting,
+    ToolFailure,
 };
 use crate::invocation::compile_arguments;
 use crate::invocation::tools::Tools;
@@ -90,13 +91,14 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
         Err(error) => Outcome::Failure(with_host_paths(error.told(), order)),
     };
     let record = journal.record();
+    let named = |text: &str| order.with_host_paths(text);
     Report {
         tools: record.tools,
         steps: record.steps,
-        warnings: record.warnings,
+        warnings: record.warnings.iter().map(|warning| named(warning)).collect(),
         rewritings: told.rewritings,
         front_end: told.front_end,
-        proofs: told.proofs,
+        proofs: told.proofs.into_iter().map(|proof| proof.with_reasons(named)).collect(),
         ..Report::new(outcome)
     }
 }
@@ -104,7 +106,8 @@ pub fn run(order: &Order, workshop: &Workshop<'_>) -> Report {
 /// Names files as the host does, where a failure names them as the container sees them.
 fn with_host_paths(failure: Failure, order: &Order) -> Failure {
     let all = |texts: &[String]| texts.iter().map(|text| order.with_host_paths(text)).collect();
-    Failure { messages: all(&failure.messages), hints: all(&failure.hints), ..failure }
+    let tool = failure.tool.map(|tool| ToolFailure { last_lines: all(&tool.last_lines), ..tool });
+    Failure { messages: all(&failure.messages), hints: all(&failure.hints), tool, ..failure }
 }
 
 /// What the report says of the way, also of one that ended early.
@@ -266,7 +269,8 @@ fn one_stage(
     }
     let proof = transcript
         .and_then(|transcript| claim.conclude(&transcript, &compiled, workshop, journal))
-        .map_err(unproven)?;
+        .map_err(unproven)?
+        .with_reasons(|reason| journal.placeless(reason));
     proof.lines().iter().for_each(|line| journal.line(line));
     proof::doubts(&proof).into_iter().for_each(|doubt| journal.warn(doubt));
     told.proofs.push(proof.clone());
@@ -318,7 +322,9 @@ fn text(path: &Path) -> String {
 
 fn tell_rewritings(rewritings: &[Rewriting], journal: &Journal<'_>, told: &mut Told) {
     for rewriting in rewritings {
-        journal.line(&format!("{}: {} ({})", rewriting.pass, rewriting.reason, rewriting.nodes.join(", ")));
+        let Rewriting { pass, reason, nodes } = rewriting;
+        let named = if nodes.is_empty() { String::new() } else { format!(" ({})", nodes.join(", ")) };
+        journal.line(&format!("{pass}: {reason}{named}"));
     }
     told.rewritings.extend(rewritings.iter().cloned());
 }

@@ -108,7 +108,10 @@ pub enum OperateError {
     Unsupported(#[from] Box<Unsupported>),
     /// Nothing that is fed matters.
     #[error("the network computes the same whatever it is fed: none of its inputs has a part in it")]
-    Constant,
+    Constant {
+        /// Whether some inputs are constants because the configuration says so.
+        is_frozen: bool,
+    },
     /// The tool would be told to do what the model has in itself.
     #[error("`rvc2.mo_args` has `{flag}`, and input `{input}` has {what}: both would be done")]
     Twice {
@@ -156,7 +159,12 @@ impl Hint for OperateError {
             Self::Contradiction { .. } => {
                 vec!["check the model with ONNX Runtime, and export it again".to_owned()]
             }
-            Self::Constant => vec!["leave `frozen_value` away for what the device is to feed".to_owned()],
+            Self::Constant { is_frozen: true } => {
+                vec!["leave `frozen_value` away for what the device is to feed".to_owned()]
+            }
+            Self::Constant { is_frozen: false } => {
+                vec!["check the export: a network's inputs must reach its outputs".to_owned()]
+            }
             Self::Twice { .. } => vec![
                 "say it in one place; for colours, `encoding.from` and `encoding.to` alike leave them as they are"
                     .to_owned(),
@@ -263,7 +271,8 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     let (unused, used): (Vec<String>, Vec<String>) =
         model.inputs().into_iter().map(|input| input.name).partition(is_unused);
     if used.is_empty() {
-        return Err(OperateError::Constant);
+        let is_frozen = stage.inputs.iter().any(|input| input.frozen_value.is_some());
+        return Err(OperateError::Constant { is_frozen });
     }
     let warning = |input: &String| format!("input `{input}` has no part in what the network computes, and is left out");
     let warnings = unused.iter().map(warning).collect();

@@ -152,7 +152,11 @@ impl Hint for ProofError {
         match self {
             Self::Disk(error) => error.hints(),
             Self::Cut(error) => error.hints().into_iter().chain([without()]).collect(),
-            Self::Sample(error) => error.hints().into_iter().chain([without()]).collect(),
+            Self::Sample(error) => {
+                let without =
+                    "or convert without calibration data, which only the proof uses: `rvc2.disable_calibration True`";
+                error.hints().into_iter().chain([without.to_owned()]).collect()
+            }
             Self::Rewritten { .. } | Self::Shape { .. } | Self::Missing { .. } | Self::Crash { .. } => vec![without()],
             Self::Tool(error) => error.hints().into_iter().chain([without_device(), without()]).collect(),
             Self::Language { .. } => {
@@ -323,7 +327,6 @@ impl<'run> Claim<'run> {
             None => (transcript, request),
         };
         if let Some(reason) = unknown_original(transcript)? {
-            journal.warn(format!("the conversion is not proven: {reason}"));
             return none(&reason);
         }
         let mut rounding =
@@ -544,10 +547,16 @@ impl Subject<'_> {
     }
 }
 
+/// Why there is nothing to compare with.
+const UNKNOWN_ORIGINAL: &str = "ONNX Runtime does not know the original";
+
+/// Why the imported network is not compared.
+const CANNOT_RUN: &str = "the CPU device cannot run it";
+
 /// Returns why ONNX Runtime cannot run the original, if that is because it does not know something in it.
 fn unknown_original(transcript: &Transcript) -> Result<Option<String>, ProofError> {
     match transcript.of(Network::Original).refusal {
-        Some(Refusal::Unknown(message)) => Ok(Some(format!("ONNX Runtime does not know the original: {message}"))),
+        Some(Refusal::Unknown(message)) => Ok(Some(format!("{UNKNOWN_ORIGINAL}: {message}"))),
         Some(Refusal::Failed(message)) => Err(ProofError::Original { message }),
         Some(Refusal::NoDevice) | None => Ok(None),
     }
@@ -559,7 +568,7 @@ fn found(account: Account, network: Compared, outputs: &[String], tolerance: Tol
     match account.refusal {
         Some(Refusal::NoDevice) => return unproven("this toolchain has no CPU device".to_owned()),
         Some(Refusal::Unknown(message) | Refusal::Failed(message)) if network == Compared::Imported => {
-            return unproven(format!("the CPU device cannot run it: {message}"));
+            return unproven(format!("{CANNOT_RUN}: {message}"));
         }
         Some(Refusal::Unknown(message) | Refusal::Failed(message)) => return Err(ProofError::Rewritten { message }),
         None => {}
@@ -576,19 +585,16 @@ fn found(account: Account, network: Compared, outputs: &[String], tolerance: Tol
     Ok(Finding::Compared(Comparison { runtime, tolerance, outputs: distances }))
 }
 
-/// Returns what people should be warned of although nothing is wrong.
+/// Returns what people should be warned of although nothing is wrong. What is not proven is told in the proof's own words.
 pub fn doubts(proof: &Proof) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if let Finding::Unproven { reason } = &proof.imported
-        && reason.starts_with("the CPU device cannot")
-    {
-        doubts.push(format!("the imported network is not proven: {reason}"));
-    }
+    // What was wished otherwise is no doubt.
+    let is_doubt = |line: &String| [UNKNOWN_ORIGINAL, CANNOT_RUN].iter().any(|reason| line.contains(reason));
+    let mut doubts: Vec<String> = proof.lines().into_iter().filter(is_doubt).collect();
     for comparison in [&proof.rewritten, &proof.imported].into_iter().filter_map(|finding| finding.comparison()) {
         for distance in comparison.outputs.iter().filter(|distance| distance.says_little(&comparison.tolerance)) {
             let (output, largest) = (&distance.output, distance.largest);
-            let doubt =
-                format!("output `{output}` is at most {largest:.0e} for the inputs of the proof, which shows little");
+            let size = if largest == 0.0 { "zero".to_owned() } else { format!("at most {largest:.0e}") };
+            let doubt = format!("output `{output}` is {size} for the inputs of the proof, which shows little");
             if !doubts.contains(&doubt) {
                 doubts.push(doubt);
             }

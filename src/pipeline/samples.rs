@@ -128,21 +128,26 @@ impl SampleError {
     }
 }
 
-/// Reads one sample of an input.
+/// Reads one sample of an input. A file takes memory only as far as it is looked at, and its elements are copied only if
+/// the input takes so many.
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or does not fit.
 pub fn read(feed: &Feed, path: &Path) -> Result<Tensor, SampleError> {
     let kind = SampleKind::of(path).ok_or_else(|| SampleError::Suffix { path: path.to_owned() })?;
-    let bytes = disk::read(path, FILE_LIMIT)?;
+    let bytes = disk::map(path, FILE_LIMIT)?;
     let fed = match kind {
-        SampleKind::Raw => feed.raw(bytes),
+        SampleKind::Raw => feed.raw(&bytes),
         // The name may be wrong about what the file holds, the bytes are not.
         SampleKind::PictureOrArray
             if npy::is_npy(&bytes) || path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("npy")) =>
         {
-            let array = npy::read(&bytes).map_err(|source| SampleError::Npy { path: path.to_owned(), source })?;
-            feed.array(array)
+            let damaged = |source| SampleError::Npy { path: path.to_owned(), source };
+            let array = npy::open(&bytes).map_err(damaged)?;
+            match feed.accept(array.shape()) {
+                Ok(()) => feed.array(array.tensor().map_err(damaged)?),
+                Err(error) => Err(error),
+            }
         }
         SampleKind::PictureOrArray => {
             let picture = decode::decode(&bytes);
@@ -524,6 +529,21 @@ mod tests {
             disk::remove_all(&folder.path().join(format!("{number}.raw"))).unwrap();
         }
         assert!(made(&inputs[..1], 2).is_empty(), "nothing is given");
+    }
+
+    #[test]
+    fn files_of_another_shape_are_refused_by_their_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1073741824,)}\n";
+        let start = [&b"\x93NUMPY\x01\0"[..], &[u8::try_from(header.len()).unwrap(), 0], header.as_bytes()].concat();
+        for (name, start, length) in [("huge.raw", &b""[..], 1 << 30), ("huge.npy", &start, 1 << 29)] {
+            let path = folder.path().join(name);
+            disk::write(&path, start).unwrap();
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
+            let error = read(&feed(), &path).unwrap_err();
+            // That elements are missing would be seen last.
+            assert!(matches!(error, SampleError::Feed { .. }), "{error:?}");
+        }
     }
 
     #[test]

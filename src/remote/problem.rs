@@ -97,7 +97,8 @@ impl Hint for RemoteError {
             Self::Folder { .. } => vec!["name a file in it".to_owned()],
             Self::Offline { .. } => vec!["run it once without `--offline`".to_owned()],
             Self::OfflineTarget { .. } => {
-                vec!["run it without `--offline`, or with `output_remote_url None`".to_owned()]
+                let keys = "`output_remote_url None` and `intermediate_outputs_remote_url None`";
+                vec![format!("run it without `--offline`, or upload nothing: {keys}")]
             }
             Self::NoFolder => vec!["set `MODELCONVERTER_CACHE_DIR` to a folder with some room".to_owned()],
             Self::Setup { .. } => Vec::new(),

@@ -11,11 +11,12 @@ use futures_util::stream::BoxStream;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{Client, StatusCode, Url};
 
 use super::problem::Problem;
+use crate::fetch;
 
 /// No validator that a server states is longer.
 const LONGEST_VALIDATOR: usize = 1024;
@@ -206,17 +207,16 @@ async fn page(client: &Client, url: &Url, wanted: Wanted<'_>) -> Result<Answer, 
         }
         StatusCode::RANGE_NOT_SATISFIABLE => return Err(Problem::WrongRange),
         status if status.is_redirection() => return Err(Problem::Redirect),
-        status => return Err(Problem::of_status(status.as_u16(), None).asking(retry_after(headers))),
+        status => return Err(Problem::of_status(status.as_u16(), None).asking(wait(headers))),
     };
     let version = Version::of_headers(headers);
     let bytes = response.bytes_stream().map(|bytes| bytes.map_err(Problem::from)).boxed();
     Ok(Answer::Bytes(Body { start, size, version, bytes }))
 }
 
-/// Returns for how many seconds a server asks not to be asked again; nothing of dates, for the clocks may differ.
-fn retry_after(headers: &HeaderMap) -> u32 {
-    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    text.trim().parse().unwrap_or_default()
+/// Returns for how many seconds a server asks not to be asked again.
+fn wait(headers: &HeaderMap) -> u32 {
+    fetch::wait(headers).map_or(0, |wait| u32::try_from(wait.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// Reads `bytes 4-9/10`, which must begin at `offset`, and returns the length of the whole file if it is stated.

@@ -31,6 +31,7 @@ pub use self::options::{
 use self::flat::{Table, Vector};
 use self::sparse::Sparsity;
 use crate::hint::Hint;
+use crate::intake::{foreign, foreign_hint};
 use crate::onnx::{ElementType, element_count};
 
 /// The first bytes of the second word of every TFLite file.
@@ -47,8 +48,11 @@ const MAX_STRUCTURE: usize = 32 << 20;
 #[non_exhaustive]
 pub enum TfliteError {
     /// Another kind of file.
-    #[error("not a TFLite model: bytes 4 to 7 are not `TFL3`")]
-    Foreign,
+    #[error("not a TFLite model{}", what.map_or(": bytes 4 to 7 are not `TFL3`".to_owned(), |what| format!(" but {what}")))]
+    Foreign {
+        /// The other kind, with its article, if it is known.
+        what: Option<&'static str>,
+    },
     /// An offset that leads nowhere.
     #[error("the TFLite model is broken or truncated: what stands at byte {offset} does not fit the file")]
     Malformed {
@@ -150,6 +154,7 @@ pub enum TfliteError {
 impl Hint for TfliteError {
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Foreign { what } => what.and_then(foreign_hint).into_iter().collect(),
             Self::Malformed { .. } | Self::Length { .. } => vec!["copy or download the file again".to_owned()],
             Self::External { .. } => vec!["convert the model again to a single file".to_owned()],
             Self::Version { .. } => vec!["convert the model again with a current TensorFlow".to_owned()],
@@ -233,7 +238,7 @@ impl Model {
     /// The bytes are no TFLite model, or one that contradicts itself.
     pub fn parse(bytes: &Bytes) -> Result<Self, TfliteError> {
         if bytes.get(4..8) != Some(IDENTIFIER) {
-            return Err(TfliteError::Foreign);
+            return Err(TfliteError::Foreign { what: foreign(bytes) });
         }
         let root = Table::root(bytes)?;
         match root.scalar::<u32>(0, 0)? {

@@ -208,7 +208,16 @@ fn variables_that_change_are_states() {
 
 #[test]
 fn other_files_and_parts_of_files_are_refused() {
-    assert_eq!(Model::parse(&Bytes::from_static(b"PK\x03\x04........")).unwrap_err(), TfliteError::Foreign);
+    for (bytes, told) in [
+        (&b"PK\x03\x04........"[..], "not a TFLite model but a ZIP archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "not a TFLite model but a Git LFS pointer; the file itself"),
+        (b"anything at all", "not a TFLite model: bytes 4 to 7 are not `TFL3`"),
+        (b"", "not a TFLite model: bytes"),
+    ] {
+        let error = Model::parse(&Bytes::from_static(bytes)).unwrap_err();
+        assert!(error.to_string().starts_with(told), "{error}");
+        assert_eq!(error.hints().len(), usize::from(told.contains("LFS")));
+    }
     let bytes = Bytes::from(network().bytes());
     for length in 0..bytes.len() {
         assert!(Model::parse(&bytes.slice(..length)).is_err(), "{length}");

@@ -1,5 +1,6 @@
 //! Standard output and standard error, by verbosity and form.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
@@ -74,13 +75,15 @@ impl Printer {
     /// Says a line unless the person wants quiet.
     pub fn say(&self, line: impl AsRef<str>) {
         if self.verbosity >= Verbosity::Normal {
-            write_error(line.as_ref());
+            write_error(&visible(line.as_ref()));
         }
     }
 
     /// Says a warning.
     pub fn warn(&self, line: impl AsRef<str>) {
-        self.say(format!("{} {}", self.paint("warning:", "1;33"), line.as_ref()));
+        if self.verbosity >= Verbosity::Normal {
+            write_error(&format!("{} {}", self.paint("warning:", "1;33"), visible(line.as_ref())));
+        }
     }
 
     /// Says why the program fails: what, the causes, what the vendor tool said last, and what to do.
@@ -88,18 +91,18 @@ impl Printer {
         if self.form == Form::Json {
             self.result(&serde_json::json!({ "error": failure }), String::new);
         }
-        let mut text = format!("{} {}", self.paint("error:", "1;31"), failure.message());
+        let mut text = format!("{} {}", self.paint("error:", "1;31"), visible(failure.message()));
         for cause in failure.causes() {
-            text.push_str(&format!("\n  {} {cause}", self.paint("cause:", "1")));
+            text.push_str(&format!("\n  {} {}", self.paint("cause:", "1"), visible(cause)));
         }
         if !failure.last_lines().is_empty() {
             text.push_str("\n  the tool's last lines:");
             for line in failure.last_lines() {
-                text.push_str(&format!("\n    {line}"));
+                text.push_str(&format!("\n    {}", visible(line)));
             }
         }
         for hint in failure.hints() {
-            text.push_str(&format!("\n  {} {hint}", self.paint("hint:", "1;36")));
+            text.push_str(&format!("\n  {} {}", self.paint("hint:", "1;36"), visible(hint)));
         }
         write_error(&text);
     }
@@ -136,10 +139,38 @@ impl Printer {
 pub enum Colours {
     /// On a terminal.
     Wanted,
-    /// Never (`NO_COLOR`, `--color never`).
+    /// Never (`NO_COLOR`, `TERM=dumb`, `--color never`).
     Unwanted,
+}
+
+/// Returns a text with its control characters written out, but for ends of lines and tabulators: names and messages may
+/// come from strangers' files, and must not move the cursor, colour the terminal or hide what stands before them.
+fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_hidden(letter) {
+            true => shown.extend(letter.escape_default()),
+            false => shown.push(letter),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 fn write_error(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_others_steers_the_terminal() {
+        assert_eq!(visible("\u{1b}[2Ja\rb\u{9b}31m"), "\\u{1b}[2Ja\\rb\\u{9b}31m");
+        assert_eq!(visible("two\nlines,\ta tab, é 模"), "two\nlines,\ta tab, é 模");
+    }
 }

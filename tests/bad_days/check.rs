@@ -54,6 +54,7 @@ pub fn told(output: &std::process::Output, code: i32, what: &str) -> Told {
         other => panic!("no failure has the code {other}"),
     };
     assert_eq!(document["error"]["kind"], kind, "{document}");
+    assert!(!document["error"]["message"].as_str().unwrap().starts_with("error"), "{document}");
     assert!(text.contains("error: "), "{text}");
     assert!(!text.contains("panicked"), "{text}");
     Told { text, document }

@@ -98,6 +98,26 @@ fn inputs_outputs_and_shapes_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn a_network_that_nothing_is_fed_to_is_told_as_that() {
+    let model = Model::new(
+        Graph::new()
+            .input("image", FLOAT, &sizes(&[1, 3, 5, 5]))
+            .initializer(Tensor::floats("weights", &[1, 3], &[0.5; 3]))
+            .node(Node::new("Relu", &["weights"], &["out"]))
+            .output("out", FLOAT, &sizes(&[1, 3])),
+    );
+    let (folder, made_up) = (folder(), made_up());
+    fs::write(folder.path().join("constant.onnx"), model.bytes()).unwrap();
+    let command = || convert(folder.path(), &made_up.store, &made_up.project, "constant.onnx");
+    let frozen = ["inputs.0.name", "image", "inputs.0.frozen_value", "0"];
+    for (words, hint) in [(&[][..], "must reach its outputs"), (&frozen, "`frozen_value`")] {
+        let told = fails(command().args(words), 1);
+        told.says(&["the same whatever it is fed"]);
+        assert!(told.hints().contains(hint), "{}", told.text);
+    }
+}
+
+#[test]
 fn operators_that_no_tool_has_are_named_with_their_nodes() {
     let model = Model::new(
         Graph::new()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::check::{convert, convert_to, fails, is_tidy, model, names};
-use crate::support::{program, succeed};
+use crate::support::{program, root, succeed};
 use crate::toolchain::{SLOW, folder, made_up};
 
 /// The same command in a mount name space of its own, after a script; its mounts end with it.
@@ -85,13 +85,22 @@ fn a_full_disk_is_told_and_the_store_serves_again_with_more_room() {
 
 #[test]
 fn a_full_disk_for_the_result_leaves_nothing_there() {
+    nothing_is_left_on_a_disk_of("8k", &[]);
+    // The model fills the disk, so that there is no room for the report either: a text of 200000 bytes in it.
+    let text = [&b"\x32\xc0\x9a\x0c"[..], &[b' '; 200_000]].concat();
+    nothing_is_left_on_a_disk_of("64k", &text);
+}
+
+/// Converts onto a disk that is too small; `padding` is added to the model.
+fn nothing_is_left_on_a_disk_of(size: &str, padding: &[u8]) {
     let folder = folder();
     let made_up = made_up();
-    model(folder.path(), "good.onnx");
+    let path = model(folder.path(), "good.onnx");
+    fs::write(&path, [&fs::read(&path).unwrap(), padding].concat()).unwrap();
     let output = folder.path().join("output");
     fs::create_dir(&output).unwrap();
     let command = convert(folder.path(), &made_up.store, &made_up.project, "good.onnx");
-    let mount = format!("mount -t tmpfs -o size=8k none '{}'", output.display());
+    let mount = format!("mount -t tmpfs -o size={size} none '{}'", output.display());
     // The failing command is not the last one: what it leaves is looked at on the same small disk.
     let script = format!("{mount}; ! \"$0\" \"$@\"; ls -A '{}'; exit 0", output.display());
     let shown = succeed(in_own_mounts(&command, &script).arg("--json"));
@@ -135,6 +144,32 @@ fn a_result_that_reaches_nobody_is_no_success_and_a_reader_that_left_is_no_failu
 }
 
 #[test]
+fn settings_that_cannot_be_read_are_named() {
+    let folder = folder();
+    fs::copy(root().join("toolchains.toml"), folder.path().join("toolchains.toml")).unwrap();
+    fs::write(folder.path().join("modelconverter.toml"), "[mirrors]\npypy = []\n").unwrap();
+    let mut command = program(folder.path(), &folder.path().join("store"));
+    let told = fails(command.args(["toolchain", "fetch", "rvc2"]), 1);
+    told.says(&["failed to read modelconverter.toml", "unknown key `mirrors.pypy`"]);
+    assert!(told.hints().contains("did you mean `mirrors.pypi`?"), "{}", told.text);
+}
+
+#[test]
+fn a_terminal_has_colours_unless_it_is_dumb_or_they_are_unwanted() {
+    let folder = folder();
+    for (name, value, is_coloured) in [("TERM", "xterm", true), ("TERM", "dumb", false), ("NO_COLOR", "1", false)] {
+        let command = program(folder.path(), &folder.path().join("store"));
+        // The terminal of the command is one of `script`.
+        let words = format!("'{}' convert rvc2 --path none.onnx", command.get_program().display());
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &words, "/dev/null"]).current_dir(folder.path()).env(name, value);
+        terminal.env("MODELCONVERTER_CACHE_DIR", folder.path().join("store"));
+        let shown = String::from_utf8(terminal.output().unwrap().stdout).unwrap();
+        assert!(shown.contains("error:") && shown.contains('\u{1b}') == is_coloured, "{name}={value}: {shown:?}");
+    }
+}
+
+#[test]
 fn names_with_spaces_and_letters_of_any_language_are_names() {
     let folder = folder();
     let made_up = made_up();
@@ -154,6 +189,12 @@ fn names_with_spaces_and_letters_of_any_language_are_names() {
     let made = names(&folder.path().join(result));
     assert!(made.iter().any(|name| name.ends_with(".superblob")), "{made:?}");
     assert_eq!(names(&folder.path().join("résultats à moi")), ["der erste"]);
+    // The longest that a file may have, from which others are named.
+    let long = format!("{}.onnx", "l".repeat(250));
+    model(&place, &long);
+    let path = format!("mes modèles/模型 №1/{long}");
+    succeed(&mut convert(folder.path(), &made_up.store, &made_up.project, &path));
+    assert!(names(&folder.path().join("output/result")).contains(&format!("{}.superblob", "l".repeat(160))));
     // A store with such a name, too.
     let store = folder.path().join("mein Lager ü");
     let mut command = convert(folder.path(), &store, &made_up.project, "mes modèles/模型 №1/réseau profond.onnx");

@@ -534,7 +534,7 @@ fn links_between_stages_name_an_earlier_stage_and_what_they_take_of_it() {
         ("{stage: a}", "either `output` or `script` must be provided"),
         ("{stage: a, output: y, script: x.py}", "cannot specify both `output` and `script`"),
         ("{stage: a, output: y, path: x}", "mixes the keys of images and a link to a stage"),
-        ("{stage: a/b, output: y}", "cannot be a name"),
+        ("{stage: a/b, output: y}", "cannot be the name of a folder"),
     ] {
         let found = two(calibration).unwrap_err().to_string();
         assert!(found.contains(message), "{calibration}: {found}");
@@ -560,14 +560,14 @@ fn the_whole_has_a_name_colours_and_stages() {
     assert_eq!(at(&keys("input_model: m.onnx\nrich_logging: 'off'").unwrap(), "rich_logging"), &json!(false));
     for (yaml, message) in [
         ("input_model: m.onnx\nname: 5", "`name` must be a text"),
-        ("input_model: m.onnx\nname: a/b", "`a/b` cannot be a name"),
+        ("input_model: m.onnx\nname: a/b", "`a/b` cannot be the name of a folder"),
         ("input_model: m.onnx\nrich_logging: null", "`rich_logging` must be true or false"),
         ("stages: [a]", "`stages` must be a mapping"),
         ("stages: {}", "`stages` must have at least one stage"),
         ("stages: {a: null}", "`stages.a` must be a mapping"),
         ("stages: {a: {input_model: m.onnx, name: x}}", "unknown key `name` in `stages.a`"),
         ("stages: {a: {}}", "`stages.a.input_model` must be provided"),
-        ("stages: {a/b: {input_model: m.onnx}}", "`a/b` cannot be a name"),
+        ("stages: {a/b: {input_model: m.onnx}}", "`a/b` cannot be the name of a folder"),
         ("stages: {a: {input_model: m.onnx, stages: {}}}", "unknown key `stages` in `stages.a`"),
         ("mean_values: 1", "`input_model` must be provided"),
     ] {

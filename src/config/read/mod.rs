@@ -230,7 +230,8 @@ impl Reader {
     pub(super) fn stage_name(&mut self, origin: &Origin, text: &str) -> Option<StageName> {
         let name = text.parse().ok();
         if name.is_none() {
-            self.rule(origin, format!("`{text}` cannot be a name: it is that of a folder among the results"));
+            let rule = "cannot be the name of a folder among the results: it is empty, `.` or `..`, or has a `/`";
+            self.rule(origin, format!("`{text}` {rule}"));
         }
         name
     }
