@@ -30,6 +30,7 @@ mod rotary;
 mod runtime;
 mod sampling;
 mod scatter;
+mod scheme;
 mod sequences;
 mod shapes;
 mod volumes;

@@ -2,7 +2,7 @@
 
 use super::super::super::build::{float, integer};
 use super::super::super::draft::{Draft, Site};
-use super::super::quantized::integers;
+use super::super::scheme::integers;
 use crate::onnx::proto::AttributeProto;
 use crate::onnx::read_floats;
 
