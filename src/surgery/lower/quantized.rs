@@ -20,7 +20,7 @@ pub(super) fn constant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let scheme = Scheme::of(site.node, site.facts, ElementType::from_code(tensor.data_type()))?;
     let values = integers(tensor)?;
     let dims = scheme.dims(Some(tensor.dims.len()))?;
-    let axis = dims.iter().position(|size| *size != 1);
+    let axis = dims.iter().position(|size| *size != 1).filter(|_| dims != tensor.dims);
     let behind = axis.and_then(|axis| tensor.dims.get(axis + 1..)).unwrap_or(&[]);
     let stride = usize::try_from(element_count(behind)?).ok()?.max(1);
     let count = scheme.scales.len();
@@ -214,7 +214,7 @@ impl Pass for Unquantize {
             model,
             |node| node.op_type() == "QuantizeLinear",
             |site, draft| {
-                let (input, output) = (site.input(0)?, site.output(0)?);
+                let output = site.output(0)?;
                 let scheme = Scheme::of(site.node, facts, Some(ElementType::Uint8))?;
                 let readers = reads.readers(output);
                 let undoes = |place: &usize| {
@@ -224,19 +224,13 @@ impl Pass for Unquantize {
                             && Scheme::of(node, facts, Some(scheme.element)).as_ref() == Some(&scheme)
                     })
                 };
-                if readers.is_empty() || reads.is_output(output) || !readers.iter().all(undoes) {
+                if readers.is_empty() || !readers.iter().all(undoes) {
                     return None;
                 }
-                let [least, greatest] = scheme.range()?;
-                let result = match (least.as_slice(), greatest.as_slice()) {
-                    (&[least], &[greatest]) => draft.clip(input, [least, greatest]),
-                    _ => {
-                        let dims = scheme.dims(site.rank(0))?;
-                        let (least, greatest) = (draft.floats(&dims, &least), draft.floats(&dims, &greatest));
-                        let raised = draft.apply("Max", &[input, &least]);
-                        draft.apply("Min", &[&raised, &greatest])
-                    }
-                };
+                let result = limited(site, draft, &scheme)?;
+                if reads.is_output(output) {
+                    draft.keep(site.node.clone());
+                }
                 removed.extend(readers.iter().map(|place| (*place, result.clone())));
                 Some(())
             },
@@ -264,6 +258,19 @@ impl Pass for Unquantize {
         }
         Ok(Some(patch))
     }
+}
+
+/// Limits what a node quantizes to what the integers can express.
+pub(super) fn limited(site: &Site<'_>, draft: &mut Draft, scheme: &Scheme) -> Option<String> {
+    let input = site.input(0)?;
+    let [least, greatest] = scheme.range()?;
+    if let (&[least], &[greatest]) = (least.as_slice(), greatest.as_slice()) {
+        return Some(draft.clip(input, [least, greatest]));
+    }
+    let dims = scheme.dims(site.rank(0))?;
+    let (least, greatest) = (draft.floats(&dims, &least), draft.floats(&dims, &greatest));
+    let raised = draft.apply("Max", &[input, &least]);
+    Some(draft.apply("Min", &[&raised, &greatest]))
 }
 
 /// Replaces dynamic quantization before products with constants: the product is computed with the numbers themselves.

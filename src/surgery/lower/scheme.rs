@@ -2,37 +2,50 @@
 
 use super::super::draft::Site;
 use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{ElementType, Facts, read_floats};
+use crate::onnx::{Attributes, ElementType, Facts, element_count, read_floats};
 
-/// How integers stand for numbers: `(integer - zero point) * scale`, for all elements or for each index of an axis.
+/// How integers stand for numbers: `(integer - zero point) * scale`, for all elements, for each index of an axis, or for
+/// each element, where blocks of them have one scale.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scheme {
     pub(super) scales: Vec<f64>,
     pub(super) zeros: Vec<f64>,
-    /// The axis, if there is more than one scale.
+    /// The axis, if there is a scale for each of its indices.
     axis: i64,
+    /// The sizes of the value, if there is a scale for each of its elements.
+    sizes: Option<Vec<i64>>,
     pub(super) element: ElementType,
 }
 
 impl Scheme {
     /// Reads the constants of a node that quantizes or dequantizes, from inputs 1 and 2.
     pub(super) fn of(node: &NodeProto, facts: &Facts<'_>, element: Option<ElementType>) -> Option<Self> {
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
-        if attribute("block_size").and_then(|attribute| attribute.i).is_some_and(|size| size != 0) {
-            return None;
-        }
-        let scales = read_floats(facts.constant(node.input.get(1)?)?).ok()?;
+        let integer = |name: &str| Attributes(node).int(name).filter(|value| *value != 0);
+        let scale = facts.constant(node.input.get(1)?)?;
+        let scales = read_floats(scale).ok()?;
         let zero = node.input.get(2).filter(|name| !name.is_empty());
         let zeros = match zero {
             Some(name) => integers(facts.constant(name)?)?,
             None => vec![0.0; scales.len()],
         };
-        let element = zero.and_then(|name| facts.element(name)).or(element)?;
+        let stated = || ElementType::from_code(i32::try_from(integer("output_dtype")?).ok()?);
+        let element = zero.and_then(|name| facts.element(name)).or_else(stated).or(element)?;
         let axis = match scales.len() {
             1 => 0,
-            _ => attribute("axis").and_then(|attribute| attribute.i).unwrap_or(1),
+            _ => Attributes(node).int("axis").unwrap_or(1),
         };
-        (scales.len() == zeros.len()).then_some(Self { scales, zeros, axis, element })
+        if scales.len() != zeros.len() {
+            return None;
+        }
+        let Some(block) = integer("block_size") else {
+            return Some(Self { scales, zeros, axis, sizes: None, element });
+        };
+        let sizes = facts.sizes(node.input.first()?)?;
+        let axis = Site::axis(Attributes(node).int("axis").unwrap_or(1), sizes.len())?;
+        let places = places_in_blocks(&sizes, &scale.dims, axis, block)?;
+        let spread =
+            |values: &[f64]| places.iter().map(|place| values.get(*place).copied()).collect::<Option<Vec<f64>>>();
+        Some(Self { scales: spread(&scales)?, zeros: spread(&zeros)?, axis: 0, sizes: Some(sizes), element })
     }
 
     fn limits(&self) -> Option<[f64; 2]> {
@@ -41,6 +54,8 @@ impl Scheme {
             ElementType::Int8 => Some([-128.0, 127.0]),
             ElementType::Uint16 => Some([0.0, 65535.0]),
             ElementType::Int16 => Some([-32768.0, 32767.0]),
+            ElementType::Uint4 => Some([0.0, 15.0]),
+            ElementType::Int4 => Some([-8.0, 7.0]),
             _ => None,
         }
     }
@@ -54,6 +69,9 @@ impl Scheme {
 
     /// The dimensions with which values for each scale meet a tensor of some rank.
     pub(super) fn dims(&self, rank: Option<usize>) -> Option<Vec<i64>> {
+        if let Some(sizes) = &self.sizes {
+            return (rank == Some(sizes.len())).then(|| sizes.clone());
+        }
         if self.scales.len() == 1 {
             return Some(Vec::new());
         }
@@ -62,6 +80,26 @@ impl Scheme {
         *dims.get_mut(Site::axis(self.axis, rank)?)? = i64::try_from(self.scales.len()).ok()?;
         Some(dims)
     }
+}
+
+/// Returns, for each element of a value, the place of its scale, where each block of elements along an axis has one.
+fn places_in_blocks(sizes: &[i64], scales: &[i64], axis: usize, block: i64) -> Option<Vec<usize>> {
+    let fits = |(place, (size, count)): (usize, (&i64, &i64))| {
+        // The last block may be incomplete.
+        if place == axis { *size > 0 && (size - 1) / block + 1 == *count } else { size == count }
+    };
+    if block < 1 || sizes.len() != scales.len() || !std::iter::zip(sizes, scales).enumerate().all(fits) {
+        return None;
+    }
+    let count = |sizes: &[i64]| usize::try_from(element_count(sizes)?).ok();
+    let (all, inner) = (count(sizes)?, count(sizes.get(axis + 1..)?)?);
+    let along = usize::try_from(*sizes.get(axis)?).ok()?;
+    let (blocks, block) = (usize::try_from(*scales.get(axis)?).ok()?, usize::try_from(block).ok()?);
+    Some(
+        (0..all)
+            .map(|place| (place / inner / along * blocks + place / inner % along / block) * inner + place % inner)
+            .collect(),
+    )
 }
 
 /// Reads integers of up to 32 bits.
@@ -75,6 +113,16 @@ pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<f64>> {
         }
         (ElementType::Uint16, Some(raw)) => {
             Some(raw.as_chunks().0.iter().map(|bytes| f64::from(u16::from_le_bytes(*bytes))).collect())
+        }
+        (ElementType::Int4 | ElementType::Uint4, raw) => {
+            let packed = tensor.int32_data.iter().map(|&entry| entry as u8);
+            let bytes: Vec<u8> = raw.as_ref().map_or_else(|| packed.collect(), |raw| raw.to_vec());
+            let count = usize::try_from(element_count(&tensor.dims)?).ok()?;
+            let halves = bytes.iter().flat_map(|byte| [byte & 0xf, byte >> 4]);
+            let number =
+                |half: u8| f64::from(if element == ElementType::Int4 { (half << 4) as i8 >> 4 } else { half as i8 });
+            let numbers: Vec<f64> = halves.take(count).map(number).collect();
+            (numbers.len() == count).then_some(numbers)
         }
         (ElementType::Int32, Some(raw)) => {
             Some(raw.as_chunks().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect())
