@@ -412,6 +412,7 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Pad"],
         rewrite: edges::wrapped,
     },
+    Lowering { name: "endless-padding-to-sum", reason: COMPILER_REFUSES, operators: &["Pad"], rewrite: edges::endless },
     Lowering {
         name: "centred-cut-to-slice",
         reason: IMPORTER_LACKS,
