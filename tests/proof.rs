@@ -390,6 +390,38 @@ fn a_network_that_its_quantization_is_everything_to_is_the_user_s() {
 }
 
 #[test]
+fn integers_of_a_quantized_network_are_compared_as_the_numbers_for_which_they_stand() {
+    const INT8: i32 = 3;
+    let folder = folder();
+    let graph = Graph::new()
+        .node(Node::new("QuantizeLinear", &["img", "two", "none"], &["steps"]))
+        .node(Node::new("DequantizeLinear", &["steps", "two", "none"], &["numbers"]))
+        .node(Node::new("Mul", &["numbers", "part"], &["smaller"]))
+        .node(Node::new("QuantizeLinear", &["smaller", "scale", "zero"], &["out"]))
+        .initializer(Tensor::floats("two", &[], &[2.0]))
+        .initializer(Tensor::floats("part", &[], &[0.7]))
+        .initializer(Tensor::floats("scale", &[], &[0.75]))
+        .initializer(Tensor::raw("none", onnx_builder::UINT8, &[], &[0]))
+        .initializer(Tensor::raw("zero", INT8, &[], &[0x92]))
+        .input("img", FLOAT, &sizes(&[1, 3, 20, 20]))
+        .output("out", INT8, &sizes(&[1, 3, 20, 20]));
+    fs::write(folder.path().join("m.onnx"), Model::new(graph).opset(13).bytes()).unwrap();
+    let output = convert(folder.path(), &["--path", "m.onnx"]);
+    let record = build_info(&output);
+    check(&record["proof"], &["out"], 0.999);
+    for network in ["rewritten", "imported"] {
+        let found = &record["proof"][network]["compared"]["outputs"][0];
+        assert_eq!((&found["differing"], &found["largest"]), (&json!(0), &json!(177.75)), "numbers: {found}");
+        let off = found["absolute"].as_f64().unwrap();
+        assert!(off > 0.0 && off < 2.0, "at most a step of each quantization: {found}");
+    }
+    let log = fs::read_to_string(output.join("modelconverter.log")).unwrap();
+    assert!(log.contains("output `out` gives integers as they are: they stand for (integer + 110) * 0.75"), "{log}");
+    let blob = read_with_depthai("blob", &output.join("m.blob"));
+    assert_eq!(blob["outputs"]["out"]["type"], "FP16", "{blob}");
+}
+
+#[test]
 fn calibration_samples_are_proven_beside_what_is_drawn() {
     let folder = folder();
     let graph = network(0).node(Node::new("Add", &["out", "more"], &["sum"]));

@@ -14,6 +14,7 @@ use crate::config::{PreprocessingPlace, ResolvedInput, Tolerance};
 use crate::exchange::Distance;
 use crate::nn_archive::Layout;
 use crate::onnx::{ElementType, Versions};
+use crate::surgery::Quantization;
 
 /// The newest that the ONNX Runtime of all images reads, 1.19.2: the last for the Python of OpenVINO 2021.4.
 pub const NEWEST: Versions = Versions { ir: 10, opset: 21 };
@@ -36,6 +37,9 @@ pub struct Request {
     pub shaken: u32,
     /// The outputs that are compared.
     pub outputs: Vec<String>,
+    /// Outputs of integers that are compared as the numbers for which they stand.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantized: BTreeMap<String, Quantization>,
     /// The original, an ONNX model.
     pub original: String,
     /// What it was rewritten to, an ONNX model.
@@ -472,6 +476,7 @@ mod tests {
             shaken: 0,
             watched: None,
             outputs: vec!["y".to_owned()],
+            quantized: BTreeMap::new(),
             original: "/m.onnx".to_owned(),
             rewritten: None,
             imported: None,
@@ -481,6 +486,9 @@ mod tests {
         let recorded = vec![BTreeMap::from([("x".to_owned(), "/0.npy".to_owned())])];
         let line = Request { recorded, ..request.clone() }.line();
         assert!(line.contains(r#""samples":2,"recorded":[{"x":"/0.npy"}],"inputs":"#), "{line}");
+        let steps = Quantization { scale: 0.5, zero: 128.0 };
+        let line = Request { quantized: BTreeMap::from([("y".to_owned(), steps)]), ..request.clone() }.line();
+        assert!(line.contains(r#""outputs":["y"],"quantized":{"y":{"scale":0.5,"zero":128.0}},"original""#), "{line}");
         let shaken = Request { rewritten: Some("/r.onnx".to_owned()), ..request }.of_rounding();
         assert_eq!(shaken.line(), format!("{}\n", expected.replace(r#""outputs""#, r#""shaken":3,"outputs""#)));
     }

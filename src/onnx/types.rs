@@ -120,7 +120,9 @@ fn runtime_type(node: &NodeProto, place: usize, known: &dyn Fn(&str) -> Option<E
             None => input(1),
         },
         ("MatMulIntegerToFloat" | "EmbedLayerNormalization", 0) | ("EmbedLayerNormalization", 2) => input(2),
-        ("EmbedLayerNormalization", _) => Some(ElementType::Int32),
+        ("QAttention", _) => input(2),
+        ("QEmbedLayerNormalization", 0) => input(8),
+        ("EmbedLayerNormalization" | "QEmbedLayerNormalization", _) => Some(ElementType::Int32),
         ("SkipLayerNormalization" | "SkipSimplifiedLayerNormalization", 1 | 2) => Some(ElementType::Float32),
         ("BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu", _)
         | ("FusedConv" | "FusedGemm" | "FusedMatMul" | "DynamicQuantizeMatMul" | "DynamicQuantizeLSTM", _)

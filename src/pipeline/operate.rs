@@ -21,7 +21,8 @@ use crate::surgery::optimize::{
     DivisionToMultiplication, FuseAfterConvolution, FuseBeforeConvolution, FuseChannelOrder, SubtractionToAddition,
 };
 use crate::surgery::{
-    self, DeadCode, InputPreprocessing, Operation, Pass, Preprocess, RemoveNoOps, SurgeryError, UnusedDomains,
+    self, DeadCode, InputPreprocessing, Operation, Pass, Preprocess, Quantization, RemoveNoOps, SurgeryError,
+    UnusedDomains,
 };
 use crate::translation::TranslationError;
 
@@ -265,7 +266,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     supported::check(&loaded.file_name, (&original.model, &rewritten), &stage.settings.rvc2, wanted.toolchain)?;
     let Rewritten { model, for_optimizer, operations, restatements, changed } = rewritten;
     let nodes = model.graph().node.iter().map(node).collect();
-    let outputs = model.outputs().into_iter().map(with_shape).collect();
+    let outputs: Vec<_> = model.outputs().into_iter().map(with_shape).collect();
     let reads = onnx::Reads::of(model.graph());
     let is_unused = |name: &String| reads.readers(name).is_empty() && !reads.is_output(name);
     let (unused, used): (Vec<String>, Vec<String>) =
@@ -275,7 +276,13 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         return Err(OperateError::Constant { is_frozen });
     }
     let warning = |input: &String| format!("input `{input}` has no part in what the network computes, and is left out");
-    let warnings = unused.iter().map(warning).collect();
+    let mut warnings: Vec<String> = unused.iter().map(warning).collect();
+    let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
+    let quantized = surgery::quantized_outputs(&original.model, &names).into_iter();
+    warnings.extend(quantized.map(|(name, Quantization { scale, zero })| {
+        let (sign, zero, scale) = (if zero < 0.0 { '+' } else { '-' }, zero.abs(), scale as f32);
+        format!("output `{name}` gives integers as they are: they stand for (integer {sign} {zero}) * {scale}")
+    }));
     let path = if changed {
         let path = original.path.with_file_name(format!("{name}-modified.onnx"));
         save(&model, &path, onnx::MAX_MODEL_BYTES)?;

@@ -236,18 +236,22 @@ impl<'run> Claim<'run> {
         tools: &Tools,
     ) -> Result<Self, ProofError> {
         let unproven = |reason| Way::Unproven(reason);
+        let is_unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
         let way = match (&operated.original, &operated.network, &tools.prover) {
             _ if !subject.stage.settings.verification.enabled => unproven("`verification.enabled` is false"),
             (None, ..) | (_, Given::Ir(_), _) => unproven("an IR is compiled as it is, whatever it was made of"),
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(tools);
-                let request = Box::new(subject.request(original, given, imported, linked)?);
+                let mut request = Box::new(subject.request(original, given, imported, linked)?);
+                if is_unrounded {
+                    // Their steps are those of values that are not rounded.
+                    request.quantized = surgery::quantized_outputs(&original.model, &request.outputs);
+                }
                 Way::Run { prover: prover.clone(), request, original: Box::new(original.clone()), imported }
             }
         };
         let tolerance = subject.stage.settings.verification.tolerance;
-        let is_unrounded = operated.rewritings.iter().any(|rewriting| surgery::leaves_rounding_out(&rewriting.pass));
         let tolerance = if is_unrounded { tolerance.for_unrounded() } else { tolerance };
         let is_small = |model: &&Model| model.saved_len() as u64 <= WATCHED_LIMIT.bytes();
         let watched = operated.rewritten.as_ref().filter(is_small).cloned();
@@ -519,6 +523,7 @@ impl Subject<'_> {
             shaken: 0,
             watched: None,
             outputs,
+            quantized: BTreeMap::new(),
             original: text(&measure),
             rewritten: (given != original.path).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),

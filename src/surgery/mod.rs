@@ -33,7 +33,8 @@ pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{ChooseBranches, InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
 pub use self::lower::{
-    Lowering, OldForms, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically, WholeNumberInputs,
+    Lowering, OldForms, Quantization, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically,
+    WholeNumberInputs, quantized_outputs,
 };
 pub use self::named_outputs::NamedOutputs;
 pub use self::no_ops::RemoveNoOps;
@@ -179,6 +180,7 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
     passes.push(&UnquantizeDynamically);
     passes.extend(lower::QUANTIZED.iter().map(|lowering| lowering as &dyn Pass));
     passes.push(&Unquantize);
+    passes.extend(lower::SMALL.iter().map(|lowering| lowering as &dyn Pass));
     passes.extend(lower::MYRIAD.iter().map(|lowering| lowering as &dyn Pass));
     passes.extend([
         &LowerHardSigmoid as &dyn Pass,

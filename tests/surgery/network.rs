@@ -72,7 +72,12 @@ impl Network {
 
     /// The file, with this shape of `y`.
     pub fn bytes(self, shape: &[i64]) -> Vec<u8> {
-        let graph = self.graph.output("y", FLOAT, &sizes(shape));
+        self.bytes_of(FLOAT, shape)
+    }
+
+    /// The file, with this type and shape of `y`.
+    pub fn bytes_of(self, element: i32, shape: &[i64]) -> Vec<u8> {
+        let graph = self.graph.output("y", element, &sizes(shape));
         let model = builder::Model::new(graph).opset(self.opset);
         self.domain.into_iter().fold(model, |model, domain| model.domain(domain, 1)).bytes()
     }

@@ -413,9 +413,42 @@ fn operators_that_quantize_by_themselves() {
             )
             .bytes(&[4, directions, 1, 6])
     };
+    let attention = |per: i64, mask: &str| {
+        weights(network(13, &[1, 5, 8]), &[8, 24])
+            .floats("ws", &[per], &vec![0.01; per as usize])
+            .constant(Tensor::raw("wz", INT8, &[per], &vec![3; per as usize]))
+            .weights("b", &[24])
+            .constant(Tensor::raw("m", INT32, &[1, 5], &[1_i32, 1, 1, 0, 1].map(i32::to_le_bytes).concat()))
+            .apply("DynamicQuantizeLinear", &["x"], &["q", "s", "z"])
+            .node(own("QAttention", &["q", "w", "b", "s", "ws", mask, "z", "wz"], &["y"]).int("num_heads", 2))
+            .bytes(&[1, 5, 8])
+    };
+    let table = |network: Network, name: &str, rows: i64| {
+        let (scale, zero) = (format!("{name}_scale"), format!("{name}_zero"));
+        let dims: &[i64] = if rows == 0 { &[6] } else { &[rows, 6] };
+        let count = dims.iter().product();
+        network
+            .constant(Tensor::raw(name, INT8, dims, &bytes(count)))
+            .floats(&scale, &[], &[0.02])
+            .constant(Tensor::raw(&zero, INT8, &[], &[4]))
+    };
+    let text = Network::fed(13, INT32, &[1, 5]).domain("com.microsoft");
+    let tables = [("words", 10), ("places", 5), ("kinds", 2), ("factor", 0), ("shift", 0)];
+    let text = tables.into_iter().fold(text, |network, (name, rows)| table(network, name, rows));
+    let names = |end: &str| tables.map(|(name, _)| format!("{name}{end}")).to_vec();
+    let inputs =
+        [vec!["x".to_owned(), "x_kinds".to_owned()], names(""), vec![String::new()], names("_scale"), names("_zero")];
+    let inputs = inputs.concat();
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let embedding = text
+        .constant(Tensor::raw("x_kinds", INT32, &[1, 5], &[0_i32, 0, 1, 1, 0].map(i32::to_le_bytes).concat()))
+        .node(own("QEmbedLayerNormalization", &inputs, &["y", "count"]).float("epsilon", 1e-5));
     let of =
         |name, gone, bytes| Case { tolerance: 0.03, ..case(name, "dynamic-runtime-operators-to-numbers", gone, bytes) };
     check(&[
+        of("attention", &["QAttention", "Attention"], attention(1, "m")),
+        of("attention_of_columns", &["QAttention", "Attention"], attention(24, "")),
+        of("embedding", &["QEmbedLayerNormalization", "EmbedLayerNormalization"], embedding.bytes(&[1, 5, 6])),
         of("product", &["DynamicQuantizeMatMul"], product.bytes(&[2, 3, 5])),
         of("to_float", &["MatMulIntegerToFloat", "DynamicQuantizeLinear"], to_float.bytes(&[2, 3, 5])),
         of("lstm", &["DynamicQuantizeLSTM"], lstm("forward", 1)),

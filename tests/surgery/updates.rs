@@ -222,11 +222,22 @@ fn edges_that_wrap_and_cuts_in_the_middle() {
             .node(Node::new("CenterCropPad", &["x", "n"], &["y"]).ints("axes", axes))
             .bytes(result)
     };
+    let endless = |value: f32, pads: &[i64], result: &[i64]| {
+        Network::new(13, &IMAGE)
+            .integers("p", pads)
+            .floats("v", &[], &[value])
+            .apply("Pad", &["x", "p", "v"], &["a"])
+            .node(Node::new("Softmax", &["a"], &["y"]).int("axis", 3))
+            .bytes(result)
+    };
+    let around = |name, bytes| case(name, "endless-padding-to-sum", &[], bytes);
     let of = |name, bytes| case(name, "wrapped-padding-to-lookup", &[], bytes);
     let centre = |name, bytes| case(name, "centred-cut-to-slice", &["CenterCropPad"], bytes);
     check(&[
         of("wrapped", wrapped(19, &["x", "p"], &[0, 0, 1, 3, 0, 2, 0, 1], &[1, 6, 7, 12])),
         of("wrapped_axes", wrapped(19, &["x", "p", "", "a"], &[3, 0, 1, 2], &[1, 4, 8, 12])),
+        around("masked", endless(f32::NEG_INFINITY, &[0, 0, 0, 2, 0, 0, 0, 1], &[1, 4, 6, 11])),
+        around("lost", endless(f32::NAN, &[0, 1, 0, 0, 0, 0, 2, 0], &[1, 5, 8, 8])),
         centre("both", centred(&[2, 3], &[3, 11], &[1, 4, 3, 11])),
         centre("cut", centred(&[-1, 1], &[5, 1], &[1, 1, 6, 5])),
         centre("filled", centred(&[2], &[9], &[1, 4, 9, 8])),

@@ -37,6 +37,40 @@ pub(super) fn wrapped(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Pads with zeros, and adds what is infinite or no number around them. The border of a `MaxPool` is its own affair.
+pub(super) fn endless(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, value) = (site.input(0)?, site.facts.floats(site.input(2)?)?);
+    let &[value] = value.as_slice() else { return None };
+    let is_constant = site.text("mode", "constant") == "constant" && site.input(3).is_none();
+    if value.is_finite() || !is_constant || !site.facts.element(input)?.is_float() {
+        return None;
+    }
+    let readers = site.reads.readers(site.output(0)?);
+    if readers.iter().any(|place| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() == "MaxPool")) {
+        return None;
+    }
+    let (sizes, pads) = (site.sizes(0)?, site.constant_integers(1)?);
+    let (before, behind) = pads.split_at_checked(sizes.len()).filter(|(_, behind)| behind.len() == sizes.len())?;
+    let (mut dims, mut border) = (Vec::new(), vec![0.0]);
+    for ((size, before), behind) in sizes.iter().zip(before).zip(behind) {
+        let is_padded = (*before, *behind) != (0, 0);
+        let length = if is_padded { before.checked_add(*size)?.checked_add(*behind)? } else { 1 };
+        let count = length.checked_mul(i64::try_from(border.len()).ok()?)?;
+        if *before < 0 || *behind < 0 || count > MOST_ELEMENTS {
+            return None;
+        }
+        let is_inside = move |place: i64| !is_padded || (*before..before + size).contains(&place);
+        let along = |outer: f64| (0..length).map(move |place| if is_inside(place) { outer } else { value });
+        border = border.into_iter().flat_map(along).collect();
+        dims.push(length);
+    }
+    let zeros = draft.apply("Pad", &[input, site.input(1)?]);
+    let border = draft.floats(&dims, &border);
+    let result = draft.binary("Add", &zeros, &border);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
 /// Cuts or adds zeros on both sides alike, one more behind.
 pub(super) fn centred(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);

@@ -1,7 +1,7 @@
 //! Products of integers, as numbers: single precision holds their sums exactly up to 2^24.
 
 use super::super::draft::{Draft, Site};
-use super::quantized::{Scheme, integers};
+use super::scheme::{Scheme, integers};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::{ElementType, Facts, element_count, is_onnx_domain};
 

@@ -30,8 +30,10 @@ mod rotary;
 mod runtime;
 mod sampling;
 mod scatter;
+mod scheme;
 mod sequences;
 mod shapes;
+mod steps;
 mod volumes;
 mod whole;
 mod windows;
@@ -40,6 +42,7 @@ pub use self::opset::OldForms;
 pub use self::precision::SinglePrecision;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
 pub use self::runtime::{RUNTIME, RuntimeLowering, UNROUNDED};
+pub use self::steps::{Quantization, quantized_outputs};
 pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
@@ -111,6 +114,34 @@ pub static QUANTIZED: &[Lowering] = &[
         reason: COMPILER_LACKS,
         operators: &["DequantizeLinear"],
         rewrite: quantized::variable,
+    },
+];
+
+/// What is rewritten of the small integers that are left, in order.
+pub static SMALL: &[Lowering] = &[
+    Lowering {
+        name: "quantization-to-rounding",
+        reason: COMPILER_LACKS,
+        operators: &["QuantizeLinear"],
+        rewrite: steps::rounded,
+    },
+    Lowering {
+        name: "small-integers-cut-off",
+        reason: "small integers are halves to the MYRIAD compiler, and keep what stands behind the point",
+        operators: &["Cast"],
+        rewrite: steps::cut_off,
+    },
+    Lowering {
+        name: "truth-of-numbers-to-comparison",
+        reason: IMPORTER_MISREADS,
+        operators: &["Cast"],
+        rewrite: steps::truth,
+    },
+    Lowering {
+        name: "not-through-small-integers",
+        reason: COMPILER_REFUSES,
+        operators: &["Cast"],
+        rewrite: steps::at_once,
     },
 ];
 
@@ -387,6 +418,7 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["Pad"],
         rewrite: edges::wrapped,
     },
+    Lowering { name: "endless-padding-to-sum", reason: COMPILER_REFUSES, operators: &["Pad"], rewrite: edges::endless },
     Lowering {
         name: "centred-cut-to-slice",
         reason: IMPORTER_LACKS,

@@ -10,91 +10,9 @@ use super::super::build::integer;
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
 use super::integers::Shifted;
-use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{ElementType, Facts, Known, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
-
-/// How integers stand for numbers: `(integer - zero point) * scale`, for all elements or for each index of an axis.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Scheme {
-    pub(super) scales: Vec<f64>,
-    zeros: Vec<f64>,
-    /// The axis, if there is more than one scale.
-    axis: i64,
-    element: ElementType,
-}
-
-impl Scheme {
-    /// Reads the constants of a node that quantizes or dequantizes, from inputs 1 and 2.
-    pub(super) fn of(node: &NodeProto, facts: &Facts<'_>, element: Option<ElementType>) -> Option<Self> {
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name() == name);
-        if attribute("block_size").and_then(|attribute| attribute.i).is_some_and(|size| size != 0) {
-            return None;
-        }
-        let scales = read_floats(facts.constant(node.input.get(1)?)?).ok()?;
-        let zero = node.input.get(2).filter(|name| !name.is_empty());
-        let zeros = match zero {
-            Some(name) => integers(facts.constant(name)?)?,
-            None => vec![0.0; scales.len()],
-        };
-        let element = zero.and_then(|name| facts.element(name)).or(element)?;
-        let axis = match scales.len() {
-            1 => 0,
-            _ => attribute("axis").and_then(|attribute| attribute.i).unwrap_or(1),
-        };
-        (scales.len() == zeros.len()).then_some(Self { scales, zeros, axis, element })
-    }
-
-    fn limits(&self) -> Option<[f64; 2]> {
-        match self.element {
-            ElementType::Uint8 => Some([0.0, 255.0]),
-            ElementType::Int8 => Some([-128.0, 127.0]),
-            ElementType::Uint16 => Some([0.0, 65535.0]),
-            ElementType::Int16 => Some([-32768.0, 32767.0]),
-            _ => None,
-        }
-    }
-
-    /// The least and the greatest number, for each scale.
-    fn range(&self) -> Option<[Vec<f64>; 2]> {
-        let limits = self.limits()?;
-        let at = |limit: f64| self.scales.iter().zip(&self.zeros).map(|(scale, zero)| (limit - zero) * scale).collect();
-        Some(limits.map(at))
-    }
-
-    /// The dimensions with which values for each scale meet a tensor of some rank.
-    fn dims(&self, rank: Option<usize>) -> Option<Vec<i64>> {
-        if self.scales.len() == 1 {
-            return Some(Vec::new());
-        }
-        let rank = rank?;
-        let mut dims = vec![1; rank];
-        *dims.get_mut(Site::axis(self.axis, rank)?)? = i64::try_from(self.scales.len()).ok()?;
-        Some(dims)
-    }
-}
-
-/// Reads integers of up to 32 bits.
-pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<f64>> {
-    let element = ElementType::from_code(tensor.data_type())?;
-    match (element, &tensor.raw_data) {
-        (ElementType::Int8, Some(raw)) => Some(raw.iter().map(|&byte| f64::from(byte as i8)).collect()),
-        (ElementType::Uint8, Some(raw)) => Some(raw.iter().map(|&byte| f64::from(byte)).collect()),
-        (ElementType::Int16, Some(raw)) => {
-            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(i16::from_le_bytes(*bytes))).collect())
-        }
-        (ElementType::Uint16, Some(raw)) => {
-            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(u16::from_le_bytes(*bytes))).collect())
-        }
-        (ElementType::Int32, Some(raw)) => {
-            Some(raw.as_chunks().0.iter().map(|bytes| f64::from(i32::from_le_bytes(*bytes))).collect())
-        }
-        (
-            ElementType::Int8 | ElementType::Uint8 | ElementType::Int16 | ElementType::Uint16 | ElementType::Int32,
-            None,
-        ) => Some(tensor.int32_data.iter().map(|&value| f64::from(value)).collect()),
-        _ => None,
-    }
-}
+use super::scheme::{Scheme, integers};
+use crate::onnx::proto::NodeProto;
+use crate::onnx::{ElementType, Known, Patch, Reads, element_count, is_onnx_domain, node_label, read_floats};
 
 /// Dequantizes constants.
 pub(super) fn constant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
@@ -102,7 +20,7 @@ pub(super) fn constant(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let scheme = Scheme::of(site.node, site.facts, ElementType::from_code(tensor.data_type()))?;
     let values = integers(tensor)?;
     let dims = scheme.dims(Some(tensor.dims.len()))?;
-    let axis = dims.iter().position(|size| *size != 1);
+    let axis = dims.iter().position(|size| *size != 1).filter(|_| dims != tensor.dims);
     let behind = axis.and_then(|axis| tensor.dims.get(axis + 1..)).unwrap_or(&[]);
     let stride = usize::try_from(element_count(behind)?).ok()?.max(1);
     let count = scheme.scales.len();
@@ -296,7 +214,7 @@ impl Pass for Unquantize {
             model,
             |node| node.op_type() == "QuantizeLinear",
             |site, draft| {
-                let (input, output) = (site.input(0)?, site.output(0)?);
+                let output = site.output(0)?;
                 let scheme = Scheme::of(site.node, facts, Some(ElementType::Uint8))?;
                 let readers = reads.readers(output);
                 let undoes = |place: &usize| {
@@ -306,19 +224,13 @@ impl Pass for Unquantize {
                             && Scheme::of(node, facts, Some(scheme.element)).as_ref() == Some(&scheme)
                     })
                 };
-                if readers.is_empty() || reads.is_output(output) || !readers.iter().all(undoes) {
+                if readers.is_empty() || !readers.iter().all(undoes) {
                     return None;
                 }
-                let [least, greatest] = scheme.range()?;
-                let result = match (least.as_slice(), greatest.as_slice()) {
-                    (&[least], &[greatest]) => draft.clip(input, [least, greatest]),
-                    _ => {
-                        let dims = scheme.dims(site.rank(0))?;
-                        let (least, greatest) = (draft.floats(&dims, &least), draft.floats(&dims, &greatest));
-                        let raised = draft.apply("Max", &[input, &least]);
-                        draft.apply("Min", &[&raised, &greatest])
-                    }
-                };
+                let result = limited(site, draft, &scheme)?;
+                if reads.is_output(output) {
+                    draft.keep(site.node.clone());
+                }
                 removed.extend(readers.iter().map(|place| (*place, result.clone())));
                 Some(())
             },
@@ -346,6 +258,19 @@ impl Pass for Unquantize {
         }
         Ok(Some(patch))
     }
+}
+
+/// Limits what a node quantizes to what the integers can express.
+pub(super) fn limited(site: &Site<'_>, draft: &mut Draft, scheme: &Scheme) -> Option<String> {
+    let input = site.input(0)?;
+    let [least, greatest] = scheme.range()?;
+    if let (&[least], &[greatest]) = (least.as_slice(), greatest.as_slice()) {
+        return Some(draft.clip(input, [least, greatest]));
+    }
+    let dims = scheme.dims(site.rank(0))?;
+    let (least, greatest) = (draft.floats(&dims, &least), draft.floats(&dims, &greatest));
+    let raised = draft.apply("Max", &[input, &least]);
+    Some(draft.apply("Min", &[&raised, &greatest]))
 }
 
 /// Replaces dynamic quantization before products with constants: the product is computed with the numbers themselves.

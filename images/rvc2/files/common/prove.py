@@ -91,6 +91,15 @@ def alike_in_shape(expected, found, exactly):
     return [size for size in expected.shape if size != 1] == [size for size in found.shape if size != 1]
 
 
+def numbers(results, quantized):
+    """Returns results in which integers of a quantization are the numbers for which they stand."""
+
+    def number(integers, steps):
+        return (integers.astype("float64") - steps["zero"]) * steps["scale"]
+
+    return {name: number(it, quantized[name]) if name in quantized else it for name, it in results.items()}
+
+
 def compare(network, truth, results, exactly):
     for name in truth[0]:
         for sample, (expected, outputs) in enumerate(zip(truth, results)):
@@ -111,11 +120,13 @@ def compare(network, truth, results, exactly):
 def compare_with_itself(network, request, fed):
     """Tells how far the original is from itself when the last bits of what it is fed change."""
     loaded = Onnx(network, request[network], threads())
+    quantized = request.get("quantized", {})
     for sample, (inputs, _) in enumerate(fed):
-        expected = loaded.run(inputs, request["outputs"])
+        expected = numbers(loaded.run(inputs, request["outputs"]), quantized)
         distances = {name: Distance(name, sample) for name in expected}
         for shake in range(request["shaken"]):
             found = loaded.run(inputs, request["outputs"], shaken=[request["seed"], sample, shake])
+            found = numbers(found, quantized)
             for name, distance in distances.items():
                 distance.add(expected[name], found[name])
         for distance in distances.values():
@@ -156,7 +167,7 @@ def main():
                 peak = float(found.pop(name))
                 if peak > max(highest.get(name, 0.0), HIGHEST):
                     highest[name] = min(peak, sys.float_info.max)
-            results.append(found)
+            results.append(numbers(found, request.get("quantized", {})))
         if highest:
             tell("peaks", values=highest)
         return results

@@ -25,12 +25,12 @@ pub(in crate::onnx::facts) fn shapes(call: &Call<'_, '_>) -> Option<Shapes> {
             let whole = Some(dims.to_vec());
             Some(vec![whole.clone(), Some(statistics.clone()), Some(statistics), whole])
         }
-        "EmbedLayerNormalization" => {
+        "EmbedLayerNormalization" | "QEmbedLayerNormalization" => {
             let hidden = call.dims(2)?.last()?.clone();
             let dims = [call.dims(0)?, &[hidden]].concat();
             Some(vec![Some(dims.clone()), Some(vec![call.dims(0)?.first()?.clone()]), Some(dims)])
         }
-        "Attention" => attention(call),
+        "Attention" | "QAttention" => attention(call),
         "MultiHeadAttention" => {
             let ([batch, length, _], [_, _, width]) = (call.dims(0)?, call.dims(2)?) else { return None };
             one(vec![batch.clone(), length.clone(), width.clone()])

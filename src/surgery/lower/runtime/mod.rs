@@ -102,7 +102,13 @@ pub static RUNTIME: &[RuntimeLowering] = &[
     RuntimeLowering(Lowering {
         name: UNROUNDED,
         reason: "MyriadX computes with halves: values are not rounded to integers first",
-        operators: &["DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"],
+        operators: &[
+            "DynamicQuantizeLSTM",
+            "DynamicQuantizeMatMul",
+            "MatMulIntegerToFloat",
+            "QAttention",
+            "QEmbedLayerNormalization",
+        ],
         rewrite: quantized::dynamic,
     }),
 ];

@@ -1,7 +1,7 @@
 //! `MatMulNBits`: products with weights of a few bits, which become numbers.
 
 use super::super::super::draft::{Draft, Site};
-use super::super::quantized::integers;
+use super::super::scheme::integers;
 use crate::onnx::{element_count, read_floats};
 
 /// The weights, row by row of `columns` of the result, as blocks of integers with a scale each.

@@ -2,8 +2,8 @@
 
 use super::super::super::build::{float, integer};
 use super::super::super::draft::{Draft, Site};
-use super::super::quantized::integers;
-use crate::onnx::proto::AttributeProto;
+use super::super::scheme::integers;
+use crate::onnx::proto::{AttributeProto, NodeProto};
 use crate::onnx::read_floats;
 
 /// Dequantizes the input at a place, whose scale and zero point follow it.
@@ -131,11 +131,13 @@ pub(super) fn dynamic(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         }
         "MatMulIntegerToFloat" => {
             draft.begin(site.output(0)?, site.facts.element(site.input(2)?).filter(|it| it.is_float())?);
-            let left = quantized_from(site).or_else(|| weights(site, draft, [0, 2, 4], -2))?;
+            let left = quantized_from(site, [2, 4]).or_else(|| weights(site, draft, [0, 2, 4], -2))?;
             let right = weights(site, draft, [1, 3, 5], -1)?;
             product(site, draft, &left, &right, site.input(6))
         }
         "DynamicQuantizeLSTM" => recurrence(site, draft),
+        "QAttention" => attention(site, draft),
+        "QEmbedLayerNormalization" => embedding(site, draft),
         _ => None,
     }
 }
@@ -150,11 +152,50 @@ fn weights(site: &Site<'_>, draft: &mut Draft, places: [usize; 3], axis: i64) ->
 }
 
 /// What the first input of a node is quantized from, if it is by itself.
-fn quantized_from(site: &Site<'_>) -> Option<String> {
+fn quantized_from(site: &Site<'_>, [scale, zero]: [usize; 2]) -> Option<String> {
     let quantizer = site.model.graph().node.get(site.reads.producer(site.input(0)?)?)?;
     let is = |place: usize, output: usize| site.input(place) == quantizer.output.get(output).map(String::as_str);
-    let fits = quantizer.op_type() == "DynamicQuantizeLinear" && is(0, 0) && is(2, 1) && is(4, 2);
+    let fits = quantizer.op_type() == "DynamicQuantizeLinear" && is(0, 0) && is(scale, 1) && is(zero, 2);
     quantizer.input.first().filter(|_| fits).cloned()
+}
+
+/// Attention whose input and weights are quantized; the bias is not.
+fn attention(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    draft.begin(site.output(0)?, site.facts.element(site.input(2)?).filter(|it| it.is_float())?);
+    if site.input(8).is_some() {
+        return None;
+    }
+    let value = quantized_from(site, [3, 6]).or_else(|| weights(site, draft, [0, 3, 6], 0))?;
+    let matrix = weights(site, draft, [1, 4, 7], -1)?;
+    let inputs = [value, matrix, site.input(2)?.to_owned(), site.input(5).unwrap_or_default().to_owned()];
+    plain(site, draft, "Attention", &inputs);
+    Some(())
+}
+
+/// Tables that are quantized, each with a scale and a zero point behind them.
+fn embedding(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let mut inputs = vec![site.input(0)?.to_owned(), site.input(1).unwrap_or_default().to_owned()];
+    for place in 2..7 {
+        let table = if site.input(place).is_some() {
+            weights(site, draft, [place, place + 6, place + 11], 0)?
+        } else {
+            String::new()
+        };
+        inputs.push(table);
+    }
+    inputs.push(site.input(7).unwrap_or_default().to_owned());
+    plain(site, draft, "EmbedLayerNormalization", &inputs);
+    Some(())
+}
+
+/// Writes another operator of ONNX Runtime with the attributes and results of the node.
+fn plain(site: &Site<'_>, draft: &mut Draft, operator: &str, inputs: &[String]) {
+    let last = inputs.iter().rposition(|input| !input.is_empty());
+    draft.keep(NodeProto {
+        op_type: Some(operator.to_owned()),
+        input: inputs.iter().take(last.map_or(0, |last| last + 1)).cloned().collect(),
+        ..site.node.clone()
+    });
 }
 
 fn product(site: &Site<'_>, draft: &mut Draft, left: &str, right: &str, shift: Option<&str>) -> Option<()> {
