@@ -10,25 +10,12 @@ const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
 /// Operators that the importer writes with shapes.
 const WITH_VIEWS: [&str; 2] = ["DepthToSpace", "SpaceToDepth"];
 
-/// Operators whose layers cannot be handed what a convolution left in fast memory, but for reductions.
-const REFUSING: [&str; 10] = [
-    "Gemm",
-    "InstanceNormalization",
-    "LogSoftmax",
-    "MatMul",
-    "MeanVarianceNormalization",
-    "Resize",
-    "Slice",
-    "Softmax",
-    "Split",
-    "Upsample",
-];
-
 /// Gives other shapes to a copy of what a convolution yields, if others read that too.
 ///
-/// The compiler leaves the results of convolutions in fast memory, and moves them out of it for layers that cannot read
-/// them there: not if they have parts, and are read by further layers. It ends with `Memory allocation failed: unable to
-/// satisfy requirements` or `AssertionFailed: cmxDataProducerInd < failedStageInd`. Measured for each pair of readers.
+/// The compiler leaves the results of convolutions in fast memory, and moves them out of it when it needs that memory: not
+/// if they have parts, and are read by further layers. It ends with `Memory allocation failed: unable to satisfy
+/// requirements` or `AssertionFailed: cmxDataProducerInd < failedStageInd`, now for one pair of readers and now for
+/// another, as the layers behind them need memory.
 #[derive(Clone, Copy, Debug)]
 pub struct CopiedViews;
 
@@ -49,7 +36,7 @@ impl Pass for CopiedViews {
         for value in values {
             let readers: Vec<(usize, &NodeProto)> = readers(value, graph, reads).collect();
             if readers.len() < 2
-                || !needs_copy(&readers, graph, reads)
+                || !readers.iter().any(|(_, node)| is_view(node))
                 || !facts.element(value).is_some_and(ElementType::is_float)
                 || !is_left_behind(value, graph, reads, facts)
             {
@@ -79,26 +66,6 @@ fn readers<'graph>(
 
 fn is_view(node: &NodeProto) -> bool {
     is_onnx_domain(node.domain()) && (VIEWS.contains(&node.op_type()) || WITH_VIEWS.contains(&node.op_type()))
-}
-
-fn refuses(node: &NodeProto) -> bool {
-    is_onnx_domain(node.domain()) && (REFUSING.contains(&node.op_type()) || node.op_type().starts_with("Reduce"))
-}
-
-/// Whether nodes that read one value cannot all be handed it.
-fn needs_copy(readers: &[(usize, &NodeProto)], graph: &GraphProto, reads: &Reads<'_>) -> bool {
-    let (views, others): (Vec<&NodeProto>, Vec<_>) =
-        readers.iter().map(|(_, node)| *node).partition(|node| is_view(node));
-    let is_refused = |part: &&NodeProto| {
-        part.output.iter().flat_map(|value| self::readers(value, graph, reads)).any(|(_, node)| refuses(node))
-    };
-    // What is joined is a part of what it is joined to.
-    let is_refused_one = others.iter().any(|node| refuses(node) || node.op_type() == "Concat" && is_refused(node));
-    match views.as_slice() {
-        [] => false,
-        [view] => is_refused_one || !others.is_empty() && is_refused(view),
-        views => is_refused_one || views.iter().any(is_refused),
-    }
 }
 
 /// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.

@@ -379,11 +379,11 @@ fn what_a_convolution_yields_in_several_shapes() {
         of("a product and a transposition", network("turned", "product", merged)),
         of("a softmax", network("softmax", "turned", merged)),
         of("a product and others", network("product", "Sigmoid", leaky)),
+        of("a transposition and others", network("turned", "Relu", leaky)),
     ]);
     let others = [
         network("product", "product", otherwise),
-        network("turned", "Relu", leaky),
-        network("turned", "turned", leaky),
+        network("turned", "softmax", otherwise),
         network("softmax", "Relu", merged),
     ];
     for bytes in others {
