@@ -29,8 +29,8 @@ enum ConfigCommand {
 /// Print the configuration with everything decided, and the origin of every value
 ///
 /// Takes the words that `convert` takes, reads the model, and prints JSON: `config` is what a conversion would use, and
-/// can be given to --path (of the tar of an NN Archive, beside its members once it is unpacked); `notes` is what is worth knowing;
-/// `origins` tells for each key who said it.
+/// can be given to --path (for the tar of an NN Archive, beside its members once it is unpacked); `notes` is what is worth
+/// knowing; `origins` tells for each key who said it.
 #[derive(Debug, Args)]
 struct ResolveArgs {
     /// What the configuration is for: rvc2, rvc3, rvc4 or hailo

@@ -2,8 +2,7 @@
 //!
 //! Owns what all readers of packages share: [`Compression`], the walk over [`tar`] streams and [`zip`] files, the
 //! [`Guard`] that refuses paths and links that leave the root, doubles, devices and bombs, and what files are that are
-//! something else. Must not know what the
-//! members mean, and never writes anything.
+//! something else. Must not know what the members mean, and never writes anything.
 
 mod compression;
 mod foreign;
