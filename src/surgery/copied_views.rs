@@ -35,8 +35,8 @@ impl Pass for CopiedViews {
         let values = graph.node.iter().filter(|node| !is_view(node)).filter_map(|node| node.output.first());
         for value in values {
             let readers: Vec<(usize, &NodeProto)> = readers(value, graph, reads).collect();
-            if readers.len() < 2
-                || !readers.iter().any(|(_, node)| is_view(node))
+            if !readers.iter().any(|(_, node)| is_view(node))
+                || !is_read_twice(value, graph, reads)
                 || !facts.element(value).is_some_and(ElementType::is_float)
                 || !is_left_behind(value, graph, reads, facts)
             {
@@ -62,6 +62,23 @@ fn readers<'graph>(
     reads: &'graph Reads<'_>,
 ) -> impl Iterator<Item = (usize, &'graph NodeProto)> {
     reads.readers(value).iter().filter_map(|place| Some((*place, graph.node.get(*place)?)))
+}
+
+/// Whether more than one node reads a value, be it in another shape.
+fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>) -> bool {
+    let (mut shapes, mut count) = (vec![value], 0);
+    while let Some(shape) = shapes.pop() {
+        for (_, node) in readers(shape, graph, reads) {
+            match node.output.first() {
+                Some(other) if VIEWS.contains(&node.op_type()) && is_onnx_domain(node.domain()) => shapes.push(other),
+                _ => count += 1,
+            }
+        }
+        if count > 1 {
+            return true;
+        }
+    }
+    false
 }
 
 fn is_view(node: &NodeProto) -> bool {

@@ -202,6 +202,7 @@ fn contractions_and_reductions() {
     let rows = |shape: &[i64], result: &[i64]| {
         Network::new(11, shape).weights("w", &[7, 5]).apply("MatMul", &["x", "w"], &["y"]).bytes(result)
     };
+    let vectors = "batch-of-vectors-as-matrices";
     let many = "product-of-many-rows-to-convolution";
     let gemm = |shape: &[i64], weights: &[i64], shift: &[i64], node: fn(Node) -> Node| {
         let network = Network::new(13, shape).weights("w", weights).weights("b", shift);
@@ -223,6 +224,8 @@ fn contractions_and_reductions() {
         case("each", "high-rank-matmul", &[], each.bytes(&[1, 2, 3, 4, 6])),
         case("further_rows", "high-rank-matmul", &[], apart(&[1, 4, 6, 1, 5], &[1, 1, 6, 5, 3], &[1, 4, 6, 1, 3])),
         case("further_columns", "high-rank-matmul", &[], apart(&[1, 1, 6, 2, 5], &[3, 4, 1, 5, 7], &[3, 4, 6, 2, 7])),
+        case("batch_of_columns", vectors, &[], apart(&[1, 3, 6, 7], &[2, 3, 7, 1], &[2, 3, 6, 1])),
+        case("batch_of_rows", vectors, &["MatMul"], apart(&[3, 6, 1], &[3, 1, 7], &[3, 6, 7])),
         case("rows", many, &["MatMul"], rows(&[300, 7], &[300, 5])),
         case("rows_of_batch", many, &["MatMul"], rows(&[2, 300, 7], &[2, 300, 5])),
         case("rows_of_heads", many, &["MatMul"], rows(&[20, 3, 5, 7], &[20, 3, 5, 5])),

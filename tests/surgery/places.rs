@@ -374,12 +374,27 @@ fn what_a_convolution_yields_in_several_shapes() {
     let leaky = |network: Network| network.apply("LeakyRelu", &["c"], &["a"]);
     let otherwise = |network: Network| network.apply("Sigmoid", &["c"], &["a"]);
     let of = |name, bytes| case(name, "shapes-of-a-copied-convolution", &[], bytes);
+    let pieces = Network::new(13, &[1, 3, 8, 8])
+        .weights("w", &[4, 3, 5, 5])
+        .integers("flat", &[1, -1])
+        .integers("rows", &[1, 32, 8])
+        .integers("from", &[1])
+        .integers("to", &[99])
+        .node(Node::new("Conv", &["x", "w"], &["c"]).ints("pads", &[2; 4]))
+        .apply("Reshape", &["c", "flat"], &["a"])
+        .apply("Slice", &["a", "from", "to", "from"], &["b"])
+        .apply("Reshape", &["a", "rows"], &["d"])
+        .node(Node::new("ReduceSum", &["b"], &["e"]).int("keepdims", 0))
+        .node(Node::new("ReduceMax", &["d"], &["f"]).int("keepdims", 0))
+        .apply("Add", &["e", "f"], &["y"])
+        .bytes(&[]);
     check(&[
         of("two products", network("product", "product", leaky)),
         of("a product and a transposition", network("turned", "product", merged)),
         of("a softmax", network("softmax", "turned", merged)),
         of("a product and others", network("product", "Sigmoid", leaky)),
         of("a transposition and others", network("turned", "Relu", leaky)),
+        of("two pieces of a shape", pieces),
     ]);
     let others = [
         network("product", "product", otherwise),

@@ -67,6 +67,29 @@ fn spread(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Multiplies with constant matrices of a single row or column otherwise: OpenVINO leaves axes of one element out when it
+/// counts the axes of a constant, and takes a batch of rows or columns for one matrix.
+pub(super) fn batch_of_vectors(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
+    let weights = site.constant(1)?;
+    let (batch, &[rows, columns]) = weights.dims.split_last_chunk()?;
+    if site.rank(0)? < 2 || batch.iter().all(|size| *size == 1) || !site.facts.element(left)?.is_float() {
+        return None;
+    }
+    let result = match (rows, columns) {
+        (1, _) => draft.binary("Mul", left, right),
+        (_, 1) => {
+            let numbers: Vec<f64> = read_floats(weights).ok()?.into_iter().flat_map(|number| [number, 0.0]).collect();
+            let more = draft.floats(&[batch, &[rows, 2]].concat(), &numbers);
+            let products = draft.apply("MatMul", &[left, &more]);
+            draft.slice(&products, &[-1], &[0], &[1])
+        }
+        _ => return None,
+    };
+    draft.yields(&result, output);
+    Some(())
+}
+
 /// Returns a matrix of rows of a width with its rows as columns.
 fn transposed(numbers: &[f64], width: usize) -> Vec<f64> {
     /// Rows that are read at once: they fill a line of the processor's cache where they are written.

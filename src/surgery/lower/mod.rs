@@ -221,6 +221,12 @@ pub static MYRIAD: &[Lowering] = &[
         operators: &["MatMul"],
         rewrite: contractions::high_rank,
     },
+    Lowering {
+        name: "batch-of-vectors-as-matrices",
+        reason: COMPILER_REFUSES,
+        operators: &["MatMul"],
+        rewrite: contractions::batch_of_vectors,
+    },
     Lowering { name: "einsum-to-matmul", reason: IMPORTER_LACKS, operators: &["Einsum"], rewrite: einsum::rewrite },
     Lowering {
         name: "product-of-many-rows-and-sum",
