@@ -25,6 +25,8 @@ pub struct Step {
 pub struct Plan {
     opset: i64,
     shape: Vec<i64>,
+    /// Whether there is another input of that shape.
+    is_twice: bool,
     steps: Vec<Step>,
 }
 
@@ -34,12 +36,15 @@ pub fn plans() -> impl Strategy<Value = Plan> {
     let step =
         (0..OPERATORS.len(), back, any::<[u8; 6]>()).prop_map(|(operator, back, how)| Step { operator, back, how });
     let side = || select(vec![8_i64, 12, 16]);
-    let picture = (select(vec![3_i64, 4, 8]), side(), side()).prop_map(|(c, h, w)| vec![1, c, h, w]);
+    let batch = prop_oneof![12 => Just(1_i64), 1 => Just(2)];
+    let picture = (batch, select(vec![3_i64, 4, 8, 1]), side(), side()).prop_map(|(n, c, h, w)| vec![n, c, h, w]);
     let sequence = (select(vec![6_i64, 9]), select(vec![8_i64, 16])).prop_map(|(n, c)| vec![1, n, c]);
     let shape = prop_oneof![6 => picture, 1 => sequence, 1 => Just(vec![1, 12])];
-    (select(vec![17_i64, 13, 15, 18]), shape, vec(step, 4..14)).prop_map(|(opset, shape, steps)| Plan {
+    let opset = select(vec![17_i64, 13, 15, 18]);
+    (opset, shape, prop::bool::weighted(0.15), vec(step, 4..14)).prop_map(|(opset, shape, is_twice, steps)| Plan {
         opset,
         shape,
+        is_twice,
         steps,
     })
 }
@@ -47,9 +52,13 @@ pub fn plans() -> impl Strategy<Value = Plan> {
 impl Plan {
     /// The model, unless no step of the plan can be done.
     pub fn model(&self) -> Option<Vec<u8>> {
-        let x = Value { name: "x".to_owned(), shape: self.shape.clone() };
-        let graph = Graph::new().input(&x.name, FLOAT, &sizes(&x.shape));
-        let mut draft = Draft { graph, opset: self.opset, values: vec![x], read: BTreeSet::new(), count: 0 };
+        let names = if self.is_twice { &["z", "x"][..] } else { &["x"] };
+        let value = |name: &&str| Value { name: (*name).to_owned(), shape: self.shape.clone() };
+        let inputs: Vec<Value> = names.iter().map(value).collect();
+        let input = |graph: Graph, value: &Value| graph.input(&value.name, FLOAT, &sizes(&value.shape));
+        let graph = inputs.iter().fold(Graph::new(), input);
+        let read = names.iter().map(|&name| name.to_owned()).collect();
+        let mut draft = Draft { graph, opset: self.opset, values: inputs, read, count: 0 };
         for step in &self.steps {
             let back = step.back % draft.values.len();
             let value = draft.values[draft.values.len() - 1 - back].clone();

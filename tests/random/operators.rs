@@ -6,7 +6,7 @@ use crate::draft::{Draft, How, Value};
 type Operator = fn(&mut Draft, &Value, &mut How) -> Option<()>;
 
 /// Those that networks have many of stand more than once.
-pub const OPERATORS: [Operator; 66] = [
+pub const OPERATORS: [Operator; 80] = [
     convolution,
     convolution,
     convolution,
@@ -73,6 +73,20 @@ pub const OPERATORS: [Operator; 66] = [
     shuffle,
     blocks,
     resize,
+    resize_as_another,
+    volume,
+    recurrent,
+    sampled,
+    scattered,
+    picked,
+    gated,
+    squeeze_and_excite,
+    powers,
+    logic,
+    whole_numbers,
+    one_hot,
+    standard_moments,
+    triangle,
 ];
 
 fn plain(node: Node) -> Node {
@@ -652,4 +666,195 @@ fn resize(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
     }
     let scales = draft.constant(&[4], &[1.0, 1.0, 2.0, 2.0]);
     draft.yields("Resize", &[&x.name, "", &scales], vec![n, c, h * 2, w * 2], set)
+}
+
+/// To the size of another value, computed as exporters do.
+fn resize_as_another(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [n, c, ..] = x.picture()?;
+    let other = draft.other(how, |shape| shape.len() == 4)?;
+    let sizes = draft.node("Shape", &[&other.name], plain);
+    let [from, to] = [2, 4].map(|bound| draft.integers(&[bound]));
+    let sides = draft.node("Slice", &[&sizes, &from, &to], plain);
+    let whole = draft.node("Shape", &[&x.name], plain);
+    let [zero, two] = [0, 2].map(|bound| draft.integers(&[bound]));
+    let kept = draft.node("Slice", &[&whole, &zero, &two], plain);
+    let sizes = draft.node("Concat", &[&kept, &sides], |node| node.int("axis", 0));
+    let set = |node: Node| node.text("mode", "linear").text("coordinate_transformation_mode", "half_pixel");
+    draft.yields("Resize", &[&x.name, "", "", &sizes], vec![n, c, other.shape[2], other.shape[3]], set)
+}
+
+/// A convolution or a pooling of three dimensions, between a picture and a picture.
+fn volume(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [n, c, h, w] = x.picture()?;
+    (c % 2 == 0 && h.min(w) > 2).then_some(())?;
+    let (apart, together) = (draft.integers(&[n, 2, c / 2, h, w]), draft.integers(&[n, -1, h, w]));
+    let deep = draft.node("Reshape", &[&x.name, &apart], plain);
+    let (deep, channels) = if how.flips() {
+        let set = |node: Node| node.ints("kernel_shape", &[3; 3]).ints("pads", &[1; 6]);
+        (draft.node(how.of(&["MaxPool", "AveragePool"]), &[&deep], set), c)
+    } else {
+        let weights = draft.weights(&[4, 2, 3, 3, 3], 54);
+        (draft.node("Conv", &[&deep, &weights], |node| node.ints("pads", &[1; 6])), 2 * c)
+    };
+    draft.yields("Reshape", &[&deep, &together], vec![n, channels, h, w], plain)
+}
+
+/// LSTM and GRU over the first axis behind the batch, in one direction or two.
+fn recurrent(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [1, length, c] = x.shape[..] else { return None };
+    (length <= 16).then_some(())?;
+    let (operator, gates) = how.of(&[("LSTM", 4), ("GRU", 3)]);
+    let (direction, ways) = how.of(&[("forward", 1), ("bidirectional", 2), ("reverse", 1)]);
+    let first = draft.node("Transpose", &[&x.name], |node| node.ints("perm", &[1, 0, 2]));
+    let (weights, again) = (draft.weights(&[ways, gates * 4, c], c), draft.weights(&[ways, gates * 4, 4], 4));
+    let bias = draft.weights(&[ways, gates * 8], 4);
+    let linear = i64::from(how.flips());
+    let states = draft.node(operator, &[&first, &weights, &again, &bias], |node| {
+        let node = node.int("hidden_size", 4).text("direction", direction);
+        if operator == "GRU" { node.int("linear_before_reset", linear) } else { node }
+    });
+    let turned = draft.node("Transpose", &[&states], |node| node.ints("perm", &[2, 0, 1, 3]));
+    let to = draft.integers(&[1, length, ways * 4]);
+    draft.yields("Reshape", &[&turned, &to], vec![1, length, ways * 4], plain)
+}
+
+/// A picture at places that move with its values.
+fn sampled(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [1, c, h, w] = x.picture()? else { return None };
+    (draft.opset >= 16 && c >= 2).then_some(())?;
+    let weights = draft.weights(&[2, c, 1, 1], c);
+    let moved = draft.node("Conv", &[&x.name, &weights], plain);
+    let moved = draft.node("Tanh", &[&moved], plain);
+    let grid = draft.node("Transpose", &[&moved], |node| node.ints("perm", &[0, 2, 3, 1]));
+    let (mode, border) = ("bilinear", how.of(&["zeros", "border"]));
+    draft.yields("GridSample", &[&x.name, &grid], vec![1, c, h, w], |node| {
+        node.text("mode", mode).text("padding_mode", border).int("align_corners", how.flips().into())
+    })
+}
+
+/// Another value put in the place of a part, by indices that are known.
+fn scattered(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [1, rows, columns] = x.shape[..] else { return None };
+    (rows > 2).then_some(())?;
+    let update = draft.weights(&[2, columns], 1);
+    let first = how.below(rows as usize - 1) as i64;
+    let places = draft.tensor(&[2, 2], &[0, first, 0, first + 1]);
+    draft.yields("ScatterND", &[&x.name, &places, &update], x.shape.clone(), plain)
+}
+
+/// Elements at indices that are known.
+fn picked(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let axis = how.axis(x)?;
+    let shape = x.with(axis, 2);
+    let count: i64 = shape.iter().product();
+    let places: Vec<i64> = (0..count).map(|place| place * 7 % x.shape[axis]).collect();
+    let places = draft.tensor(&shape, &places);
+    draft.yields("GatherElements", &[&x.name, &places], shape, |node| node.int("axis", axis as i64))
+}
+
+/// SiLU, GELU and gated halves, as exporters write them.
+fn gated(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    match how.below(3) {
+        0 => {
+            let gate = draft.node("Sigmoid", &[&x.name], plain);
+            draft.yields("Mul", &[&x.name, &gate], x.shape.clone(), plain)
+        }
+        1 => {
+            let [root, one, half] = [2_f32.sqrt(), 1.0, 0.5].map(|number| draft.scalar(number));
+            let inner = draft.node("Div", &[&x.name, &root], plain);
+            let inner = draft.node("Erf", &[&inner], plain);
+            let inner = draft.node("Add", &[&inner, &one], plain);
+            let inner = draft.node("Mul", &[&x.name, &inner], plain);
+            draft.yields("Mul", &[&inner, &half], x.shape.clone(), plain)
+        }
+        _ => {
+            let axis = how.axis(x)?;
+            (x.shape[axis] % 2 == 0).then_some(())?;
+            let half = x.shape[axis] / 2;
+            let sizes = draft.integers(&[half, half]);
+            let halves = draft.several("Split", &[&x.name, &sizes], 2, |node| node.int("axis", axis as i64));
+            let gate = draft.node("Sigmoid", &[&halves[1]], plain);
+            draft.yields("Mul", &[&halves[0], &gate], x.with(axis, half), plain)
+        }
+    }
+}
+
+fn squeeze_and_excite(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [n, c, ..] = x.picture()?;
+    let mean = draft.node("GlobalAveragePool", &[&x.name], plain);
+    let (down, up) = (draft.weights(&[4, c, 1, 1], c), draft.weights(&[c, 4, 1, 1], 4));
+    let gate = if how.flips() {
+        let inner = draft.node("Conv", &[&mean, &down], plain);
+        let inner = draft.node("Relu", &[&inner], plain);
+        draft.node("Conv", &[&inner, &up], plain)
+    } else {
+        let weights = draft.weights(&[c, c], c);
+        let (flat, back) = (draft.integers(&[n, c]), draft.integers(&[n, c, 1, 1]));
+        let inner = draft.node("Reshape", &[&mean, &flat], plain);
+        let inner = draft.node("MatMul", &[&inner, &weights], plain);
+        draft.node("Reshape", &[&inner, &back], plain)
+    };
+    let gate = draft.node(how.of(&["Sigmoid", "HardSigmoid"]), &[&gate], plain);
+    draft.yields("Mul", &[&x.name, &gate], x.shape.clone(), plain)
+}
+
+/// Powers and roots of what is above zero.
+fn powers(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [low, high] = [0.25, 6.0].map(|number| draft.scalar(number));
+    let inner = draft.node("Clip", &[&x.name, &low, &high], plain);
+    let operator = how.of(&["Sqrt", "Reciprocal", "Log", "Pow", "Pow"]);
+    if operator != "Pow" {
+        return draft.yields(operator, &[&inner], x.shape.clone(), plain);
+    }
+    let exponent = draft.scalar(how.of(&[2.0, 0.5, -1.0, 3.0, 1.7]));
+    draft.yields("Pow", &[&inner, &exponent], x.shape.clone(), plain)
+}
+
+fn logic(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [low, high] = [-0.3117, 0.4371].map(|number| draft.scalar(number));
+    let above = draft.node("Greater", &[&x.name, &low], plain);
+    let below = draft.node("Less", &[&x.name, &high], plain);
+    let both = draft.node(how.of(&["And", "Or", "Xor"]), &[&above, &below], plain);
+    let both = if how.flips() { draft.node("Not", &[&both], plain) } else { both };
+    let zero = draft.scalar(0.0);
+    draft.yields("Where", &[&both, &x.name, &zero], x.shape.clone(), plain)
+}
+
+/// Integers in between.
+fn whole_numbers(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [low, high, scale, aside] = [-3.0, 3.0, 2.3, 0.1173].map(|number| draft.scalar(number));
+    let inner = draft.node("Clip", &[&x.name, &low, &high], plain);
+    let inner = draft.node("Mul", &[&inner, &scale], plain);
+    let inner = draft.node("Add", &[&inner, &aside], plain);
+    let to = how.of(&[6, 7]);
+    let whole = draft.node("Cast", &[&inner], |node| node.int("to", to));
+    let whole = draft.node(how.of(&["Add", "Mul", "Max"]), &[&whole, &whole], plain);
+    draft.yields("Cast", &[&whole], x.shape.clone(), |node| node.int("to", 1))
+}
+
+fn one_hot(draft: &mut Draft, x: &Value, _: &mut How) -> Option<()> {
+    let &[first, .., last] = x.shape.as_slice() else { return None };
+    (first == 1 && x.rank() < 4 && last <= 16).then_some(())?;
+    let aside: Vec<f32> = (0..last).map(|place| (place * 7 % 11) as f32).collect();
+    let aside = draft.constant(&[last], &aside);
+    let inner = draft.node("Add", &[&x.name, &aside], plain);
+    let place = draft.node("ArgMax", &[&inner], |node| node.int("axis", -1).int("keepdims", 0));
+    let depth = draft.tensor(&[], &[last]);
+    let values = draft.constant(&[2], &[0.25, 1.5]);
+    draft.yields("OneHot", &[&place, &depth, &values], x.shape.clone(), plain)
+}
+
+fn standard_moments(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    let [_, c, h, w] = x.picture()?;
+    (h * w > 3 && c > 1).then_some(())?;
+    let axes: &[i64] = if how.flips() { &[2, 3] } else { &[1, 2, 3] };
+    // Where all are the same, their deviation is zero.
+    let noise = draft.weights(&x.shape, 1);
+    let inner = draft.node("Add", &[&x.name, &noise], plain);
+    draft.yields("MeanVarianceNormalization", &[&inner], x.shape.clone(), |node| node.ints("axes", axes))
+}
+
+fn triangle(draft: &mut Draft, x: &Value, how: &mut How) -> Option<()> {
+    (draft.opset >= 14 && x.rank() > 2).then_some(())?;
+    draft.yields("Trilu", &[&x.name], x.shape.clone(), |node| node.int("upper", how.flips().into()))
 }
