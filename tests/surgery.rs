@@ -21,6 +21,8 @@ mod network;
 mod lowering;
 #[path = "surgery/places.rs"]
 mod places;
+#[path = "surgery/forms.rs"]
+mod forms;
 #[path = "surgery/updates.rs"]
 mod updates;
 #[path = "surgery/windows.rs"]

@@ -146,6 +146,10 @@ impl Array {
             Bfloat16 => Numbers::Floats(read(bytes, |it| f64::from(bf16::from_le_bytes(it).to_f32()))),
             Float32 => Numbers::Floats(read(bytes, |it| f64::from(f32::from_le_bytes(it)))),
             Float64 => Numbers::Floats(read(bytes, f64::from_le_bytes)),
+            Float8E4M3Fn => Numbers::Floats(read(bytes, |[it]: [u8; 1]| float8(it, 3, 7, 0x7f))),
+            Float8E4M3Fnuz => Numbers::Floats(read(bytes, |[it]: [u8; 1]| float8(it, 3, 8, 0x80))),
+            Float8E5M2 => Numbers::Floats(read(bytes, |[it]: [u8; 1]| f64::from(f16::from_le_bytes([0, it]).to_f32()))),
+            Float8E5M2Fnuz => Numbers::Floats(read(bytes, |[it]: [u8; 1]| float8(it, 2, 16, 0x80))),
             Int8 => Numbers::Whole(read(bytes, |it| i8::from_le_bytes(it).into())),
             Int16 => Numbers::Whole(read(bytes, |it| i16::from_le_bytes(it).into())),
             Int32 => Numbers::Whole(read(bytes, |it| i32::from_le_bytes(it).into())),
@@ -169,6 +173,21 @@ impl Array {
             ..TensorProto::default()
         }
     }
+}
+
+/// A finite number of 8 bits with so many bits behind its point, or none if it is `nothing`.
+fn float8(byte: u8, mantissa: u32, bias: i32, nothing: u8) -> f64 {
+    // Where zero has one sign only, the other one means that it is no number.
+    if byte == nothing || (nothing != 0x80 && byte & 0x7f == nothing) {
+        return f64::NAN;
+    }
+    let exponent = i32::from((byte & 0x7f) >> mantissa);
+    let part = f64::from(byte & ((1 << mantissa) - 1)) / f64::from(1 << mantissa);
+    let size = match exponent {
+        0 => part * 2_f64.powi(1 - bias),
+        _ => (1.0 + part) * 2_f64.powi(exponent - bias),
+    };
+    if byte & 0x80 == 0 { size } else { -size }
 }
 
 /// Collects elements that are held as numbers of the schema.
@@ -212,6 +231,25 @@ mod tests {
         assert_eq!(Array::of(&typed(ElementType::Int4, &[2])), None);
         assert_eq!(Array::of(&typed(ElementType::String, &[0])), None);
         assert_eq!(Array::of(&typed(ElementType::Float32, &[1])), None, "an element is missing");
+    }
+
+    #[test]
+    fn numbers_of_8_bits_are_read() {
+        let cases = [
+            (ElementType::Float8E4M3Fn, 0x7e, 448.0),
+            (ElementType::Float8E4M3Fn, 0x81, -0.001_953_125),
+            (ElementType::Float8E4M3Fnuz, 0x7f, 240.0),
+            (ElementType::Float8E5M2, 0xbc, -1.0),
+            (ElementType::Float8E5M2, 0x7c, f64::INFINITY),
+            (ElementType::Float8E5M2Fnuz, 0x7f, 57344.0),
+        ];
+        for (element, byte, expected) in cases {
+            let array = Array::new(element, vec![1], vec![byte].into()).unwrap();
+            assert_eq!(array.to_floats().unwrap(), [expected], "{element} {byte:x}");
+        }
+        for (element, byte) in [(ElementType::Float8E4M3Fn, 0xff), (ElementType::Float8E4M3Fnuz, 0x80)] {
+            assert!(Array::new(element, vec![1], vec![byte].into()).unwrap().to_floats().unwrap()[0].is_nan());
+        }
     }
 
     #[test]

@@ -197,6 +197,7 @@ fn misread(node: &NodeProto, reads: &Reads<'_>) -> Option<String> {
         "ConvTranspose" if attribute("output_shape").is_some() => "`output_shape`",
         "GRU" | "LSTM" | "RNN" if integer("layout") == Some(1) => "a layout with the batch first",
         "LSTM" if node.input.get(7).is_some_and(|peepholes| !peepholes.is_empty()) => "peepholes",
+        "LSTM" if has_odd_functions(node) => "the activations and limits of this layer",
         "Resize" if integer("antialias") == Some(1) => "`antialias`",
         "ScatterElements" | "ScatterND"
             if attribute("reduction").is_some_and(|reduction| reduction.s() != b"none".as_slice()) =>
@@ -206,6 +207,20 @@ fn misread(node: &NodeProto, reads: &Reads<'_>) -> Option<String> {
         _ => return None,
     };
     Some(format!("OpenVINO ignores {what}, and would compute something else"))
+}
+
+/// Whether an LSTM has other functions than the usual ones. Measured: the compiler makes the same blob of it, whatever they are.
+fn has_odd_functions(node: &NodeProto) -> bool {
+    const USUAL: [&str; 3] = ["Sigmoid", "Tanh", "Tanh"];
+    let is_odd = |(place, name): (usize, &bytes::Bytes)| {
+        USUAL.get(place % USUAL.len()).is_none_or(|usual| !name.eq_ignore_ascii_case(usual.as_bytes()))
+    };
+    node.attribute.iter().any(|attribute| match attribute.name() {
+        "activations" => attribute.strings.iter().enumerate().any(is_odd),
+        "clip" => attribute.f.is_some_and(|limit| limit > 0.0),
+        "input_forget" => attribute.i == Some(1),
+        _ => false,
+    })
 }
 
 /// Why the compiler cannot take a node that is left in the network, if so.

@@ -143,6 +143,12 @@ fn attention() {
         let mask = whole("m", &[2, 7], &[1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]);
         mask.into_iter().fold(network, Network::constant).node(node)
     };
+    let past = |inputs: &[&str], outputs: &[&str], mask: Option<Tensor>, result: &[i64]| {
+        let network = network(13, &text).weights("w", &[8, 24]).weights("b", &[24]).weights("p", &[2, 2, 2, 3, 4]);
+        let node = own("Attention", inputs, outputs).int("num_heads", 2).int("unidirectional", 1);
+        mask.into_iter().fold(network, Network::constant).node(node).bytes(result)
+    };
+    let longer = whole("m", &[2, 8], &[1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1]);
     let embedding = |inputs: &[&str], read: &str| {
         let network = Network::fed(13, INT32, &[2, 5])
             .domain("com.microsoft")
@@ -167,6 +173,9 @@ fn attention() {
         case("counts", pass, gone, fused(attention(&["x", "w", "b", "m"]), counts)),
         case("causal", pass, gone, fused(attention(&["x", "w", "b"]).int("unidirectional", 1), None)),
         case("scaled", pass, gone, fused(attention(&["x", "w", "b", "", "", "more"]).float("scale", 0.3), None)),
+        case("past", pass, gone, past(&["x", "w", "b", "", "p"], &["y", "z"], None, &text)),
+        case("past_with_mask", pass, gone, past(&["x", "w", "b", "m", "p"], &["y", "z"], longer, &text)),
+        case("present", pass, gone, past(&["x", "w", "b", "", "p"], &["z", "y"], None, &[2, 2, 2, 8, 4])),
         case("heads", pass, gone, heads(&["x", "k", "v", "b"], 0).bytes(&[2, 5, 6])),
         case("heads_with_mask", pass, gone, heads(&["x", "k", "v", "", "m"], 0).bytes(&[2, 5, 6])),
         case("embedding", pass, gone, embedding(&with(&["x", "k"]), "e").bytes(&text)),
@@ -423,6 +432,18 @@ fn operators_that_quantize_by_themselves() {
             .node(own("QAttention", &["q", "w", "b", "s", "ws", mask, "z", "wz"], &["y"]).int("num_heads", 2))
             .bytes(&[1, 5, 8])
     };
+    let continued = weights(network(13, &[1, 5, 8]), &[8, 24])
+        .floats("ws", &[1], &[0.01])
+        .constant(Tensor::raw("wz", INT8, &[1], &[3]))
+        .weights("b", &[24])
+        .weights("p", &[2, 1, 2, 3, 4])
+        .apply("DynamicQuantizeLinear", &["x"], &["q", "s", "z"])
+        .node(
+            own("QAttention", &["q", "w", "b", "s", "ws", "", "z", "wz", "p"], &["y", "present"])
+                .int("num_heads", 2)
+                .int("unidirectional", 1),
+        )
+        .bytes(&[1, 5, 8]);
     let table = |network: Network, name: &str, rows: i64| {
         let (scale, zero) = (format!("{name}_scale"), format!("{name}_zero"));
         let dims: &[i64] = if rows == 0 { &[6] } else { &[rows, 6] };
@@ -448,6 +469,7 @@ fn operators_that_quantize_by_themselves() {
     check(&[
         of("attention", &["QAttention", "Attention"], attention(1, "m")),
         of("attention_of_columns", &["QAttention", "Attention"], attention(24, "")),
+        of("attention_continued", &["QAttention", "Attention"], continued),
         of("embedding", &["QEmbedLayerNormalization", "EmbedLayerNormalization"], embedding.bytes(&[1, 5, 6])),
         of("product", &["DynamicQuantizeMatMul"], product.bytes(&[2, 3, 5])),
         of("to_float", &["MatMulIntegerToFloat", "DynamicQuantizeLinear"], to_float.bytes(&[2, 3, 5])),

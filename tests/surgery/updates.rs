@@ -261,11 +261,19 @@ fn convolutions_with_moved_taps() {
             .node(node)
             .bytes(&[1, 5, height, width])
     };
+    // Each half of the results sees a half of the channels, which taps of their own are moved for.
+    let halves = Network::new(19, &IMAGE)
+        .weights("w", &[6, 2, 3, 2])
+        .weights("shift", &[6])
+        .weights("o", &[1, 24, 4, 7])
+        .node(Node::new("DeformConv", &["x", "w", "o", "shift"], &["y"]).int("group", 2).int("offset_group", 2))
+        .bytes(&[1, 6, 4, 7]);
     let strided = |node: Node| node.ints("strides", &[2, 1]).ints("pads", &[1, 1, 1, 0]).ints("dilations", &[1, 2]);
     let of = |name, bytes| Case { tolerance: 1e-5, ..case(name, "moved-taps-to-lookups", &["DeformConv"], bytes) };
     check(&[
         of("moved", moved(1, &["x", "w", "offsets"], |node| node, [4, 7])),
         of("masked", moved(1, &["x", "w", "offsets", "shift", "m"], strided, [3, 7])),
+        of("halves", halves),
         of("groups", moved(2, &["x", "w", "offsets", "", "m"], |node| node, [4, 7])),
     ]);
 }

@@ -175,20 +175,77 @@ pub(super) fn compress(task: &Task<'_>) -> Option<Array> {
         Some(axis) => (input, geometry::axis(axis, input.sizes().len())?),
         None => (&flat, 0),
     };
-    let (outer, size, inner) = around(input.sizes(), axis)?;
+    let size = *input.sizes().get(axis)?;
     let kept: Vec<usize> =
         condition.bytes().iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(place, _)| place).collect();
     (condition.element() == ElementType::Boolean && kept.iter().all(|place| *place < size)).then_some(())?;
+    slices_at(input, axis, &kept)
+}
+
+/// `Unique` (ONNX operator set 11): what differs, where each of that is first, which of that each is, and how often it is.
+pub(super) fn unique(task: &Task<'_>) -> Option<Vec<Array>> {
+    let input = task.input(0)?;
+    task.calculable(input.sizes(), input.element())?;
+    let flat = input.reshaped(vec![input.count()])?;
+    let (input, axis) = match task.attributes.int("axis") {
+        Some(axis) => (input, geometry::axis(axis, input.sizes().len())?),
+        None => (&flat, 0),
+    };
+    let mut groups = equal_slices(input, axis)?;
+    if task.attributes.int("sorted") == Some(0) {
+        groups.sort();
+    }
+    let first = groups.iter().map(|group| group.first().copied()).collect::<Option<Vec<usize>>>()?;
+    let mut members = vec![0; *input.sizes().get(axis)?];
+    for (group, places) in groups.iter().enumerate() {
+        for place in places {
+            *members.get_mut(*place)? = group;
+        }
+    }
+    let list = |values: &[usize]| {
+        Array::integers(vec![values.len()], &values.iter().map(|value| *value as i64).collect::<Vec<_>>())
+    };
+    let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
+    Some(vec![slices_at(input, axis, &first)?, list(&first)?, list(&members)?, list(&counts)?])
+}
+
+/// The places of equal slices along an axis, by the value of the slices.
+fn equal_slices(input: &Array, axis: usize) -> Option<Vec<Vec<usize>>> {
+    let (outer, size, inner) = around(input.sizes(), axis)?;
+    let numbers: Vec<f64> = match input.numbers()? {
+        Numbers::Floats(values) => values,
+        Numbers::Whole(values) => {
+            let is_exact = |value: &i128| *value == (*value as f64) as i128;
+            values.iter().all(is_exact).then(|| values.iter().map(|value| *value as f64).collect())?
+        }
+    };
+    if numbers.iter().any(|number| number.is_nan()) {
+        return None;
+    }
+    let slice = |place: usize| -> Vec<f64> {
+        let row = |row: usize| numbers.iter().skip((row * size + place) * inner).take(inner);
+        (0..outer).flat_map(row).copied().collect()
+    };
+    let mut slices: Vec<(Vec<f64>, usize)> = (0..size).map(|place| (slice(place), place)).collect();
+    // The sort is stable: of equal ones, the first stays first.
+    slices.sort_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
+    let groups = slices.chunk_by(|(one, _), (other, _)| one == other);
+    Some(groups.map(|group| group.iter().map(|(_, place)| *place).collect()).collect())
+}
+
+/// The slices of an array at some places along an axis.
+fn slices_at(input: &Array, axis: usize, places: &[usize]) -> Option<Array> {
+    let (outer, size, inner) = around(input.sizes(), axis)?;
     let unit = inner * input.width();
     let mut bytes = Vec::new();
     for row in 0..outer {
-        for place in &kept {
+        for place in places {
             let begin = (row * size + place) * unit;
             bytes.extend_from_slice(input.bytes().get(begin..begin + unit)?);
         }
     }
     let mut sizes = input.sizes().to_vec();
-    *sizes.get_mut(axis)? = kept.len();
+    *sizes.get_mut(axis)? = places.len();
     Array::new(input.element(), sizes, bytes.into())
 }
 

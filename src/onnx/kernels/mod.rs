@@ -50,6 +50,7 @@ impl Task<'_> {
         let result = match self.node.op_type() {
             "Split" => return layout::split(self),
             "Dropout" => return layout::dropout(self),
+            "Unique" => return index::unique(self),
             "Identity" => self.input(0)?.clone(),
             "Reshape" => layout::reshape(self)?,
             "Flatten" => layout::flatten(self)?,

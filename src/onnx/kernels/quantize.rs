@@ -40,7 +40,8 @@ fn zero_points(task: &Task<'_>) -> Option<Vec<i128>> {
     match task.input(2) {
         Some(zero) => match zero.numbers()? {
             Numbers::Whole(values) => Some(values),
-            Numbers::Floats(_) => None,
+            // Numbers of 8 bits have a zero point of nothing.
+            Numbers::Floats(values) => values.iter().all(|zero| *zero == 0.0).then(|| vec![0; values.len()]),
         },
         None => Some(vec![0; task.input(1)?.count()]),
     }
@@ -77,13 +78,16 @@ pub(super) fn dequantize(task: &Task<'_>) -> Option<Array> {
     task.room(input.sizes(), scale.element())?;
     let along = Along::of(task, input)?;
     let (scales, zeros) = (scale.to_floats()?, zero_points(task)?);
-    let Numbers::Whole(values) = input.numbers()? else {
-        return None;
-    };
-    let real = |(place, value): (usize, i128)| {
+    let real = |(place, value): (usize, f64)| {
         let at = along.place(place);
-        Some((value - zeros.get(at)?) as f64 * scales.get(at)?)
+        Some((value - *zeros.get(at)? as f64) * scales.get(at)?)
     };
-    let values = values.into_iter().enumerate().map(real).collect::<Option<Vec<_>>>()?;
+    let values = match input.numbers()? {
+        Numbers::Whole(values) => {
+            values.into_iter().map(|value| value as f64).enumerate().map(real).collect::<Option<Vec<_>>>()?
+        }
+        // Of 8 bits.
+        Numbers::Floats(values) => values.into_iter().enumerate().map(real).collect::<Option<Vec<_>>>()?,
+    };
     Array::of_floats(scale.element(), input.sizes().to_vec(), &values)
 }

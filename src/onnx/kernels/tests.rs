@@ -91,7 +91,7 @@ fn reshapes_share_their_elements() {
     assert_eq!(flat.bytes().as_ptr(), input.bytes().as_ptr());
 }
 
-const OPERATORS: [&str; 60] = [
+const OPERATORS: [&str; 61] = [
     "Split",
     "Dropout",
     "Identity",
@@ -115,6 +115,7 @@ const OPERATORS: [&str; 60] = [
     "Compress",
     "OneHot",
     "NonZero",
+    "Unique",
     "Trilu",
     "Constant",
     "ConstantOfShape",
@@ -195,6 +196,7 @@ fn attribute() -> impl Strategy<Value = AttributeProto> {
         "value_ints",
         "upper",
         "exclusive",
+        "sorted",
         "noop_with_empty_axes",
         "dtype",
     ]);

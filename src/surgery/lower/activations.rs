@@ -26,6 +26,18 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             let gate = draft.unary("Sigmoid", &scaled);
             draft.binary("Mul", input, &gate)
         }
+        "SwiGLU" => {
+            let gate = draft.apply_with("Swish", &[input], site.node.attribute.clone());
+            draft.binary("Mul", &gate, site.input(1)?)
+        }
+        "LeakyRelu" => {
+            let slope = site.float("alpha", 0.01);
+            if (0.0..=1.0).contains(&slope) {
+                return None;
+            }
+            let slope = draft.floats(&[1], &[slope]);
+            draft.apply("PRelu", &[input, &slope])
+        }
         "Gelu" => {
             let inner = if site.text("approximate", "none") == "tanh" {
                 let square = draft.binary("Mul", input, input);

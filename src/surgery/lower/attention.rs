@@ -16,22 +16,32 @@ struct Heads {
     value: String,
 }
 
+/// What is computed one after the other: the products of query and key, these as they are limited, with the masks, and the
+/// weights; then the weighted values.
+struct Attended {
+    stages: [String; 4],
+    result: String,
+}
+
 impl Heads {
     /// Returns the weighted values. The scores are multiplied by `scale`, limited by `cap` and added to each of `masks`.
-    fn attend(&self, draft: &mut Draft, scale: f64, cap: f64, masks: &[String]) -> Option<String> {
+    fn attend(&self, draft: &mut Draft, scale: f64, cap: f64, masks: &[String]) -> Option<Attended> {
         let query = if scale == 1.0 { self.query.clone() } else { draft.with_number("Mul", &self.query, scale) };
         let key = draft.transpose(&self.key, &[0, 1, 3, 2]);
-        let mut scores = draft.apply("MatMul", &[&query, &key]);
+        let products = draft.apply("MatMul", &[&query, &key]);
+        let mut limited = products.clone();
         if cap > 0.0 {
-            let part = draft.with_number("Div", &scores, cap);
-            let limited = draft.unary("Tanh", &part);
-            scores = draft.with_number("Mul", &limited, cap);
+            let part = draft.with_number("Div", &products, cap);
+            let bent = draft.unary("Tanh", &part);
+            limited = draft.with_number("Mul", &bent, cap);
         }
+        let mut masked = limited.clone();
         for mask in masks {
-            scores = draft.binary("Add", &scores, mask);
+            masked = draft.binary("Add", &masked, mask);
         }
-        let weights = draft.softmax(&scores, 3, 4)?;
-        Some(draft.apply("MatMul", &[&weights, &self.value]))
+        let weights = draft.softmax(&masked, 3, 4)?;
+        let result = draft.apply("MatMul", &[&weights, &self.value]);
+        Some(Attended { stages: [products, limited, masked, weights], result })
     }
 }
 
@@ -47,13 +57,39 @@ fn together(draft: &mut Draft, value: &str, width: i64) -> String {
     draft.reshape(&turned, &[0, 0, width])
 }
 
-/// The mask of what comes later, `[1, 1, length, length]`.
-fn causal(draft: &mut Draft, length: i64, of: i64) -> Option<String> {
-    let count = |length: i64| usize::try_from(length).ok().filter(|length| *length <= 1 << 13);
-    let (rows, columns) = (count(length)?, count(of)?);
-    let later = |place: usize| if place % columns > place / columns { MASKED } else { 0.0 };
-    let values: Vec<f64> = (0..rows * columns).map(later).collect();
-    Some(draft.floats(&[1, 1, length, of], &values))
+/// The most places of a mask.
+const MOST_PLACES: i64 = 1 << 26;
+
+/// Which keys a query sees by its place, `before` of which stand before the first query.
+#[derive(Clone, Copy)]
+struct Sight {
+    before: i64,
+    /// How far to the left and to the right; `None` is without end.
+    left: Option<i64>,
+    right: Option<i64>,
+}
+
+impl Sight {
+    /// Nothing that comes later.
+    const fn causal(before: i64) -> Self {
+        Self { before, left: None, right: Some(0) }
+    }
+
+    /// The mask of what is not seen, `[1, 1, length, of]`; `None` if a query sees nothing.
+    fn mask(self, draft: &mut Draft, length: i64, of: i64) -> Option<String> {
+        length.checked_mul(of).filter(|count| *count <= MOST_PLACES && length >= 0 && of >= 0)?;
+        let mut values = Vec::new();
+        for row in 0..length {
+            let place = row.checked_add(self.before)?;
+            let first = self.left.map_or(0, |left| place.saturating_sub(left));
+            let last = self.right.map_or(of, |right| place.saturating_add(right));
+            if first.max(0) > last.min(of - 1) {
+                return None;
+            }
+            values.extend((0..of).map(|key| if (first..=last).contains(&key) { 0.0 } else { MASKED }));
+        }
+        Some(draft.floats(&[1, 1, length, of], &values))
+    }
 }
 
 /// A mask of whole numbers, 1 for what counts, as what is added to scores.
@@ -95,7 +131,7 @@ fn padding(site: &Site<'_>, draft: &mut Draft, place: usize, length: Option<i64>
 pub(super) fn fused(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let heads = site.integer("num_heads").filter(|heads| *heads > 0)?;
     let rotates = site.integer("do_rotary").is_some_and(|value| value != 0);
-    if rotates || site.input(4).is_some() || site.is_read(1) {
+    if rotates || site.input(6).is_some() {
         return None;
     }
     let &[_, all] = site.sizes(1)?.as_slice() else { return None };
@@ -111,12 +147,33 @@ pub(super) fn fused(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     }
     let parts = draft.split(&whole, 2, &widths);
     let [query, key, value] = parts.as_slice() else { return None };
-    let mut masks: Vec<String> = padding(site, draft, 3, length)?.into_iter().collect();
+    let before = match site.input(4) {
+        Some(_) => *site.sizes(4)?.get(3)?,
+        None => 0,
+    };
+    let of = length.and_then(|length| length.checked_add(before));
+    let mut masks: Vec<String> = padding(site, draft, 3, of)?.into_iter().collect();
     masks.extend(site.input(5).map(str::to_owned));
     if site.integer("unidirectional").is_some_and(|value| value != 0) {
-        masks.push(causal(draft, length?, length?)?);
+        masks.push(Sight::causal(before).mask(draft, length?, of?)?);
     }
     finish(site, draft, heads, [query, key, value], widths, &masks)
+}
+
+/// Puts what came before, keys and values of `[2, batch, heads, length, size]`, before keys and values; gives both out.
+fn continued(site: &Site<'_>, draft: &mut Draft, parts: &mut Heads) {
+    if let Some(past) = site.input(4) {
+        for (value, place) in [(&mut parts.key, 0), (&mut parts.value, 1)] {
+            let before = draft.slice(past, &[0], &[place], &[place + 1]);
+            let before = draft.squeezing("Squeeze", &before, &[0]);
+            *value = draft.concat(&[&before, value], 2);
+        }
+    }
+    if let Some(output) = site.output(1).filter(|_| site.is_read(1)) {
+        let both = [&parts.key, &parts.value].map(|value| draft.squeezing("Unsqueeze", value, &[0]));
+        let present = draft.concat(&both.each_ref().map(String::as_str), 0);
+        draft.yields(&present, output);
+    }
 }
 
 /// `MultiHeadAttention` of ONNX Runtime, where query, key and value are `[batch, length, width]`.
@@ -140,7 +197,7 @@ pub(super) fn multi_head(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let mut masks: Vec<String> = padding(site, draft, 4, Some(of))?.into_iter().collect();
     masks.extend(site.input(5).map(str::to_owned));
     if site.integer("unidirectional").is_some_and(|value| value != 0) {
-        masks.push(causal(draft, length, of)?);
+        masks.push(Sight::causal(0).mask(draft, length, of)?);
     }
     let [query, key, value] = &values;
     finish(site, draft, heads, [query, key, value], widths, &masks)
@@ -157,13 +214,16 @@ fn finish(
     if [width, key_width, value_width].iter().any(|width| *width < heads || width % heads != 0) {
         return None;
     }
-    let parts = Heads {
+    let mut parts = Heads {
         query: apart(draft, query, heads, width / heads),
         key: apart(draft, key, heads, key_width / heads),
         value: apart(draft, value, heads, value_width / heads),
     };
+    if site.node.op_type() == "Attention" {
+        continued(site, draft, &mut parts);
+    }
     let scale = scale_of(site, width / heads);
-    let result = parts.attend(draft, scale, 0.0, masks)?;
+    let Attended { result, .. } = parts.attend(draft, scale, 0.0, masks)?;
     let result = together(draft, &result, value_width);
     draft.yields(&result, site.output(0)?);
     Some(())
@@ -177,16 +237,12 @@ fn scale_of(site: &Site<'_>, size: i64) -> f64 {
 
 /// `Attention` of ONNX, from operator set 23 on.
 pub(super) fn standard(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    if (4..7).any(|place| site.input(place).is_some()) || (1..4).any(|place| site.is_read(place)) {
-        return None;
-    }
-    let shapes = [site.sizes(0)?, site.sizes(1)?, site.sizes(2)?];
     let counts = ["q_num_heads", "kv_num_heads", "kv_num_heads"];
     let mut values = Vec::with_capacity(3);
     let mut sizes = Vec::with_capacity(3);
-    for (place, (shape, count)) in shapes.iter().zip(counts).enumerate() {
+    for (place, count) in counts.into_iter().enumerate() {
         let input = site.input(place)?;
-        match *shape.as_slice() {
+        match *site.sizes(place)?.as_slice() {
             [_, heads, length, size] => {
                 values.push(input.to_owned());
                 sizes.push([heads, length, size]);
@@ -199,10 +255,25 @@ pub(super) fn standard(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             _ => return None,
         }
     }
-    let [query, key, value] = <[String; 3]>::try_from(values).ok()?;
-    let &[[heads, length, size], [groups, of, _], [_, _, value_size]] = sizes.as_slice() else { return None };
+    let [query, mut key, mut value] = <[String; 3]>::try_from(values).ok()?;
+    let &[[heads, length, size], [groups, own, _], [_, _, value_size]] = sizes.as_slice() else { return None };
     if groups == 0 || heads % groups != 0 {
         return None;
+    }
+    let before = match (site.input(4), site.input(5)) {
+        (Some(past_key), Some(past_value)) => {
+            key = draft.concat(&[past_key, &key], 2);
+            value = draft.concat(&[past_value, &value], 2);
+            *site.sizes(4)?.get(2)?
+        }
+        (None, None) => 0,
+        _ => return None,
+    };
+    for (place, value) in [(1, &key), (2, &value)] {
+        if let Some(output) = site.output(place).filter(|_| site.is_read(place)) {
+            let value = draft.unary("Identity", value);
+            draft.yields(&value, output);
+        }
     }
     let shared = |draft: &mut Draft, value: &str| {
         // Each head of key and value serves several of the query that follow each other.
@@ -210,19 +281,56 @@ pub(super) fn standard(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         if heads == groups { value.to_owned() } else { draft.gather(value, 1, &places) }
     };
     let parts = Heads { query, key: shared(draft, &key), value: shared(draft, &value) };
+    let masks = standard_masks(site, draft, length, own.checked_add(before)?, before)?;
+    let attended = parts.attend(draft, scale_of(site, size), site.float("softcap", 0.0), &masks)?;
+    if let Some(output) = site.output(3).filter(|_| site.is_read(3)) {
+        let mode = usize::try_from(site.integer("qk_matmul_output_mode").unwrap_or(0)).ok()?;
+        let stage = draft.unary("Identity", attended.stages.get(mode)?);
+        draft.yields(&stage, output);
+    }
+    let is_flat = site.rank(0)? == 3;
+    let result = if is_flat { together(draft, &attended.result, heads * value_size) } else { attended.result };
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
+/// What is added to the scores of `length` queries with `of` keys, `before` of which came before.
+fn standard_masks(site: &Site<'_>, draft: &mut Draft, length: i64, of: i64, before: i64) -> Option<Vec<String>> {
     let mut masks = Vec::new();
     if let Some(mask) = site.input(3) {
         let is_added = site.facts.element(mask)?.is_float();
-        masks.push(if is_added { mask.to_owned() } else { kept(draft, element_of(site), mask, MASKED) });
+        let mask = if is_added { mask.to_owned() } else { kept(draft, element_of(site), mask, MASKED) };
+        // ONNX lets a mask be shorter than the keys; ONNX Runtime, which conversions are proven with, does not.
+        let reach = *site.sizes(3)?.last()?;
+        if reach != 1 && reach != of {
+            return None;
+        }
+        masks.push(mask);
     }
-    if site.integer("is_causal").is_some_and(|value| value != 0) {
-        masks.push(causal(draft, length, of)?);
+    let bound = |name: &str| site.integer(name).filter(|bound| *bound >= 0);
+    let is_causal = site.integer("is_causal").is_some_and(|value| value != 0);
+    let right = if is_causal { Some(0) } else { bound("right_window_size") };
+    let sight = Sight { before, left: bound("left_window_size"), right };
+    let Some(filled) = site.input(6) else {
+        if sight.left.is_some() || sight.right.is_some() {
+            masks.push(sight.mask(draft, length, of)?);
+        }
+        return Some(masks);
+    };
+    // How many of the keys are there, the last of them beside the last query.
+    if sight.left.is_some() || sight.right.is_some_and(|right| right != 0) {
+        return None;
     }
-    let result = parts.attend(draft, scale_of(site, size), site.float("softcap", 0.0), &masks)?;
-    let is_flat = shapes.first().is_some_and(|shape| shape.len() == 3);
-    let result = if is_flat { together(draft, &result, heads * value_size) } else { result };
-    draft.yields(&result, site.output(0)?);
-    Some(())
+    let queries = if sight.right.is_some() { length } else { 1 };
+    let filled = draft.cast(filled, element_of(site));
+    let filled = draft.squeezing("Unsqueeze", &filled, &[1, 2, 3]);
+    queries.checked_mul(of).filter(|count| *count <= MOST_PLACES)?;
+    let needed = (0..queries).flat_map(|row| (0..of).map(move |key| (key + queries - row) as f64 - 0.5));
+    let needed: Vec<f64> = needed.collect();
+    let needed = draft.floats(&[1, 1, queries, of], &needed);
+    let is_there = draft.apply("Less", &[&needed, &filled]);
+    masks.push(kept(draft, element_of(site), &is_there, MASKED));
+    Some(masks)
 }
 
 /// `EmbedLayerNormalization` of ONNX Runtime: rows of two or three tables, summed and normalized.

@@ -5,6 +5,8 @@ use super::pooling::Window;
 use super::sampling;
 use crate::onnx::{ElementType, element_count};
 
+/// The most kinds of results that see channels of their own.
+const MOST_KINDS: i64 = 1 << 10;
 /// The most places of taps.
 const MOST_PLACES: usize = 1 << 24;
 
@@ -15,8 +17,12 @@ pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let &[made, members, height, width] = site.sizes(1)?.as_slice() else { return None };
     let &[_, _, made_height, made_width] = site.facts.sizes(site.output(0)?)?.as_slice() else { return None };
     let is_float = |name: &str| site.facts.element(name).is_some_and(ElementType::is_float);
-    // All channels of the input take part in each of the result.
-    if members != channels || !is_float(input) || !is_float(offsets) {
+    // How many kinds of results there are that see channels of their own.
+    let kinds = site.integer("group").unwrap_or(1);
+    if !(1..=MOST_KINDS).contains(&kinds) || members.checked_mul(kinds)? != channels || made % kinds != 0 {
+        return None;
+    }
+    if !is_float(input) || !is_float(offsets) {
         return None;
     }
     let window = Window::of(site, vec![height, width])?;
@@ -71,15 +77,9 @@ pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     }
     let found: Vec<&str> = found.iter().map(String::as_str).collect();
     let whole = if let [one] = found.as_slice() { (*one).to_owned() } else { draft.concat(&found, 1) };
-    // `[taps, places, channels]` to `[places, taps * channels]`, and the weights likewise.
-    let inner = taps.checked_mul(channels)?;
     let apart = draft.reshape(&whole, &[taps, places, channels]);
-    let turned = draft.transpose(&apart, &[1, 0, 2]);
-    let left = draft.reshape(&turned, &[places, inner]);
-    let flat = draft.reshape(weights, &[made, channels, taps]);
-    let turned = draft.transpose(&flat, &[2, 1, 0]);
-    let right = draft.reshape(&turned, &[inner, made]);
-    let mut result = draft.apply("MatMul", &[&left, &right]);
+    let kinds = Kinds { count: kinds, members, made: made / kinds, taps, places };
+    let mut result = kinds.products(draft, &apart, weights)?;
     if let Some(shift) = site.input(3) {
         result = draft.binary("Add", &result, shift);
     }
@@ -87,4 +87,40 @@ pub(super) fn convolution(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let result = draft.reshape(&turned, &[1, made, made_height, made_width]);
     draft.yields(&result, site.output(0)?);
     Some(())
+}
+
+/// Results that see channels of their own.
+struct Kinds {
+    count: i64,
+    /// The channels that each sees, and the channels of its results.
+    members: i64,
+    made: i64,
+    taps: i64,
+    places: i64,
+}
+
+impl Kinds {
+    /// Multiplies `[taps, places, channels]` with the weights: `[places, results]`.
+    fn products(&self, draft: &mut Draft, found: &str, weights: &str) -> Option<String> {
+        let &Self { members, made, taps, places, .. } = self;
+        let inner = taps.checked_mul(members)?;
+        let cut = |draft: &mut Draft, value: &str, axis: i64, kind: i64, length: i64| match self.count {
+            1 => value.to_owned(),
+            _ => draft.slice(value, &[axis], &[kind * length], &[(kind + 1) * length]),
+        };
+        let mut results = Vec::new();
+        for kind in 0..self.count {
+            // `[taps, places, members]` to `[places, taps * members]`, and the weights likewise.
+            let own = cut(draft, found, 2, kind, members);
+            let turned = draft.transpose(&own, &[1, 0, 2]);
+            let left = draft.reshape(&turned, &[places, inner]);
+            let own = cut(draft, weights, 0, kind, made);
+            let flat = draft.reshape(&own, &[made, members, taps]);
+            let turned = draft.transpose(&flat, &[2, 1, 0]);
+            let right = draft.reshape(&turned, &[inner, made]);
+            results.push(draft.apply("MatMul", &[&left, &right]));
+        }
+        let results: Vec<&str> = results.iter().map(String::as_str).collect();
+        Some(if let [one] = results.as_slice() { (*one).to_owned() } else { draft.concat(&results, 1) })
+    }
 }

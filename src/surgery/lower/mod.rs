@@ -6,7 +6,9 @@
 
 mod activations;
 mod attention;
+mod bits;
 mod blocks;
+mod caches;
 mod comparisons;
 mod contractions;
 mod curves;
@@ -14,6 +16,7 @@ mod deformed;
 mod edges;
 mod einsum;
 mod fourier;
+mod gates;
 mod integers;
 mod maxima;
 mod normalization;
@@ -160,9 +163,21 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: sequences::optional,
     },
     Lowering {
+        name: "gated-activation-to-product",
+        reason: IMPORTER_LACKS,
+        operators: &["SwiGLU"],
+        rewrite: activations::rewrite,
+    },
+    Lowering {
         name: "lower-activations",
         reason: IMPORTER_LACKS,
         operators: &["Gelu", "HardSwish", "Mish", "Swish"],
+        rewrite: activations::rewrite,
+    },
+    Lowering {
+        name: "steep-slope",
+        reason: IMPORTER_REFUSES,
+        operators: &["LeakyRelu"],
         rewrite: activations::rewrite,
     },
     Lowering {
@@ -188,6 +203,24 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["MeanVarianceNormalization"],
         rewrite: normalization::mean_variance,
+    },
+    Lowering {
+        name: "bits-to-arithmetic",
+        reason: IMPORTER_LACKS,
+        operators: &["BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"],
+        rewrite: bits::rewrite,
+    },
+    Lowering {
+        name: "sums-that-wrap-around",
+        reason: "MyriadX computes with halves",
+        operators: &["Add", "Sub"],
+        rewrite: bits::sum,
+    },
+    Lowering {
+        name: "written-rows-to-product",
+        reason: IMPORTER_LACKS,
+        operators: &["TensorScatter"],
+        rewrite: caches::written,
     },
     Lowering {
         name: "rotation-to-products",
@@ -259,6 +292,18 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: scatter::reduced,
     },
     Lowering {
+        name: "reduction-of-no-axes",
+        reason: IMPORTER_REFUSES,
+        operators: &["ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"],
+        rewrite: contractions::of_no_axes,
+    },
+    Lowering {
+        name: "share-of-sum-of-magnitudes",
+        reason: COMPILER_LACKS,
+        operators: &["LpNormalization"],
+        rewrite: normalization::shares,
+    },
+    Lowering {
         name: "lower-reductions",
         reason: COMPILER_LACKS,
         operators: &["ReduceL1", "ReduceProd"],
@@ -312,6 +357,18 @@ pub static MYRIAD: &[Lowering] = &[
         reason: IMPORTER_MISREADS,
         operators: &["RoiAlign"],
         rewrite: regions::rewrite,
+    },
+    Lowering {
+        name: "regions-to-maxima",
+        reason: IMPORTER_LACKS,
+        operators: &["MaxRoiPool"],
+        rewrite: regions::maxima,
+    },
+    Lowering {
+        name: "turned-text-to-lookup",
+        reason: COMPILER_REFUSES,
+        operators: &["ReverseSequence"],
+        rewrite: sequences::turned,
     },
     Lowering {
         name: "border-of-a-max-pool",

@@ -1,6 +1,7 @@
 //! Normalizations, as arithmetic on means.
 
 use super::super::draft::{Draft, Site};
+use super::comparisons::magnitude;
 use crate::onnx::{element_count, read_floats};
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
@@ -197,5 +198,25 @@ pub(super) fn instances(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let normal = draft.apply_with("InstanceNormalization", &inputs, site.node.attribute.clone());
     let result = draft.reshape(&normal, &[&[0], sizes.get(1..)?].concat());
     draft.yields(&result, output);
+    Some(())
+}
+
+/// Less than any sum of magnitudes that is not zero, as halves go.
+const LEAST_SUM: f64 = 5.9e-8;
+
+/// Divides by the sum of the magnitudes along an axis (`LpNormalization` with `p` of 1).
+pub(super) fn shares(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let input = site.input(0)?;
+    if site.integer("p") != Some(1) {
+        return None;
+    }
+    let axis = Site::axis(site.integer("axis").unwrap_or(-1), site.rank(0)?)?;
+    let sizes = magnitude(draft, input);
+    let sum = draft.reduce("ReduceSum", &sizes, &[axis], true);
+    // Zeros stay zeros.
+    let least = draft.number(LEAST_SUM);
+    let sum = draft.apply("Max", &[&sum, &least]);
+    let result = draft.binary("Div", input, &sum);
+    draft.yields(&result, site.output(0)?);
     Some(())
 }

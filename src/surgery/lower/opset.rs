@@ -126,6 +126,7 @@ const YOUNG: &[&str] = &[
     "SequenceMap",
     "StringConcat",
     "StringSplit",
+    "SwiGLU",
     "Swish",
     "TensorScatter",
     "Trilu",

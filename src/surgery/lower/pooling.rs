@@ -234,13 +234,18 @@ pub(super) fn max_pool_of_padded(site: &Site<'_>, draft: &mut Draft) -> Option<(
     Some(())
 }
 
-/// Leaves out the wish for incomplete windows where there are none.
+/// Leaves out the wish for incomplete windows where there are none. Those of volumes, which the compiler does not have, become
+/// complete by padding, which never counts.
 pub(super) fn complete_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
-    if site.integer("ceil_mode") != Some(1) || !window.is_complete() {
+    let mut window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
+    if site.integer("ceil_mode") != Some(1) || site.is_read(1) {
         return None;
     }
-    draft.keep(altered(site, vec![("ceil_mode", None)]));
+    if window.is_complete() {
+        draft.keep(altered(site, vec![("ceil_mode", None)]));
+        return Some(());
+    }
+    draft.keep(window.completed(site)?);
     Some(())
 }
 
@@ -256,7 +261,11 @@ pub(super) fn average_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             draft.keep(altered(site, vec![("ceil_mode", None)]));
             return Some(());
         }
-        if !(ceil && counts_pads) {
+        if ceil && !counts_pads {
+            draft.keep(window.completed(site)?);
+            return Some(());
+        }
+        if !ceil {
             return None;
         }
     }
@@ -296,6 +305,17 @@ pub(super) fn average_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 const MOST_ELEMENTS: usize = 1 << 24;
 
 impl Window {
+    /// The pooling of volumes with so much padding that incomplete windows are complete.
+    fn completed(&mut self, site: &Site<'_>) -> Option<NodeProto> {
+        const SPACE: usize = 3;
+        if self.sizes.len() != SPACE || self.is_dilated() {
+            return None;
+        }
+        self.complete()?;
+        let pads = integers_attribute("pads", self.pads.clone());
+        Some(altered(site, vec![("ceil_mode", None), ("auto_pad", None), ("pads", Some(pads))]))
+    }
+
     /// How many elements of each window along an axis lie in a range.
     fn counts(&self, axis: usize, counted: std::ops::Range<i64>) -> Option<Vec<i64>> {
         let [steps, _] = self.steps(axis)?;

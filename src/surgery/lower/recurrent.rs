@@ -2,8 +2,9 @@
 
 use super::super::build::text;
 use super::super::draft::{Draft, Site};
+use super::gates::Functions;
 use crate::onnx::proto::{AttributeProto, AttributeType};
-use crate::onnx::read_integers;
+use crate::onnx::{ElementType, read_integers};
 
 /// The longest sequence of a layer that is written out step by step. The steps share their weights, but each is several
 /// layers of the network.
@@ -106,30 +107,22 @@ pub(super) fn whole_lstm(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let kind = site.node.op_type();
     let &[length, batch, width] = site.sizes(0)?.as_slice() else { return None };
+    let functions = Functions::of(site)?;
     let (gates, longest) = match kind {
         "GRU" => (3, LONGEST_SEQUENCE),
         "RNN" => (1, LONGEST_SEQUENCE),
-        // The compiler knows no peepholes.
-        "LSTM" if site.input(7).is_some() => (4, LONGEST_SEQUENCE),
+        // The compiler knows no peepholes, ignores other functions than the usual ones, and refuses lengths that it is fed.
+        "LSTM" if site.input(7).is_some() || !functions.are_usual() || is_fed_lengths(site) => (4, LONGEST_SEQUENCE),
         "LSTM" => (4, LONGEST_LSTM),
         _ => return None,
     };
     let hidden = site.integer("hidden_size")?;
     let rows = gates * hidden;
     let direction = site.text("direction", "forward");
-    let activation = plain_activation(site);
-    let usual = ["activations", "clip", "input_forget"].iter().all(|name| site.attribute(name).is_none())
-        || has_usual_activations(site, kind)
-        || kind == "RNN" && activation.is_some();
-    let whole = site.input(4).is_none()
-        || site
-            .constant(4)
-            .and_then(|tensor| read_integers(tensor).ok())
-            .is_some_and(|lengths| lengths.iter().all(|found| *found == length));
-    let is_plain = usual && whole && site.integer("layout") != Some(1);
-    if !(1..=longest).contains(&length) || !is_plain || direction == "bidirectional" {
+    if !(1..=longest).contains(&length) || direction == "bidirectional" || site.integer("layout") == Some(1) {
         return None;
     }
+    let masks = masks(site, draft, length, batch)?;
     let reset_late = site.integer("linear_before_reset") == Some(1);
 
     let matrix = |draft: &mut Draft, place: usize| -> Option<String> {
@@ -177,24 +170,30 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         if let Some(shift) = &shift {
             recurrent = draft.binary("Add", &recurrent, shift);
         }
+        let (last_before, cell_before) = (last.clone(), cell.clone());
         last = match kind {
             "RNN" => {
                 let sum = draft.binary("Add", driven, &recurrent);
-                draft.unary(activation.unwrap_or("Tanh"), &sum)
+                functions.apply(draft, 0, &sum)?
             }
             "LSTM" => {
                 let sum = draft.binary("Add", driven, &recurrent);
                 let parts = draft.split(&sum, 1, &cut);
                 let [input, output, forget, new] = parts.as_slice() else { return None };
-                let [input, forget] = [(input, 0), (forget, 2)].map(|(gate, place)| {
-                    let gate = seen(draft, gate, &cell, place);
-                    draft.unary("Sigmoid", &gate)
-                });
-                let new = draft.unary("Tanh", new);
+                let input = seen(draft, input, &cell, 0);
+                let input = functions.apply(draft, 0, &input)?;
+                let forget = if functions.coupled {
+                    let one = draft.number(1.0);
+                    draft.binary("Sub", &one, &input)
+                } else {
+                    let forget = seen(draft, forget, &cell, 2);
+                    functions.apply(draft, 0, &forget)?
+                };
+                let new = functions.apply(draft, 1, new)?;
                 let (kept, added) = (draft.binary("Mul", &forget, &cell), draft.binary("Mul", &input, &new));
                 cell = draft.binary("Add", &kept, &added);
                 let output = seen(draft, output, &cell, 1);
-                let (output, bent) = (draft.unary("Sigmoid", &output), draft.unary("Tanh", &cell));
+                let (output, bent) = (functions.apply(draft, 0, &output)?, functions.apply(draft, 2, &cell)?);
                 draft.binary("Mul", &output, &bent)
             }
             _ => {
@@ -206,10 +205,10 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
                 };
                 let gate = |draft: &mut Draft, left: &str, right: &str| {
                     let sum = draft.binary("Add", left, right);
-                    draft.unary("Sigmoid", &sum)
+                    functions.apply(draft, 0, &sum)
                 };
-                let update = gate(draft, update, update_back);
-                let reset = gate(draft, reset, reset_back);
+                let update = gate(draft, update, update_back)?;
+                let reset = gate(draft, reset, reset_back)?;
                 let reset = if reset_late {
                     draft.binary("Mul", &reset, new_back)
                 } else {
@@ -223,14 +222,24 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
                     product
                 };
                 let sum = draft.binary("Add", new, &reset);
-                let new = draft.unary("Tanh", &sum);
+                let new = functions.apply(draft, 1, &sum)?;
                 // (1 - update) * new + update * last
                 let difference = draft.binary("Sub", &last, &new);
                 let moved = draft.binary("Mul", &update, &difference);
                 draft.binary("Add", &new, &moved)
             }
         };
-        last.clone_into(results.get_mut(step)?);
+        match masks.get(step) {
+            // Behind the end of a sequence nothing comes out, and nothing changes.
+            Some(mask) => {
+                *results.get_mut(step)? = draft.binary("Mul", &last, mask);
+                last = moved(draft, mask, &last_before, &last);
+                if kind == "LSTM" {
+                    cell = moved(draft, mask, &cell_before, &cell);
+                }
+            }
+            None => last.clone_into(results.get_mut(step)?),
+        }
     }
     if let Some(output) = site.output(0).filter(|_| site.is_read(0)) {
         let parts: Vec<&str> = results.iter().map(String::as_str).collect();
@@ -247,22 +256,31 @@ pub(super) fn unrolled(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
-/// The only activation of an `RNN`, if it is an operator without parameters and nothing is limited.
-fn plain_activation(site: &Site<'_>) -> Option<&'static str> {
-    let [activation] = site.attribute("activations")?.strings.as_slice() else { return None };
-    let is_known = |known: &&&str| activation.eq_ignore_ascii_case(known.as_bytes());
-    ["Relu", "Sigmoid", "Tanh"].iter().find(is_known).copied().filter(|_| site.attribute("clip").is_none())
+/// Whether the network is fed or computes the lengths of sequences.
+fn is_fed_lengths(site: &Site<'_>) -> bool {
+    site.input(4).is_some_and(|lengths| !site.facts.is_constant(lengths))
 }
 
-/// Whether the activations are stated and the usual ones, and nothing else is.
-fn has_usual_activations(site: &Site<'_>, kind: &str) -> bool {
-    let usual: &[&str] = match kind {
-        "GRU" => &["Sigmoid", "Tanh"],
-        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
-        _ => &["Tanh"],
+/// For each step 1 where a sequence goes on and 0 behind its end, `[batch, 1]`; none where all are whole.
+fn masks(site: &Site<'_>, draft: &mut Draft, length: i64, batch: i64) -> Option<Vec<String>> {
+    let Some(lengths) = site.input(4) else { return Some(Vec::new()) };
+    let known = site.constant(4).and_then(|tensor| read_integers(tensor).ok());
+    if known.is_some_and(|lengths| lengths.iter().all(|found| *found == length)) {
+        return Some(Vec::new());
+    }
+    let lengths = draft.cast(lengths, ElementType::Float32);
+    let lengths = draft.reshape(&lengths, &[batch, 1]);
+    let mask = |step: i64| {
+        let step = draft.number(step as f64);
+        let goes_on = draft.binary("Less", &step, &lengths);
+        draft.cast(&goes_on, ElementType::Float32)
     };
-    let stated = site.attribute("activations").map(|attribute| attribute.strings.as_slice());
-    let agrees =
-        stated.is_none_or(|stated| stated.iter().map(|text| &text[..]).eq(usual.iter().map(|it| it.as_bytes())));
-    agrees && site.attribute("clip").is_none() && site.integer("input_forget").is_none_or(|value| value == 0)
+    Some((0..length).map(mask).collect())
+}
+
+/// Goes from one value to another where a mask is 1.
+fn moved(draft: &mut Draft, mask: &str, from: &str, to: &str) -> String {
+    let way = draft.binary("Sub", to, from);
+    let way = draft.binary("Mul", &way, mask);
+    draft.binary("Add", from, &way)
 }

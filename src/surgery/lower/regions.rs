@@ -5,9 +5,14 @@
 
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
+use crate::onnx::element_count;
 
 /// The first operator set in which regions are not widened to an element.
 const HALF_PIXEL: i64 = 16;
+/// The most samples of an element of the result along an axis.
+const MOST_SAMPLES: i64 = 1 << 12;
+/// The most pieces of which maxima are taken.
+const MOST_PIECES: i64 = 1 << 10;
 /// The most numbers that say how much rows or columns count.
 const MOST_WEIGHTS: i64 = 1 << 24;
 
@@ -22,7 +27,7 @@ struct Axis {
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, regions, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
-    let samples = site.integer("sampling_ratio").filter(|samples| *samples > 0)?;
+    let samples = site.integer("sampling_ratio").unwrap_or(0);
     let is_half = site.opset() >= HALF_PIXEL
         && site.text("coordinate_transformation_mode", "half_pixel") == "half_pixel"
         && site.text("mode", "avg") == "avg";
@@ -36,8 +41,11 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let scale = site.float("spatial_scale", 1.0);
     let vertical = Axis { length: rows, results: height, ends: [1, 3] };
     let horizontal = Axis { length: columns, results: width, ends: [0, 2] };
-    let by_row = vertical.weights(draft, regions, count, samples, scale)?;
-    let by_column = horizontal.weights(draft, regions, count, samples, scale)?;
+    let mut weights = |axis: &Axis| match site.facts.floats(regions) {
+        Some(known) => axis.known_weights(draft, &known, samples, scale),
+        None => axis.weights(draft, regions, count, samples, scale),
+    };
+    let (by_row, by_column) = (weights(&vertical)?, weights(&horizontal)?);
     // Rows first: `[regions * height, rows]` by `[rows, channels * columns]`.
     let apart = draft.reshape(input, &[channels, rows, columns]);
     let apart = draft.transpose(&apart, &[1, 0, 2]);
@@ -54,9 +62,96 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// Takes the maxima of regions that are constants (`MaxRoiPool`), of rows first and then of columns.
+pub(super) fn maxima(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let &[1, _, rows, columns] = site.sizes(0)?.as_slice() else { return None };
+    let &[height, width] = site.integers("pooled_shape")? else { return None };
+    let regions = site.facts.floats(site.input(1)?)?;
+    let pieces = height.checked_add(width)?.checked_mul(i64::try_from(regions.len() / 5).ok()?)?;
+    if height < 1 || width < 1 || pieces > MOST_PIECES {
+        return None;
+    }
+    let scale = site.float("spatial_scale", 1.0) as f32;
+    let mut found = Vec::new();
+    for region in regions.chunks_exact(5) {
+        let at = |place: usize| Some((*region.get(place)? as f32 * scale).round() as i64);
+        let down = pieces_of(at(2)?, at(4)?, height, rows)?;
+        let right = pieces_of(at(1)?, at(3)?, width, columns)?;
+        let lines = greatest(draft, input, 2, &down);
+        found.push(greatest(draft, &lines, 3, &right));
+    }
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    let result = if let [one] = found.as_slice() { draft.unary("Identity", one) } else { draft.concat(&found, 0) };
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Where each piece of a region begins and ends, along an axis of some length; `None` if one has nothing in it.
+fn pieces_of(first: i64, last: i64, count: i64, length: i64) -> Option<Vec<(i64, i64)>> {
+    let size = (last - first + 1).max(1) as f32 / count as f32;
+    let piece = |piece: i64| {
+        let (start, end) = ((piece as f32 * size).floor() as i64, ((piece + 1) as f32 * size).ceil() as i64);
+        let (start, end) = ((start + first).clamp(0, length), (end + first).clamp(0, length));
+        (start < end).then_some((start, end))
+    };
+    (0..count).map(piece).collect()
+}
+
+/// The maxima of pieces along an axis.
+fn greatest(draft: &mut Draft, value: &str, axis: usize, pieces: &[(i64, i64)]) -> String {
+    let greatest = |&(start, end): &(i64, i64)| {
+        let part = draft.slice(value, &[axis as i64], &[start], &[end]);
+        draft.reduce("ReduceMax", &part, &[axis], true)
+    };
+    let found: Vec<String> = pieces.iter().map(greatest).collect();
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    if let [one] = found.as_slice() { (*one).to_owned() } else { draft.concat(&found, axis) }
+}
+
 impl Axis {
+    /// The weights of regions that are constants.
+    fn known_weights(&self, draft: &mut Draft, regions: &[f64], samples: i64, scale: f64) -> Option<String> {
+        let count = i64::try_from(regions.len() / 4).ok()?;
+        let dims = [count, self.results, self.length];
+        let all = usize::try_from(element_count(&dims)?).ok()?;
+        if self.length < 1 || self.results < 1 || all > MOST_WEIGHTS as usize {
+            return None;
+        }
+        let mut weights = vec![0.0; all];
+        let mut rows = weights.chunks_mut(usize::try_from(self.length).ok()?);
+        let last = (self.length - 1) as f64;
+        for region in regions.chunks_exact(4) {
+            let [start, end] = self.ends.map(|end| region.get(end).map(|place| place * scale - 0.5));
+            let (start, size) = (start?, (end? - start?) / self.results as f64);
+            // Without a number of samples, it is the size, rounded up.
+            let samples = if samples > 0 { samples } else { size.ceil() as i64 };
+            if samples > MOST_SAMPLES {
+                return None;
+            }
+            for result in 0..self.results {
+                let row = rows.next()?;
+                for sample in 0..samples {
+                    let part = (sample as f64 + 0.5) / samples as f64;
+                    let at = start + (result as f64 + part) * size;
+                    // What is more than an element outside does not count, what is less is taken for the border.
+                    if !(-1.0..=self.length as f64).contains(&at) {
+                        continue;
+                    }
+                    let at = at.clamp(0.0, last);
+                    let (below, rest) = (at.floor(), at.fract());
+                    for (place, share) in [(below, 1.0 - rest), ((below + 1.0).min(last), rest)] {
+                        *row.get_mut(place as usize)? += share / samples as f64;
+                    }
+                }
+            }
+        }
+        Some(draft.floats(&dims, &weights))
+    }
+
     /// How much each element of the data counts for each of the result, `[regions, results, length]`.
     fn weights(&self, draft: &mut Draft, regions: &str, count: i64, samples: i64, scale: f64) -> Option<String> {
+        // Without a number of samples, it follows from the size of each region.
         let places = self.results.checked_mul(samples).filter(|places| *places > 0)?;
         let all = count.checked_mul(places)?.checked_mul(self.length)?;
         if self.length < 1 || all > MOST_WEIGHTS {

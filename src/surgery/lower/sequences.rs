@@ -35,6 +35,39 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     Some(())
 }
 
+/// The most texts that are turned each by itself.
+const MOST_TEXTS: usize = 64;
+/// The longest text, in steps.
+const LONGEST_TEXT: i64 = 1 << 24;
+
+/// Turns the beginnings of texts round (`ReverseSequence`, ONNX operator set 10), where their lengths are constants.
+pub(super) fn turned(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let input = site.input(0)?;
+    let sizes = site.sizes(0)?;
+    let lengths = site.constant_integers(1)?;
+    let axis = |name: &str, value: i64| usize::try_from(site.integer(name).unwrap_or(value)).ok();
+    let (time, batch) = (axis("time_axis", 0)?, axis("batch_axis", 1)?);
+    let steps = *sizes.get(time)?;
+    let first = lengths.first().copied()?;
+    if lengths.len() > MOST_TEXTS || steps > LONGEST_TEXT || lengths.iter().any(|length| !(0..=steps).contains(length))
+    {
+        return None;
+    }
+    let order = |length: i64| -> Vec<i64> { (0..length).rev().chain(length..steps).collect() };
+    if lengths.iter().all(|length| *length == first) {
+        let result = draft.gather(input, time, &order(first));
+        draft.yields(&result, site.output(0)?);
+        return Some(());
+    }
+    let texts = draft.split(input, batch, &vec![1; lengths.len()]);
+    let texts: Vec<String> =
+        texts.iter().zip(&lengths).map(|(text, length)| draft.gather(text, time, &order(*length))).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let result = draft.concat(&texts, batch);
+    draft.yields(&result, site.output(0)?);
+    Some(())
+}
+
 fn sequences<'model>(site: &Site<'model>) -> Sequences<'model> {
     Sequences { model: site.model, facts: site.facts, reads: site.reads }
 }

@@ -162,12 +162,10 @@ fn quantized_from(site: &Site<'_>, [scale, zero]: [usize; 2]) -> Option<String> 
 /// Attention whose input and weights are quantized; the bias is not.
 fn attention(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     draft.begin(site.output(0)?, site.facts.element(site.input(2)?).filter(|it| it.is_float())?);
-    if site.input(8).is_some() {
-        return None;
-    }
     let value = quantized_from(site, [3, 6]).or_else(|| weights(site, draft, [0, 3, 6], 0))?;
     let matrix = weights(site, draft, [1, 4, 7], -1)?;
-    let inputs = [value, matrix, site.input(2)?.to_owned(), site.input(5).unwrap_or_default().to_owned()];
+    let own = |place: usize| site.input(place).unwrap_or_default().to_owned();
+    let inputs = [value, matrix, site.input(2)?.to_owned(), own(5), own(8)];
     plain(site, draft, "Attention", &inputs);
     Some(())
 }
