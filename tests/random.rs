@@ -3,7 +3,7 @@
 //!
 //! `MODELCONVERTER_RANDOM_NETWORKS=FROM-TO` tries the networks of other seeds.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod support;
 
