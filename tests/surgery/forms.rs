@@ -1,8 +1,14 @@
 //! Forms of operators that networks seldom have, or have only of late: before and after they are rewritten.
 
+use std::collections::BTreeMap;
+
+use modelconverter::onnx::Model;
+use modelconverter::surgery::myriad_passes;
+
 use crate::builder::{self, FLOAT, Node, Tensor, UINT8};
 use crate::lowering::{Case, case, check};
 use crate::network::{Network, numbers};
+use crate::pairs::{Pair, assert_same, rewritten};
 
 const INT8: i32 = 3;
 const INT32: i32 = 6;
@@ -16,6 +22,24 @@ fn slopes_and_gates() {
     };
     let of = |name, bytes| case(name, "steep-slope", &["LeakyRelu"], bytes);
     check(&[of("steep", slope(2.0)), of("falling", slope(-0.5))]);
+}
+
+/// ONNX Runtime does not know the operator, and computes what the standard says of it.
+#[test]
+fn gated_values() {
+    let fed = |opset: i64| Network::new(opset, &IMAGE).weights("b", &IMAGE);
+    let stated = fed(13)
+        .floats("alpha", &[], &[1.5])
+        .apply("Mul", &["x", "alpha"], &["a"])
+        .apply("Sigmoid", &["a"], &["g"])
+        .apply("Mul", &["x", "g"], &["s"])
+        .apply("Mul", &["s", "b"], &["y"]);
+    let gated = fed(28).node(Node::new("SwiGLU", &["x", "b"], &["y"]).float("alpha", 1.5));
+    let parse = |network: Network| Model::parse(network.bytes(&IMAGE).into()).unwrap();
+    let (after, _) = rewritten(&parse(gated), &myriad_passes());
+    let pair =
+        Pair { name: "SwiGLU".to_owned(), before: parse(stated), after, sizes: BTreeMap::new(), tolerance: 1e-6 };
+    assert_same(&[pair]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::onnx::element_count;
 const HALF_PIXEL: i64 = 16;
 /// The most samples of an element of the result along an axis.
 const MOST_SAMPLES: i64 = 1 << 12;
+/// The farthest place of a region.
+const FARTHEST: i64 = 1 << 24;
 /// The most pieces of which maxima are taken.
 const MOST_PIECES: i64 = 1 << 10;
 /// The most numbers that say how much rows or columns count.
@@ -75,7 +77,10 @@ pub(super) fn maxima(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let scale = site.float("spatial_scale", 1.0) as f32;
     let mut found = Vec::new();
     for region in regions.chunks_exact(5) {
-        let at = |place: usize| Some((*region.get(place)? as f32 * scale).round() as i64);
+        let at = |place: usize| {
+            let at = (*region.get(place)? as f32 * scale).round() as i64;
+            (-FARTHEST..=FARTHEST).contains(&at).then_some(at)
+        };
         let down = pieces_of(at(2)?, at(4)?, height, rows)?;
         let right = pieces_of(at(1)?, at(3)?, width, columns)?;
         let lines = greatest(draft, input, 2, &down);
