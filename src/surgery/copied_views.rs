@@ -10,7 +10,7 @@ const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
 /// Operators that the importer writes with shapes.
 const WITH_VIEWS: [&str; 2] = ["DepthToSpace", "SpaceToDepth"];
 
-/// Gives other shapes to a copy of what a convolution yields, if others read that too.
+/// Gives other shapes to a copy of what a convolution yields, if others read that too, or several read such a shape.
 ///
 /// The compiler leaves the results of convolutions in fast memory, and moves them out of it when it needs that memory: not
 /// if they have parts, and are read by further layers. It ends with `Memory allocation failed: unable to satisfy
@@ -64,10 +64,11 @@ fn readers<'graph>(
     reads.readers(value).iter().filter_map(|place| Some((*place, graph.node.get(*place)?)))
 }
 
-/// Whether more than one node reads a value, be it in another shape.
+/// Whether more than one node reads a value, be it in another shape. A shape that no node reads is an output.
 fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>) -> bool {
     let (mut shapes, mut count) = (vec![value], 0);
     while let Some(shape) = shapes.pop() {
+        count += usize::from(reads.readers(shape).is_empty());
         for (_, node) in readers(shape, graph, reads) {
             match node.output.first() {
                 Some(other) if VIEWS.contains(&node.op_type()) && is_onnx_domain(node.domain()) => shapes.push(other),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::builder::{FLOAT, Graph, Model, Node, Tensor, sizes};
+use crate::network::numbers_from;
 use crate::operators::OPERATORS;
 
 /// More elements than this no value has: a random network is small.
@@ -161,14 +162,8 @@ impl Draft {
 
     /// Numbers without order between -1 and 1, other ones for each constant.
     pub fn numbers(&self, count: i64) -> Vec<f32> {
-        let mut state = 0x9e37_79b9_u32.wrapping_mul(self.count as u32 + 1) | 1;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..count + 4).map(|_| next()).skip(4).collect()
+        let first = 0x9e37_79b9_u32.wrapping_mul(self.count as u32 + 1) | 1;
+        numbers_from(first, count)
     }
 
     /// Weights that keep the size of what `summed` numbers each are multiplied and added.
@@ -232,7 +227,7 @@ impl Draft {
     /// The model; its outputs are what nothing reads.
     fn model(self) -> Option<Vec<u8>> {
         let Self { graph, opset, values, read, .. } = self;
-        let outputs: Vec<Value> = values.into_iter().skip(1).filter(|value| !read.contains(&value.name)).collect();
+        let outputs: Vec<Value> = values.into_iter().filter(|value| !read.contains(&value.name)).collect();
         let with = |graph: Graph, value: &Value| graph.output(&value.name, FLOAT, &sizes(&value.shape));
         (!outputs.is_empty()).then(|| Model::new(outputs.iter().fold(graph, with)).opset(opset).bytes())
     }

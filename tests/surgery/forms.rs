@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use modelconverter::onnx::Model;
 use modelconverter::surgery::myriad_passes;
+use modelconverter::surgery::support::{FrontEnd, unsupported};
 
 use crate::builder::{self, FLOAT, Node, Tensor, UINT8};
 use crate::lowering::{Case, case, check};
@@ -298,6 +299,27 @@ fn layers_with_functions_of_their_own() {
         of("limited_gates", &["GRU"], layer("GRU", 3, |node| node.float("clip", 0.3))),
         of("plain", &["RNN"], layer("RNN", 1, |node| node.texts("activations", &["LeakyRelu"]))),
     ]);
+}
+
+/// The compiler would take it for a layer of the usual functions.
+#[test]
+fn long_layers_with_functions_of_their_own_are_refused() {
+    let layer = |node: fn(Node) -> Node| {
+        let network = Network::new(14, &[400, 1, 4]).weights("w", &[1, 24, 4]).weights("r", &[1, 24, 6]);
+        let node = node(Node::new("LSTM", &["x", "w", "r"], &["y"]).int("hidden_size", 6));
+        let before = Model::parse(network.node(node).bytes(&[400, 1, 1, 6]).into()).unwrap();
+        unsupported(&rewritten(&before, &myriad_passes()).0, FrontEnd::Importer)
+    };
+    assert_eq!(layer(|node| node), []);
+    let odd: [fn(Node) -> Node; 3] = [
+        |node| node.float("clip", 0.2),
+        |node| node.int("input_forget", 1),
+        |node| node.texts("activations", &["HardSigmoid", "Tanh", "Tanh"]),
+    ];
+    for node in odd {
+        let refusals = layer(node);
+        assert!(refusals[0].reason.contains("the activations and limits of this layer"), "{refusals:?}");
+    }
 }
 
 #[test]

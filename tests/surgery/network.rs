@@ -4,7 +4,11 @@ use crate::builder::{self, FLOAT, Graph, Node, Tensor, sizes};
 
 /// Numbers without order, the same ones every time, about between -1 and 1.
 pub fn numbers(count: i64) -> Vec<f32> {
-    let mut state = 0x2545_f491_u32;
+    numbers_from(0x2545_f491, count)
+}
+
+/// Numbers without order that begin anywhere but at zero.
+pub fn numbers_from(mut state: u32, count: i64) -> Vec<f32> {
     let mut next = || {
         state ^= state << 13;
         state ^= state >> 17;

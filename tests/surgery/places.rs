@@ -7,7 +7,7 @@ use modelconverter::surgery::{DeadCode, Pass, myriad_passes};
 
 use crate::builder::{self, BOOL, FLOAT, Graph, INT64, Node, Tensor, sizes};
 use crate::lowering::{Case, case, check};
-use crate::network::Network;
+use crate::network::{Network, numbers};
 use crate::pairs::{Pair, assert_same, rewritten};
 
 const IMAGE: [i64; 4] = [1, 4, 6, 8];
@@ -388,6 +388,19 @@ fn what_a_convolution_yields_in_several_shapes() {
         .node(Node::new("ReduceMax", &["d"], &["f"]).int("keepdims", 0))
         .apply("Add", &["e", "f"], &["y"])
         .bytes(&[]);
+    let shape_given_out = {
+        let weights = Tensor::floats("w", &[4, 3, 1, 1], &numbers(12));
+        let graph = builder::Graph::new()
+            .input("x", FLOAT, &builder::sizes(&[1, 3, 8, 8]))
+            .initializer(weights)
+            .initializer(Tensor::integers("flat", &[2], &[1, -1]))
+            .node(Node::new("Conv", &["x", "w"], &["c"]))
+            .node(Node::new("Reshape", &["c", "flat"], &["y"]))
+            .node(Node::new("Sigmoid", &["c"], &["z"]))
+            .output("y", FLOAT, &builder::sizes(&[1, 256]))
+            .output("z", FLOAT, &builder::sizes(&[1, 4, 8, 8]));
+        builder::Model::new(graph).opset(13).bytes()
+    };
     check(&[
         of("two products", network("product", "product", leaky)),
         of("a product and a transposition", network("turned", "product", merged)),
@@ -395,6 +408,7 @@ fn what_a_convolution_yields_in_several_shapes() {
         of("a product and others", network("product", "Sigmoid", leaky)),
         of("a transposition and others", network("turned", "Relu", leaky)),
         of("two pieces of a shape", pieces),
+        of("a shape that is given out", shape_given_out),
     ]);
     let others = [
         network("product", "product", otherwise),

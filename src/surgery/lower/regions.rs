@@ -131,7 +131,7 @@ impl Axis {
             let (start, size) = (start?, (end? - start?) / self.results as f64);
             // Without a number of samples, it is the size, rounded up.
             let samples = if samples > 0 { samples } else { size.ceil() as i64 };
-            if samples > MOST_SAMPLES {
+            if samples > MOST_SAMPLES || samples.checked_mul(count)?.checked_mul(self.results)? > MOST_WEIGHTS {
                 return None;
             }
             for result in 0..self.results {
