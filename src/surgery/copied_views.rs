@@ -10,6 +10,10 @@ const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
 /// Operators that the importer writes with shapes.
 const WITH_VIEWS: [&str; 2] = ["DepthToSpace", "SpaceToDepth"];
 
+/// The operator that the compiler computes as a fully connected layer if one operand is constant: of rows, which are a
+/// shape of what it reads.
+const OF_ROWS: &str = "MatMul";
+
 /// Gives other shapes to a copy of what a convolution yields, if others read that too, or several read such a shape.
 ///
 /// The compiler leaves the results of convolutions in fast memory, and moves them out of it when it needs that memory: not
@@ -32,10 +36,10 @@ impl Pass for CopiedViews {
         let (graph, reads, facts) = (model.graph(), model.reads(), model.facts());
         let mut names = FreshNames::of(model);
         let mut patch = Patch::default();
-        let values = graph.node.iter().filter(|node| !is_view(node)).filter_map(|node| node.output.first());
+        let values = graph.node.iter().filter(|node| !is_view(node, facts)).filter_map(|node| node.output.first());
         for value in values {
             let readers: Vec<(usize, &NodeProto)> = readers(value, graph, reads).collect();
-            if !readers.iter().any(|(_, node)| is_view(node))
+            if !readers.iter().any(|(_, node)| is_view(node, facts))
                 || !is_read_twice(value, graph, reads)
                 || !facts.element(value).is_some_and(ElementType::is_float)
                 || !is_left_behind(value, graph, reads, facts)
@@ -45,7 +49,7 @@ impl Pass for CopiedViews {
             let copy = names.make(&format!("{value}/copy"));
             let label = names.make(&format!("{value}/Max"));
             let mut made = vec![super::inline::node("Max", label, &[value, value], &[&copy])];
-            for (place, view) in readers.into_iter().filter(|(_, node)| is_view(node)) {
+            for (place, view) in readers.into_iter().filter(|(_, node)| is_view(node, facts)) {
                 let mut view = view.clone();
                 view.input.iter_mut().filter(|input| *input == value).for_each(|input| input.clone_from(&copy));
                 made.push(view);
@@ -82,8 +86,10 @@ fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>) -> bool {
     false
 }
 
-fn is_view(node: &NodeProto) -> bool {
-    is_onnx_domain(node.domain()) && (VIEWS.contains(&node.op_type()) || WITH_VIEWS.contains(&node.op_type()))
+fn is_view(node: &NodeProto, facts: &Facts<'_>) -> bool {
+    let is_of_rows = || node.op_type() == OF_ROWS && node.input.get(1).is_some_and(|input| facts.is_constant(input));
+    is_onnx_domain(node.domain())
+        && (VIEWS.contains(&node.op_type()) || WITH_VIEWS.contains(&node.op_type()) || is_of_rows())
 }
 
 /// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.
@@ -97,7 +103,8 @@ pub(super) fn is_left_behind(value: &str, graph: &GraphProto, reads: &Reads<'_>,
         let inputs: Vec<&String> = node.input.iter().filter(varying).collect();
         match (node.op_type(), inputs.as_slice()) {
             _ if !is_onnx_domain(node.domain()) => return false,
-            ("AveragePool" | "Conv" | "ConvTranspose" | "MaxPool", _) => return true,
+            // The importer writes such reductions as poolings.
+            ("AveragePool" | "Conv" | "ConvTranspose" | "MaxPool" | "ReduceMax" | "ReduceMean", _) => return true,
             ("Add" | "BatchNormalization" | "Clip" | "Div" | "LeakyRelu" | "Mul" | "Relu" | "Sub", [input]) => {
                 value = input;
             }

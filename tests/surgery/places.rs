@@ -401,7 +401,21 @@ fn what_a_convolution_yields_in_several_shapes() {
             .output("z", FLOAT, &builder::sizes(&[1, 4, 8, 8]));
         builder::Model::new(graph).opset(13).bytes()
     };
+    // A product with a constant reads rows.
+    let rows = |first: Node| {
+        let network =
+            Network::new(13, &[1, 3, 8, 8]).weights("k", &[8, 4]).node(first).apply("MatMul", &["a", "k"], &["b"]);
+        let normal = Node::new("LRN", &["a"], &["c"]).int("size", 3);
+        let sum = |value: &str, result: &str| Node::new("ReduceSum", &[value], &[result]).int("keepdims", 0);
+        network.node(normal).node(sum("b", "d")).node(sum("c", "e")).apply("Add", &["d", "e"], &["y"]).bytes(&[])
+    };
+    let mean = Node::new("ReduceMean", &["x"], &["a"]).ints("axes", &[1]);
+    let greatest = Node::new("ReduceMax", &["x"], &["a"]).ints("axes", &[1]);
+    let pooled = Node::new("MaxPool", &["x"], &["a"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]);
     check(&[
+        of("rows of a mean", rows(mean)),
+        of("rows of what is greatest", rows(greatest)),
+        of("rows of a pooling", rows(pooled)),
         of("two products", network("product", "product", leaky)),
         of("a product and a transposition", network("turned", "product", merged)),
         of("a softmax", network("softmax", "turned", merged)),
@@ -413,6 +427,7 @@ fn what_a_convolution_yields_in_several_shapes() {
     let others = [
         network("product", "product", otherwise),
         network("turned", "softmax", otherwise),
+        rows(Node::new("ReduceMin", &["x"], &["a"]).ints("axes", &[1])),
         network("softmax", "Relu", merged),
     ];
     for bytes in others {
@@ -500,12 +515,14 @@ fn what_is_joined_twice() {
         of("rows", joined(&[2, 3, 4, 5], -1, -2).bytes(&[2, 3, 8, 10])),
         of("volumes", joined(&[1, 2, 3, 4, 5], 4, 3).bytes(&[1, 2, 3, 8, 10])),
     ]);
+    check(&[case("channels", "joined-copy-of-an-input", &[], joined(&[1, 3, 4, 5], -1, 1).bytes(&[1, 6, 4, 10]))]);
     // Along any other two dimensions it is right as it is.
     for (whole, [first, second], result) in [
         (&[1, 5, 2][..], [1, 2], &[1, 10, 4][..]),
         (&[5, 2], [1, 0], &[10, 4]),
         (&[1, 3, 4, 5], [2, 1], &[1, 6, 8, 5]),
-        (&[1, 3, 4, 5], [3, 1], &[1, 6, 4, 10]),
+        (&[1, 3, 4, 5], [3, 0], &[2, 3, 4, 10]),
+        (&[1, 2, 3, 4, 5], [4, 1], &[1, 4, 3, 4, 10]),
     ] {
         let bytes = joined(whole, first, second).bytes(result);
         let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());

@@ -470,6 +470,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pieces::joined_again,
     },
     Lowering {
+        name: "joined-copy-of-an-input",
+        reason: COMPILER_REFUSES,
+        operators: &["Concat"],
+        rewrite: pieces::joined_input,
+    },
+    Lowering {
         name: "joined-constants-to-sum",
         reason: "the CPU device of OpenVINO, which conversions are proven with, loses constants that are joined with values",
         operators: &["Concat"],
