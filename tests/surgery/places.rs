@@ -531,6 +531,36 @@ fn what_is_joined_twice() {
 }
 
 #[test]
+fn expanded_values_that_arithmetic_reads_too() {
+    let network = |sizes: &[i64]| {
+        Network::new(13, sizes).integers("whole", &[1, 4, 6, 6]).apply("Tanh", &["x"], &["a"]).apply(
+            "Expand",
+            &["a", "whole"],
+            &["b"],
+        )
+    };
+    let of = |name, network: Network| case(name, "expanded-to-repeated", &[], network.bytes(&[1, 4, 6, 6]));
+    let twice = |sizes: &[i64]| network(sizes).apply("Mul", &["b", "b"], &["y"]);
+    check(&[
+        of("twice by one node", twice(&[1, 1, 6, 6])),
+        of("more dimensions", twice(&[6, 1])),
+        of("one of two", network(&[1, 4, 1, 1]).apply("Relu", &["b"], &["c"]).apply("Max", &["c", "b"], &["y"])),
+    ]);
+    let others = [
+        network(&[1, 1, 6, 6]).apply("Add", &["x", "b"], &["y"]),
+        network(&[1, 1, 6, 6])
+            .apply("Relu", &["b"], &["c"])
+            .apply("Sigmoid", &["b"], &["d"])
+            .node(Node::new("Concat", &["c", "d"], &["y"]).int("axis", 1)),
+    ];
+    for network in others {
+        let bytes = network.bytes(&[]);
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(operations.is_empty(), "{operations:?}");
+    }
+}
+
+#[test]
 fn borders_that_do_not_count() {
     let pooled = |value: f32, pads: &[i64], own: [i64; 4]| {
         let pool = Node::new("MaxPool", &["a"], &["y"]).ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]);

@@ -470,6 +470,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pieces::joined_again,
     },
     Lowering {
+        name: "expanded-to-repeated",
+        reason: "OpenVINO gives what is not expanded to all readers of an expanded value, if one is arithmetic",
+        operators: &["Expand"],
+        rewrite: pieces::expanded,
+    },
+    Lowering {
         name: "joined-copy-of-an-input",
         reason: COMPILER_REFUSES,
         operators: &["Concat"],

@@ -9,6 +9,9 @@ use crate::onnx::{Attributes, ElementType, is_onnx_domain};
 /// The axis along which the CPU device cuts without copying, if there is one member of the batch.
 const CUT_AXIS: usize = 1;
 
+/// Operators that OpenVINO knows to repeat operands of a smaller shape.
+const ARITHMETIC: [&str; 10] = ["Add", "Div", "Max", "Mean", "Min", "Mod", "Mul", "Pow", "Sub", "Sum"];
+
 /// Reduces a copy of a piece: the CPU device reads other elements than those of a piece, and writes over its neighbours,
 /// where it reduces and does not pool. Measured for all axes of two to five dimensions.
 pub(super) fn reduced_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
@@ -173,6 +176,29 @@ pub(super) fn joined_again(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let joined = draft.concat(&parts, axis);
     let result = draft.reshape(&joined, &whole);
+    draft.yields(&result, output);
+    Some(())
+}
+
+/// Repeats a value that is expanded, if arithmetic is among several readers of that: where the other operand has the whole
+/// shape, OpenVINO gives to arithmetic, and to all others that read it, what is not expanded yet.
+pub(super) fn expanded(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let nodes = &site.model.graph().node;
+    let readers: Vec<&NodeProto> = site.reads.readers(output).iter().filter_map(|place| nodes.get(*place)).collect();
+    let reads = readers.iter().flat_map(|node| &node.input).filter(|name| *name == output).count();
+    let is_arithmetic = |node: &&NodeProto| is_onnx_domain(node.domain()) && ARITHMETIC.contains(&node.op_type());
+    if reads + usize::from(site.reads.is_output(output)) < 2 || !readers.iter().any(is_arithmetic) {
+        return None;
+    }
+    let (own, whole) = (site.sizes(0)?, site.facts.sizes(output)?);
+    let added = whole.len().checked_sub(own.len())?;
+    let own = [vec![1; added], own].concat();
+    let times = |(size, whole): (&i64, &i64)| if size == whole { 1 } else { *whole };
+    let times: Vec<i64> = own.iter().zip(&whole).map(times).collect();
+    let shaped = if added == 0 { input.to_owned() } else { draft.reshape(input, &own) };
+    let times = draft.integers(&times);
+    let result = draft.apply("Tile", &[&shaped, &times]);
     draft.yields(&result, output);
     Some(())
 }
