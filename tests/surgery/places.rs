@@ -461,6 +461,12 @@ fn poolings_of_borders_and_pieces() {
         .node(pool)
         .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
         .bytes(&[]);
+    let normalized = Network::new(13, &[1, 3, 6, 8])
+        .integers("lengths", &[6, 2])
+        .node(Node::new("Split", &["x", "lengths"], &["a", "b"]).int("axis", 3))
+        .node(Node::new("LRN", &["a"], &["c"]).int("size", 3))
+        .node(Node::new("Concat", &["c", "b"], &["y"]).int("axis", 3))
+        .bytes(&[]);
     let length = |axes: &[i64], keep: i64| {
         let length = Node::new("ReduceL2", &["x"], &["y"]).ints("axes", axes).int("keepdims", keep);
         Network::new(13, &[1, 3, 6, 8]).node(length).bytes(&[])
@@ -472,11 +478,13 @@ fn poolings_of_borders_and_pieces() {
         case("whole windows", border, &[], pooled("Relu", wide)),
         case("a piece", "pooling-of-a-copied-piece", &[], piece(0)),
         case("a pooling that is joined", "pooling-of-a-copied-piece", &[], joined),
+        case("a normalization", "normalization-of-a-copied-piece", &[], normalized),
         case("a length", "length-to-root-of-squares", &["ReduceL2"], length(&[1], 1)),
         case("a length alone", "length-to-root-of-squares", &["ReduceL2"], length(&[-1, 2], 0)),
     ]);
-    // Zeros make no difference where nothing is below them, and what is divided by is the same everywhere.
-    for bytes in [pooled("Relu", narrow), piece(1)] {
+    // Zeros make no difference where nothing is below them, what is divided by is the same everywhere, or nothing is cut.
+    let normal = Network::new(13, &[1, 3, 6, 8]).node(Node::new("LRN", &["x"], &["y"]).int("size", 3)).bytes(&[]);
+    for bytes in [pooled("Relu", narrow), piece(1), normal] {
         let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
         assert!(!operations.iter().any(|operation| operation.pass.contains("copied")), "{operations:?}");
     }

@@ -601,6 +601,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pieces::pooled_piece,
     },
     Lowering {
+        name: "normalization-of-a-copied-piece",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, does not normalize pieces of values",
+        operators: &["LRN"],
+        rewrite: pieces::normalized_piece,
+    },
+    Lowering {
         name: "length-to-root-of-squares",
         reason: "the CPU device of OpenVINO, which conversions are proven with, miscounts lengths that are its own layer",
         operators: &["ReduceL2"],

@@ -35,18 +35,42 @@ pub(super) fn pooled_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     if counts_edge || !is_padded || site.sizes(0)?.get(CUT_AXIS) != Some(&1) {
         return None;
     }
-    let is_joined = |place: &usize| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() == "Concat");
-    let (is_cut, is_joined) = (is_cut(site, input), site.reads.readers(output).iter().any(is_joined));
+    let (is_cut, is_joined) = (is_cut(site, input), is_joined(site, output));
     if !is_cut && !is_joined {
         return None;
     }
+    among_copies(site, draft, [is_cut, is_joined])
+}
+
+/// Normalizes a copy of a piece, and joins a copy of what is normalized: the CPU device has no layer that reads or writes
+/// a part of a value. Measured for pieces along all axes of pictures.
+pub(super) fn normalized_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let producer = site.reads.producer(input).and_then(|place| site.model.graph().node.get(place));
+    let is_cut = producer.is_some_and(|node| is_onnx_domain(node.domain()) && node.op_type() == "Split");
+    let is_joined = is_joined(site, output);
+    if !is_cut && !is_joined {
+        return None;
+    }
+    among_copies(site, draft, [is_cut, is_joined])
+}
+
+/// Whether others are joined to a value.
+fn is_joined(site: &Site<'_>, value: &str) -> bool {
+    let joins = |place: &usize| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() == "Concat");
+    site.reads.readers(value).iter().any(joins)
+}
+
+/// Writes a node that reads a copy, or whose result is copied, as wanted.
+fn among_copies(site: &Site<'_>, draft: &mut Draft, [before, behind]: [bool; 2]) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
     let copy = |draft: &mut Draft, value: &str, wanted: bool| match wanted {
         true => draft.apply("Max", &[value, value]),
         false => value.to_owned(),
     };
-    let input = copy(draft, input, is_cut);
-    let pooled = draft.apply_with("AveragePool", &[&input], site.node.attribute.clone());
-    let result = copy(draft, &pooled, is_joined);
+    let input = copy(draft, input, before);
+    let made = draft.apply_with(site.node.op_type(), &[&input], site.node.attribute.clone());
+    let result = copy(draft, &made, behind);
     draft.yields(&result, output);
     Some(())
 }
