@@ -539,6 +539,31 @@ fn what_is_joined_twice() {
 }
 
 #[test]
+fn transposed_convolutions_of_pieces() {
+    let network = |groups: i64, result: &str, [cut, joined]: [i64; 2]| {
+        let convolution = Node::new("ConvTranspose", &["a", "w"], &["c"]).int("group", groups).ints("strides", &[2, 2]);
+        let split = Node::new("Split", &["x"], &["a", "b"]);
+        Network::new(13, &[1, 16, 6, 6])
+            .weights("w", &[16 / cut, 4, 2, 2])
+            .node(if cut == 1 { Node::new("Tanh", &["x"], &["a"]) } else { split.int("axis", 1) })
+            .node(convolution)
+            .apply("Relu", &["c"], &["d"])
+            .node(Node::new("Concat", &[result, "d"][..joined as usize], &["y"]).int("axis", 1))
+            .bytes(&[])
+    };
+    let of = |name, bytes| case(name, "transposed-convolution-of-a-copied-piece", &[], bytes);
+    check(&[
+        of("cut", network(2, "d", [2, 1])),
+        of("joined", network(4, "c", [1, 2])),
+        of("both", network(2, "c", [2, 2])),
+    ]);
+    for bytes in [network(8, "c", [2, 2]), network(1, "c", [2, 2]), network(4, "d", [1, 2])] {
+        let (_, operations) = rewritten(&Model::parse(bytes.into()).unwrap(), &myriad_passes());
+        assert!(!operations.iter().any(|operation| operation.pass.contains("copied")), "{operations:?}");
+    }
+}
+
+#[test]
 fn expanded_values_that_arithmetic_reads_too() {
     let network = |sizes: &[i64]| {
         Network::new(13, sizes).integers("whole", &[1, 4, 6, 6]).apply("Tanh", &["x"], &["a"]).apply(

@@ -601,6 +601,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: pieces::pooled_piece,
     },
     Lowering {
+        name: "transposed-convolution-of-a-copied-piece",
+        reason: "the CPU device of OpenVINO, which conversions are proven with, misreads pieces of values that are convolved",
+        operators: &["ConvTranspose"],
+        rewrite: pieces::transposed_piece,
+    },
+    Lowering {
         name: "normalization-of-a-copied-piece",
         reason: "the CPU device of OpenVINO, which conversions are proven with, does not normalize pieces of values",
         operators: &["LRN"],

@@ -1,5 +1,7 @@
 //! Pieces that are cut out of values, and pieces that values are put together of.
 
+use std::iter;
+
 use super::super::build::integer;
 use super::super::copied_views::is_left_behind;
 use super::super::draft::{Draft, Site};
@@ -55,6 +57,22 @@ pub(super) fn normalized_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     among_copies(site, draft, [is_cut, is_joined])
 }
 
+/// Convolves a copy of a piece, and joins a copy of the result, where a transposed convolution has groups of several
+/// channels: the CPU device reads and writes other places than those of a part, and crashes or computes something else.
+/// Measured for groups of one to 16 channels, and for convolutions that are not transposed, which are right.
+pub(super) fn transposed_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let (input, output) = (site.input(0)?, site.output(0)?);
+    let groups = site.integer("group").unwrap_or(1);
+    if groups == 1 || site.sizes(1)?.first()? == &groups {
+        return None;
+    }
+    let (is_cut, is_joined) = (is_cut(site, input), is_joined(site, output));
+    if !is_cut && !is_joined {
+        return None;
+    }
+    among_copies(site, draft, [is_cut, is_joined])
+}
+
 /// Whether others are joined to a value.
 fn is_joined(site: &Site<'_>, value: &str) -> bool {
     let joins = |place: &usize| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() == "Concat");
@@ -69,7 +87,9 @@ fn among_copies(site: &Site<'_>, draft: &mut Draft, [before, behind]: [bool; 2])
         false => value.to_owned(),
     };
     let input = copy(draft, input, before);
-    let made = draft.apply_with(site.node.op_type(), &[&input], site.node.attribute.clone());
+    let others = site.node.input.iter().skip(1).map(String::as_str);
+    let inputs: Vec<&str> = iter::once(input.as_str()).chain(others).collect();
+    let made = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
     let result = copy(draft, &made, behind);
     draft.yields(&result, output);
     Some(())
