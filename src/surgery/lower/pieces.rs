@@ -11,6 +11,9 @@ use crate::onnx::{Attributes, ElementType, is_onnx_domain};
 /// The axis along which the CPU device cuts without copying, if there is one member of the batch.
 const CUT_AXIS: usize = 1;
 
+/// The operator that copies a value: neither the compiler nor the CPU device leaves it out.
+const COPY: &str = "Max";
+
 /// Operators that OpenVINO knows to repeat operands of a smaller shape.
 const ARITHMETIC: [&str; 10] = ["Add", "Div", "Max", "Mean", "Min", "Mod", "Mul", "Pow", "Sub", "Sum"];
 
@@ -57,20 +60,22 @@ pub(super) fn normalized_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     among_copies(site, draft, [is_cut, is_joined])
 }
 
-/// Convolves a copy of a piece, and joins a copy of the result, where a transposed convolution has groups of several
-/// channels: the CPU device reads and writes other places than those of a part, and crashes or computes something else.
-/// Measured for groups of one to 16 channels, and for convolutions that are not transposed, which are right.
+/// Convolves a copy of a piece, and gives a copy of the result to those that read it, where a transposed convolution has
+/// groups of several channels: the CPU device reads and writes other places than those of a part, and crashes or computes
+/// something else; what it merges with the convolution is in the place of the result. Measured for groups of one to 16
+/// channels, and for convolutions that are not transposed, which are right.
 pub(super) fn transposed_piece(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let groups = site.integer("group").unwrap_or(1);
     if groups == 1 || site.sizes(1)?.first()? == &groups {
         return None;
     }
-    let (is_cut, is_joined) = (is_cut(site, input), is_joined(site, output));
-    if !is_cut && !is_joined {
+    let reads_on = |place: &usize| site.model.graph().node.get(*place).is_some_and(|node| node.op_type() != COPY);
+    let (is_cut, is_read) = (is_cut(site, input), site.reads.readers(output).iter().any(reads_on));
+    if !is_cut && !is_read {
         return None;
     }
-    among_copies(site, draft, [is_cut, is_joined])
+    among_copies(site, draft, [is_cut, is_read])
 }
 
 /// Whether others are joined to a value.
@@ -83,7 +88,7 @@ fn is_joined(site: &Site<'_>, value: &str) -> bool {
 fn among_copies(site: &Site<'_>, draft: &mut Draft, [before, behind]: [bool; 2]) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let copy = |draft: &mut Draft, value: &str, wanted: bool| match wanted {
-        true => draft.apply("Max", &[value, value]),
+        true => draft.apply(COPY, &[value, value]),
         false => value.to_owned(),
     };
     let input = copy(draft, input, before);
@@ -119,7 +124,7 @@ pub(super) fn reduced_channels(site: &Site<'_>, draft: &mut Draft) -> Option<()>
 
 /// Writes the reduction of a copy of its input.
 fn reduce_copy(site: &Site<'_>, draft: &mut Draft, input: &str, output: &str) -> Option<()> {
-    let copy = draft.apply("Max", &[input, input]);
+    let copy = draft.apply(COPY, &[input, input]);
     let mut inputs: Vec<&str> = site.node.input.iter().map(String::as_str).collect();
     *inputs.first_mut()? = &copy;
     let result = draft.apply_with(site.node.op_type(), &inputs, site.node.attribute.clone());
@@ -184,7 +189,7 @@ pub(super) fn joined_input(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
         return None;
     }
     let part = |draft: &mut Draft, value: &String| match is_fed(value) {
-        true => draft.apply("Max", &[value, value]),
+        true => draft.apply(COPY, &[value, value]),
         false => value.clone(),
     };
     let parts: Vec<String> = site.node.input.iter().map(|value| part(draft, value)).collect();
