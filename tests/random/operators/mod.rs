@@ -1,10 +1,12 @@
 //! The operators of random networks: each writes one step on a value, if that can be read so.
 
 mod elements;
+mod exports;
 mod pictures;
 mod pieces;
 mod products;
 mod sums;
+mod windows;
 
 use crate::builder::Node;
 use crate::draft::{Draft, How, Value};
@@ -12,7 +14,7 @@ use crate::draft::{Draft, How, Value};
 type Operator = fn(&mut Draft, &Value, &mut How) -> Option<()>;
 
 /// Those that networks have many of stand more than once.
-pub const OPERATORS: [Operator; 80] = [
+pub const OPERATORS: [Operator; 104] = [
     pictures::convolution,
     pictures::convolution,
     pictures::convolution,
@@ -93,6 +95,30 @@ pub const OPERATORS: [Operator; 80] = [
     elements::one_hot,
     sums::standard_moments,
     pieces::triangle,
+    windows::uneven_convolution,
+    windows::same_size,
+    windows::uneven_transposed,
+    windows::uneven_pool,
+    windows::wide_pool,
+    windows::rounded_up_average,
+    windows::bordered,
+    windows::resized_by_rule,
+    windows::own_weights,
+    exports::focus,
+    exports::detections,
+    exports::distribution,
+    exports::partition,
+    exports::rolled,
+    exports::spatial_gate,
+    exports::root_mean_square,
+    exports::matched,
+    exports::batched_constant,
+    exports::chosen,
+    exports::quotient,
+    exports::reduced_by_several,
+    exports::gathered,
+    exports::parts_in_order,
+    exports::joined_constant,
 ];
 
 /// A node as it is.

@@ -5,7 +5,7 @@ use crate::builder::Node;
 use crate::draft::{Draft, How, Value};
 
 /// What a window that moves over `size` elements yields.
-fn windows(size: i64, kernel: i64, stride: i64, dilation: i64, pads: i64) -> i64 {
+pub fn windows(size: i64, kernel: i64, stride: i64, dilation: i64, pads: i64) -> i64 {
     (size + pads - dilation * (kernel - 1) - 1).div_euclid(stride) + 1
 }
 
