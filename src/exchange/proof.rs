@@ -22,6 +22,9 @@ pub struct Proof {
     /// Whether the original was run in single precision, as ONNX Runtime does not know it in double precision.
     #[serde(default, skip_serializing_if = "is_false")]
     pub in_single_precision: bool,
+    /// Whether the original was run with averages by the standard that ONNX Runtime computes otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub averages_by_the_standard: bool,
     /// The network after our rewriting.
     pub rewritten: Finding,
     /// The network as the vendor's library reads it, on the vendor's CPU device.
@@ -209,6 +212,7 @@ impl Proof {
             calibration_samples: 0,
             seed: 0,
             in_single_precision: false,
+            averages_by_the_standard: false,
             rewritten,
             imported,
             noise,
@@ -250,7 +254,11 @@ impl Proof {
             .collect();
         if !compared.is_empty() {
             let single = ", the original in single precision: ONNX Runtime does not know it in double precision";
-            lines.push(format!("compared on {}{}", self.sets(), if self.in_single_precision { single } else { "" }));
+            let averages =
+                ", averages of the original by the standard: ONNX Runtime divides incomplete windows otherwise";
+            let single = if self.in_single_precision { single } else { "" };
+            let averages = if self.averages_by_the_standard { averages } else { "" };
+            lines.push(format!("compared on {}{single}{averages}", self.sets()));
         }
         for noise in &self.noise {
             let (output, set) = (&noise.output, noise.set.map_or(0, |set| set + 1));
@@ -289,6 +297,8 @@ pub struct Attestation {
     seed: u32,
     #[serde(skip_serializing_if = "is_false")]
     in_single_precision: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    averages_by_the_standard: bool,
     rewritten: Attested,
     imported: Attested,
 }
@@ -313,8 +323,16 @@ impl Proof {
             Finding::Unproven { reason } => Attested::Unproven { reason: reason.clone() },
         };
         let (rewritten, imported) = (attested(&self.rewritten), attested(&self.imported));
-        let Self { samples, calibration_samples, seed, in_single_precision, .. } = *self;
-        Attestation { samples, calibration_samples, seed, in_single_precision, rewritten, imported }
+        let Self { samples, calibration_samples, seed, in_single_precision, averages_by_the_standard, .. } = *self;
+        Attestation {
+            samples,
+            calibration_samples,
+            seed,
+            in_single_precision,
+            averages_by_the_standard,
+            rewritten,
+            imported,
+        }
     }
 }
 
@@ -433,6 +451,7 @@ mod tests {
             calibration_samples: 1,
             seed: 0,
             in_single_precision: false,
+            averages_by_the_standard: false,
             rewritten: compared("ONNX Runtime 1", vec![distance(1.8e-7, Some(1e-6), Some(0.999_999_9)), whole]),
             imported: compared("OpenVINO CPU 2", vec![distance(2e-6, Some(1e-5), Some(1.0))]),
             noise: vec![Distance { set: Some(1), ..distance(0.31, Some(0.74), Some(0.9966)) }],

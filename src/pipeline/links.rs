@@ -16,7 +16,7 @@ use super::compile::Network;
 use super::journal::{Journal, ToolError};
 use super::operate::{OperateError, OperatedModel};
 use super::samples::{self, SampleError};
-use super::subject::Subject;
+use super::subject::{Measure, Subject};
 use super::{INTERMEDIATES, Workshop, text};
 use crate::calibration::Listing;
 use crate::config::files::names_script;
@@ -271,7 +271,7 @@ impl Links {
         }
         let (network, runtime, outputs) = match (&operated.original, &operated.network) {
             (Some(original), _) => {
-                let (path, outputs) = subject.measure(original)?;
+                let Measure { path, outputs, .. } = subject.measure(original)?;
                 (path, Runtime::Onnx, outputs)
             }
             (None, Network::Ir(path) | Network::Onnx(path)) => (path.clone(), Runtime::Device, subject.outputs()),

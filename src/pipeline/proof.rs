@@ -207,6 +207,8 @@ enum Way {
         request: Box<Request>,
         /// The original, to be written in another way if ONNX Runtime does not run it as it is.
         original: Box<Original>,
+        /// Whether it computes averages by the standard.
+        averages_by_the_standard: bool,
         /// What is known of the imported network before that.
         imported: Imported,
     },
@@ -243,12 +245,14 @@ impl<'run> Claim<'run> {
             (.., None) => unproven("this toolchain has nothing that runs networks"),
             (Some(original), Given::Onnx(given), Some(prover)) => {
                 let imported = subject.imported(tools);
-                let mut request = Box::new(subject.request(original, given, imported, linked)?);
+                let (request, averages_by_the_standard) = subject.request(original, given, imported, linked)?;
+                let mut request = Box::new(request);
                 if is_unrounded {
                     // Their steps are those of values that are not rounded.
                     request.quantized = surgery::quantized_outputs(&original.model, &request.outputs);
                 }
-                Way::Run { prover: prover.clone(), request, original: Box::new(original.clone()), imported }
+                let original = Box::new(original.clone());
+                Way::Run { prover: prover.clone(), request, original, averages_by_the_standard, imported }
             }
         };
         let tolerance = subject.stage.settings.verification.tolerance;
@@ -304,9 +308,11 @@ impl<'run> Claim<'run> {
     ) -> Result<Proof, ProofError> {
         let Subject { stage, loaded, folder, .. } = &self.subject;
         let none = |reason: &str| Ok(Proof::none(stage.name.clone(), reason));
-        let (prover, request, original, imported) = match &self.way {
+        let (prover, request, original, averages_by_the_standard, imported) = match &self.way {
             Way::Unproven(reason) => return none(reason),
-            Way::Run { prover, request, original, imported } => (prover, request.as_ref(), original, *imported),
+            Way::Run { prover, request, original, averages_by_the_standard, imported } => {
+                (prover, request.as_ref(), original, *averages_by_the_standard, *imported)
+            }
         };
         let mut in_single_precision = false;
         let other = match transcript.of(Network::Original).refusal {
@@ -367,7 +373,17 @@ impl<'run> Claim<'run> {
         let calibration_samples = u32::try_from(request.recorded.len()).unwrap_or(samples);
         let noise = rounding.noise;
         let stage = stage.name.clone();
-        Ok(Proof { stage, samples, calibration_samples, seed, in_single_precision, rewritten, imported, noise })
+        Ok(Proof {
+            stage,
+            samples,
+            calibration_samples,
+            seed,
+            in_single_precision,
+            averages_by_the_standard,
+            rewritten,
+            imported,
+            noise,
+        })
     }
 
     /// Checks that what was found is within its tolerance.
@@ -511,28 +527,30 @@ impl Subject<'_> {
         }
     }
 
+    /// Returns what is asked of the prover, and whether the original computes averages by the standard in it.
     fn request(
         &self,
         original: &Original,
         given: &Path,
         imported: Imported,
         linked: &BTreeMap<String, Listing>,
-    ) -> Result<Request, ProofError> {
+    ) -> Result<(Request, bool), ProofError> {
         let verification = &self.stage.settings.verification;
-        let (measure, outputs) = self.measure(original)?;
-        Ok(Request {
+        let measure = self.measure(original)?;
+        let request = Request {
             seed: verification.seed,
             samples: verification.samples,
             recorded: self.recorded(usize::try_from(verification.samples).unwrap_or(usize::MAX), linked)?,
             inputs: self.feeds(Some(&original.model)),
             shaken: 0,
             watched: None,
-            outputs,
+            outputs: measure.outputs,
             quantized: BTreeMap::new(),
-            original: text(&measure),
+            original: text(&measure.path),
             rewritten: (given != original.path).then(|| text(given)),
             imported: matches!(imported, Imported::Directly).then(|| text(given)),
-        })
+        };
+        Ok((request, measure.averages_by_the_standard))
     }
 
     /// Writes the first calibration samples, at most `most`, beside the networks, and returns the files of each by the

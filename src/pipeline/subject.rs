@@ -7,7 +7,8 @@ use super::load::LoadedModel;
 use super::operate::{self, OperateError, Original};
 use crate::config::{PreprocessingPlace, ResolvedInput, ResolvedStage};
 use crate::invocation::proof::{Feed, NEWEST};
-use crate::onnx::{self, Model};
+use crate::onnx::proto::NodeProto;
+use crate::onnx::{self, Attributes, Model};
 use crate::surgery;
 
 /// A stage whose network is run.
@@ -22,6 +23,14 @@ pub struct Subject<'run> {
     pub preprocessing: PreprocessingPlace,
     /// The folder with all networks of the stage.
     pub folder: &'run Path,
+}
+
+/// The original as ONNX Runtime runs it.
+pub(super) struct Measure {
+    pub path: PathBuf,
+    pub outputs: Vec<String>,
+    /// Whether it computes averages by the standard that ONNX Runtime computes otherwise.
+    pub averages_by_the_standard: bool,
 }
 
 impl Subject<'_> {
@@ -40,26 +49,30 @@ impl Subject<'_> {
     }
 
     /// Returns the original's file and outputs. Inputs and outputs inside the model are made its own in a copy, and so are
-    /// sizes and versions that it states otherwise.
+    /// sizes and versions that it states otherwise, and averages that ONNX Runtime computes otherwise than the standard.
     ///
     /// # Errors
     /// The model cannot be cut to them, or the copy cannot be written.
-    pub(super) fn measure(&self, original: &Original) -> Result<(PathBuf, Vec<String>), Box<OperateError>> {
+    pub(super) fn measure(&self, original: &Original) -> Result<Measure, Box<OperateError>> {
         let (wanted, model) = (self.outputs(), &original.model);
+        let of = |path, outputs| Measure { path, outputs, averages_by_the_standard: false };
+        if let Some(path) = self.by_the_standard(original)? {
+            return Ok(Measure { averages_by_the_standard: true, ..of(path, wanted) });
+        }
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
         if onnx::is_resized(model, &self.sizes()) {
-            return Ok((self.bound(original)?, wanted));
+            return Ok(of(self.bound(original)?, wanted));
         }
         let is_own = has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted);
         let (model, is_newer) = onnx::restate_versions(model.clone(), NEWEST);
         if is_own && !is_newer {
-            return Ok((original.path.clone(), wanted));
+            return Ok(of(original.path.clone(), wanted));
         }
         let cut = if is_own { model } else { self.cut(&model)? };
         let outputs = cut.outputs().into_iter().map(|output| output.name).collect();
-        Ok((self.save(&cut, original)?, outputs))
+        Ok(of(self.save(&cut, original)?, outputs))
     }
 
     /// Writes a copy of the original in which the sizes of inputs are those of the stage.
@@ -82,6 +95,21 @@ impl Subject<'_> {
             return Ok(None);
         }
         self.save(&model, original).map(Some)
+    }
+
+    /// Writes a copy of the original, with the sizes of [`Self::bound`], that computes averages by the standard which ONNX
+    /// Runtime computes otherwise; `None` if there are none.
+    fn by_the_standard(&self, original: &Original) -> Result<Option<PathBuf>, Box<OperateError>> {
+        let may_be_odd = |node: &NodeProto| {
+            let is_set = |name| Attributes(node).int(name) == Some(1);
+            node.op_type() == "AveragePool" && is_set("ceil_mode") && is_set("count_include_pad")
+        };
+        if !original.model.graph().node.iter().any(may_be_odd) {
+            return Ok(None);
+        }
+        let (model, operations) = surgery::averages_by_the_standard(self.bound_model(original)?)
+            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
+        if operations.is_empty() { Ok(None) } else { self.save(&model, original).map(Some) }
     }
 
     fn bound_model(&self, original: &Original) -> Result<Model, Box<OperateError>> {

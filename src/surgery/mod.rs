@@ -208,6 +208,15 @@ pub fn in_single_precision(model: Model) -> Result<(Model, Vec<Operation>), Surg
     operate(model, &[&SinglePrecision])
 }
 
+/// Writes the averages of a model by the standard that ONNX Runtime 1.19 computes otherwise (ONNX `AveragePool`: what lies
+/// behind the padding does not count).
+///
+/// # Errors
+/// A constant cannot be made.
+pub fn averages_by_the_standard(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
+    operate(model, &[&lower::AVERAGES])
+}
+
 /// Returns whether a pass leaves out that values are rounded to integers, so that results differ by steps of that.
 pub fn leaves_rounding_out(pass: &str) -> bool {
     [Unquantize.name(), UnquantizeDynamically.name(), lower::UNROUNDED].contains(&pass)

@@ -74,6 +74,14 @@ impl Pass for Lowering {
     }
 }
 
+/// Means of incomplete windows whose padding counts, as the standard has them.
+pub static AVERAGES: Lowering = Lowering {
+    name: "averages-by-the-standard",
+    reason: "ONNX Runtime 1.19 divides by whole windows where some are incomplete",
+    operators: &["AveragePool"],
+    rewrite: pooling::incomplete_averages,
+};
+
 const IMPORTER_LACKS: &str = "the ONNX importer of OpenVINO does not know the operator";
 const COMPILER_LACKS: &str = "the MYRIAD compiler has no such layer";
 const IMPORTER_MISREADS: &str = "the ONNX importer of OpenVINO misreads this form of the operator";

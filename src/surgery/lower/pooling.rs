@@ -249,6 +249,12 @@ pub(super) fn complete_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()
     Some(())
 }
 
+/// Writes means of windows of which some are incomplete and whose padding counts.
+pub(super) fn incomplete_averages(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let is_set = |name: &str| site.integer(name) == Some(1);
+    if is_set("ceil_mode") && is_set("count_include_pad") { average_pool(site, draft) } else { None }
+}
+
 /// Writes means of windows whose elements lie apart, or some of which are incomplete and whose padding counts (ONNX operator
 /// sets 7 to 22).
 pub(super) fn average_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
