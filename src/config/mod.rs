@@ -394,6 +394,8 @@ pub struct TensorFacts {
     pub shape: Option<Vec<Dimension>>,
     /// The type of its elements, if known.
     pub data_type: Option<DataType>,
+    /// The type of its elements as the model says it, where configurations have no name for it: `complex64`.
+    pub foreign_type: Option<String>,
 }
 
 /// One dimension of a tensor of a model.
