@@ -54,16 +54,32 @@ pub fn directory_bits(path: &ImagePath) -> u32 {
     if matches!(path.as_str(), "tmp" | "var/tmp") { 0o1777 } else { 0o755 }
 }
 
+/// Which names stand in headers as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// Those of ASCII, as the standard has it.
+    Ascii,
+    /// All, in UTF-8, as GNU tar writes them.
+    Utf8,
+}
+
 /// Writes members in the order they are given.
 pub struct TarWriter<W: Write> {
     inner: W,
+    names: Names,
     buffer: Box<[u8]>,
 }
 
 impl<W: Write> TarWriter<W> {
     /// Begins a stream.
     pub fn new(inner: W) -> Self {
-        Self { inner, buffer: vec![0; COPY_BUFFER].into_boxed_slice() }
+        Self { inner, names: Names::Ascii, buffer: vec![0; COPY_BUFFER].into_boxed_slice() }
+    }
+
+    /// Begins a stream in which names of other letters than ASCII need no pax header. libarchive, with which DepthAI
+    /// reads NN Archives, does not take such names out of pax headers in a process without a locale.
+    pub fn with_utf8_names(inner: W) -> Self {
+        Self { names: Names::Utf8, ..Self::new(inner) }
     }
 
     /// Writes a folder.
@@ -127,12 +143,13 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes the header of a member, after a pax header where one is needed.
     fn header(&mut self, path: &str, kind: Kind<'_>) -> io::Result<()> {
-        let split = split(path);
+        let names = self.names;
+        let split = names.split(path);
         let target = kind.target();
         let size = kind.size();
         // Sorted by key, as format 1 wants it.
         let mut records = Vec::new();
-        if !fits(target, NAME) {
+        if !names.fit(target, NAME) {
             record(&mut records, "linkpath", target);
         }
         if split.is_none() {
@@ -149,7 +166,7 @@ impl<W: Write> TarWriter<W> {
         }
         let shortened = ascii(path, NAME);
         let (prefix, name) = split.unwrap_or(("", &shortened));
-        let target = if fits(target, NAME) { target.to_owned() } else { ascii(target, NAME) };
+        let target = if names.fit(target, NAME) { target.to_owned() } else { ascii(target, NAME) };
         let block = header_block(prefix, name, &target, kind.flag(), kind.bits(), size);
         self.inner.write_all(&block)
     }
@@ -290,24 +307,26 @@ fn put(block: &mut [u8; BLOCK], offset: usize, length: usize, value: &[u8]) {
     }
 }
 
-/// Returns whether a text can stand in a ustar field of that length as it is.
-fn fits(text: &str, length: usize) -> bool {
-    text.is_ascii() && text.len() <= length
-}
+impl Names {
+    /// Returns whether a text can stand in a ustar field of that length as it is.
+    fn fit(self, text: &str, length: usize) -> bool {
+        (self == Self::Utf8 || text.is_ascii()) && text.len() <= length
+    }
 
-/// Splits a path into the fields `prefix` and `name` at the last possible slash, if it fits into them at all.
-fn split(path: &str) -> Option<(&str, &str)> {
-    if fits(path, NAME) {
-        return Some(("", path));
+    /// Splits a path into the fields `prefix` and `name` at the last possible slash, if it fits into them at all.
+    fn split(self, path: &str) -> Option<(&str, &str)> {
+        if self.fit(path, NAME) {
+            return Some(("", path));
+        }
+        if !self.fit(path, PREFIX + 1 + NAME) {
+            return None;
+        }
+        // The slash that ends a folder's path cannot be the one that is left out.
+        path.trim_end_matches('/')
+            .match_indices('/')
+            .filter_map(|(at, _)| Some((path.get(..at)?, path.get(at + 1..)?)))
+            .rfind(|(prefix, name)| !prefix.is_empty() && prefix.len() <= PREFIX && name.len() <= NAME)
     }
-    if !path.is_ascii() || path.len() > PREFIX + 1 + NAME {
-        return None;
-    }
-    // The slash that ends a folder's path cannot be the one that is left out.
-    path.trim_end_matches('/')
-        .match_indices('/')
-        .filter_map(|(at, _)| Some((path.get(..at)?, path.get(at + 1..)?)))
-        .rfind(|(prefix, name)| !prefix.is_empty() && prefix.len() <= PREFIX && name.len() <= NAME)
 }
 
 /// Returns a stand-in of at most `length` ASCII characters for readers that do not know pax headers.
@@ -414,6 +433,10 @@ mod tests {
         assert!(!file(format!("{}/{}", "d".repeat(155), "n".repeat(100))));
         assert!(file(format!("{}/{}", "d".repeat(156), "n".repeat(100))));
         assert!(file("é".to_owned()));
+        let mut tar = TarWriter::with_utf8_names(Vec::new());
+        tar.file(&path("模型/größe"), FileMode::Plain, ByteSize::new(0), &mut io::empty()).unwrap();
+        let bytes = tar.finish().unwrap();
+        assert_eq!(&bytes[..18], "模型/größe\0\0\0\0".as_bytes());
         assert!(!pax(&|tar| tar.directory(&path(&"d".repeat(99))).unwrap()));
         assert!(pax(&|tar| tar.directory(&path(&"d".repeat(100))).unwrap()));
     }

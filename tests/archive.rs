@@ -530,6 +530,30 @@ fn xz_and_tar_read_archives_with_and_without_what_can_be_compressed() {
 }
 
 #[test]
+fn letters_of_all_scripts_stay_in_names_that_every_reader_finds() {
+    let folder = folder();
+    let long = "模型".repeat(40);
+    for name in ["模型 é.v2", &long] {
+        fs::write(folder.path().join(format!("{name}.onnx")), network()).unwrap();
+        let words = ["convert", "rvc2", "--output-dir", "r", "--path"];
+        let path = format!("{name}.onnx");
+        succeed(program(folder.path(), &shared_store()).args(words).arg(path).args(SINGLE));
+        let result = folder.path().join("output/r");
+        let mut names = fs::read_dir(&result).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let archive = names.find(|name| name.ends_with(".rvc2.tar.xz")).unwrap();
+        let stem = archive.trim_end_matches(".rvc2.tar.xz");
+        assert!(stem == "模型_é_v2" || (long.starts_with(stem) && stem.len() > 80), "{stem}");
+        // A process without a locale takes no such names out of pax headers.
+        let mut reader = Command::new(peer("MODELCONVERTER_TEST_PYTHON"));
+        reader.env("LC_ALL", "C").env("PYTHONCOERCECLOCALE", "0").env("PYTHONUTF8", "0");
+        reader.arg(root().join("tests/readers/depthai_reader.py")).arg("nn_archive").arg(result.join(&archive));
+        let said = succeed(&mut reader);
+        let facts: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        assert_eq!((&facts["path"], &facts["kind"]), (&json!(format!("{stem}.blob")), &json!("BLOB")));
+    }
+}
+
+#[test]
 fn hostile_archives_are_refused_and_leave_nothing() {
     let folder = bench(&json!({}), &json!(null));
     let script = r#"

@@ -138,7 +138,9 @@ fn facts(text: &str) -> ModelFacts {
             continue;
         }
         facts.has_fixed_sizes |= name == "fixed";
-        let tensor = TensorFacts { name: name.to_owned(), shape, data_type: data_type.parse::<DataType>().ok() };
+        let known = data_type.parse::<DataType>().ok();
+        let foreign_type = Some(data_type.to_owned()).filter(|name| known.is_none() && name != "-");
+        let tensor = TensorFacts { name: name.to_owned(), shape, data_type: known, foreign_type };
         match role {
             "input" => facts.inputs.push(tensor),
             "output" => facts.outputs.push(tensor),

@@ -215,6 +215,27 @@ fn an_input_without_a_part_is_left_out_and_said() {
 }
 
 #[test]
+fn outputs_that_are_chosen_may_leave_inputs_without_a_part() {
+    let folder = folder();
+    let graph = Graph::new()
+        .node(Node::new("Relu", &["x"], &["y"]))
+        .node(Node::new("Add", &["y", "late"], &["z"]))
+        .input("x", FLOAT, &sizes(&[1, 4]))
+        .input("late", FLOAT, &sizes(&[1, 4]))
+        .output("z", FLOAT, &sizes(&[1, 4]))
+        .output("x", FLOAT, &sizes(&[1, 4]));
+    fs::write(folder.path().join("m.onnx"), Model::new(graph).opset(12).bytes()).unwrap();
+    let words = ["convert", "rvc2", "--path", "m.onnx", "--output-dir", "r"];
+    let chosen = ["outputs", "[{'name': 'y'}]", "mean_values", "2"];
+    let output = program(folder.path(), &shared_store()).args(words).args(SINGLE).args(chosen).output().unwrap();
+    let said = support::said(&output);
+    assert!(output.status.success() && said.contains("input `late` has no part"), "{said}");
+    assert!(said.contains("output `y` is as in the original"), "{said}");
+    let text = fail(program(folder.path(), &shared_store()).args(words), 1);
+    assert!(text.contains("output `x` is an input of the network too"), "{text}");
+}
+
+#[test]
 fn preprocessing_is_not_done_twice() {
     let folder = bench();
     for (words, part) in [

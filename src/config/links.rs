@@ -129,6 +129,7 @@ mod tests {
             name: name.to_owned(),
             shape: Some(vec![Dimension::Fixed(1), Dimension::Fixed(4)]),
             data_type: Some(crate::config::DataType::Float32),
+            foreign_type: None,
         };
         let facts = |name: &StageName| {
             let (input, output) = (tensor("x"), tensor(&format!("out_{name}")));

@@ -230,17 +230,22 @@ impl fmt::Display for FileReference {
 /// The longest name that results are given: file systems take 255 bytes, and suffixes follow.
 const LONGEST_NAME: usize = 160;
 
-/// Returns `text` with everything but letters, digits, `_` and `-` as one `_`: `toy conv.v2` becomes `toy_conv_v2`. What
-/// is too long for a file is cut.
+/// The longest with other letters than those of ASCII: with its suffix, such a name stands in an NN Archive as it is up to
+/// 100 bytes.
+const LONGEST_FOREIGN_NAME: usize = 88;
+
+/// Returns `text` with everything but letters, digits, `_` and `-` as one `_`: `toy conv.v2` becomes `toy_conv_v2`.
+/// Letters of all scripts stay. What is too long for a file is cut.
 pub fn sanitised(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     for letter in text.chars() {
-        let letter = if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
+        let letter = if letter.is_alphanumeric() || letter == '-' { letter } else { '_' };
         if letter != '_' || !result.ends_with('_') {
             result.push(letter);
         }
     }
-    result.truncate(LONGEST_NAME);
+    let longest = if result.is_ascii() { LONGEST_NAME } else { LONGEST_FOREIGN_NAME };
+    result.truncate(result.floor_char_boundary(longest));
     result
 }
 
@@ -389,6 +394,8 @@ pub struct TensorFacts {
     pub shape: Option<Vec<Dimension>>,
     /// The type of its elements, if known.
     pub data_type: Option<DataType>,
+    /// The type of its elements as the model says it, where configurations have no name for it: `complex64`.
+    pub foreign_type: Option<String>,
 }
 
 /// One dimension of a tensor of a model.

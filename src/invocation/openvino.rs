@@ -39,8 +39,10 @@ pub fn model_optimizer(dialect: Dialect, user: &[String], wanted: &Optimization)
         (Dialect::OpenVino2022, WeightType::Float32) => {}
     }
     // Names and shapes in separate options: the tool mistakes names for others when shapes stand in `--input`. Without
-    // the user's consent to both, neither is set.
-    if !arguments.has("--input") && !arguments.has("--input_shape") && !wanted.inputs.is_empty() {
+    // the user's consent to both, neither is set; nor where a name means something else there, as the model says the
+    // same.
+    let can_be_told = wanted.inputs.iter().all(|(name, _)| is_plain(name)) && !wanted.inputs.is_empty();
+    if can_be_told && !arguments.has("--input") && !arguments.has("--input_shape") {
         let names: Vec<&str> = wanted.inputs.iter().map(|(name, _)| name.as_str()).collect();
         let shapes: Vec<String> = wanted.inputs.iter().map(|(_, shape)| bracketed(shape)).collect();
         arguments.add("--input", &[&names.join(",")]);
@@ -102,6 +104,11 @@ pub fn plugin_options(shaves: &str, dialect: Dialect) -> BTreeMap<String, String
 /// Returns a file of plugin options as `compile_tool` reads it.
 pub fn plugin_options_file(options: &BTreeMap<String, String>) -> String {
     options.iter().map(|(key, value)| format!("{key} {value}\n")).collect()
+}
+
+/// Whether a name is nothing but a name in `--input`: there, others are told apart, and have shapes, types and values.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('-') && !name.contains(['[', ']', '{', '}', '(', ')', ',']) && !name.contains("->")
 }
 
 fn bracketed(shape: &[u64]) -> String {
@@ -255,6 +262,22 @@ mod tests {
                 expected.extend(pairs(user));
                 assert_eq!(pairs(&ours), expected);
             }
+        }
+    }
+
+    #[test]
+    fn names_that_mean_something_else_to_the_model_optimizer_are_not_told() {
+        for (name, is_told) in [("img", true), ("in put:0", true), ("x,y", false), ("x[0]", false), ("-x", false)] {
+            let order = Optimization {
+                model: "m.onnx".into(),
+                folder: "/I".into(),
+                name: "m".into(),
+                inputs: vec![(name.into(), vec![1])],
+                outputs: None,
+                weights: WeightType::Float16,
+            };
+            let ours = model_optimizer(Dialect::OpenVino2021, &[], &order);
+            assert_eq!(ours.iter().any(|word| word.starts_with("--input_shape")), is_told, "{name}: {ours:?}");
         }
     }
 

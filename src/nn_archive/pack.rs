@@ -203,7 +203,7 @@ pub fn write<W: Write>(contents: Contents<'_, '_>, form: ArchiveForm, haste: &Ha
             return Err(ArchiveError::NoModel { path });
         }
     }
-    let mut tar = TarWriter::new(Compressor::new(form, haste, to).map_err(failed)?);
+    let mut tar = TarWriter::with_utf8_names(Compressor::new(form, haste, to).map_err(failed)?);
     for member in members {
         put(&mut tar, member.path.as_str(), member.size, member.content)?;
     }

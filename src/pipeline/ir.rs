@@ -119,6 +119,7 @@ pub fn facts(bytes: &[u8]) -> Result<ModelFacts, IrError> {
                 name: source.output(port),
                 shape,
                 data_type: result.element.as_deref().and_then(element),
+                foreign_type: None,
             })
         })
         .collect();
@@ -141,7 +142,12 @@ pub fn optimizer_version(bytes: &[u8]) -> Option<String> {
 fn input(layer: &Layer) -> TensorFacts {
     let sizes = layer.shape.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_or(Dimension::Dynamic(None), Dimension::Fixed)).collect();
-    TensorFacts { name: layer.name.clone(), shape: Some(shape), data_type: layer.element.as_deref().and_then(element) }
+    TensorFacts {
+        name: layer.name.clone(),
+        shape: Some(shape),
+        data_type: layer.element.as_deref().and_then(element),
+        foreign_type: None,
+    }
 }
 
 fn element(name: &str) -> Option<DataType> {
@@ -196,9 +202,18 @@ mod tests {
     fn inputs_and_outputs_are_found() {
         let facts = facts(IR.as_bytes()).unwrap();
         let fixed = |sizes: &[u64]| Some(sizes.iter().map(|size| Dimension::Fixed(*size)).collect());
-        let image =
-            TensorFacts { name: "image".into(), shape: fixed(&[1, 3, 4, 5]), data_type: Some(DataType::Float32) };
-        let score = TensorFacts { name: "a&b".into(), shape: fixed(&[1, 3]), data_type: Some(DataType::Float16) };
+        let image = TensorFacts {
+            name: "image".into(),
+            shape: fixed(&[1, 3, 4, 5]),
+            data_type: Some(DataType::Float32),
+            foreign_type: None,
+        };
+        let score = TensorFacts {
+            name: "a&b".into(),
+            shape: fixed(&[1, 3]),
+            data_type: Some(DataType::Float16),
+            foreign_type: None,
+        };
         assert_eq!((facts.inputs, facts.outputs), (vec![image], vec![score]));
     }
 

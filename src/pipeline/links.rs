@@ -421,6 +421,7 @@ mod tests {
             name: name.to_owned(),
             shape: Some(vec![Dimension::Fixed(1), Dimension::Fixed(4)]),
             data_type: Some(DataType::Float32),
+            foreign_type: None,
         };
         let facts = ModelFacts {
             inputs: vec![tensor("x/1"), tensor("x:1")],

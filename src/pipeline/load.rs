@@ -15,7 +15,7 @@ use crate::config::{
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::hint::Hint;
-use crate::onnx::{self, Model, OnnxError, Whereabouts};
+use crate::onnx::{self, ElementType, Model, OnnxError, Whereabouts};
 use crate::tflite::{self, TfliteError};
 use crate::units::ByteSize;
 
@@ -209,10 +209,10 @@ pub fn resolved(config: &ConversionConfig, models: &BTreeMap<StageName, LoadedMo
 /// Returns what is known about the tensors of an ONNX model.
 pub fn onnx_facts(model: &Model) -> ModelFacts {
     let facts = onnx::Facts::of(model);
-    let tensor = |name: &str| TensorFacts {
-        name: name.to_owned(),
-        shape: facts.shape(name).map(|shape| shape.0.iter().map(dimension).collect()),
-        data_type: facts.element(name).and_then(|element| DataType::from_onnx(element.code())),
+    let tensor = |name: &str| {
+        let (data_type, foreign_type) = data_type(facts.element(name));
+        let shape = facts.shape(name).map(|shape| shape.0.iter().map(dimension).collect());
+        TensorFacts { name: name.to_owned(), shape, data_type, foreign_type }
     };
     let (inputs, outputs) = (model.inputs(), model.outputs());
     let known: HashSet<&str> = inputs.iter().chain(&outputs).map(|value| value.name.as_str()).collect();
@@ -227,6 +227,12 @@ pub fn onnx_facts(model: &Model) -> ModelFacts {
         inputs: inputs.iter().map(|value| tensor(&value.name)).collect(),
         outputs: outputs.iter().map(|value| tensor(&value.name)).collect(),
     }
+}
+
+/// Returns the name that configurations have for a type of elements, or else its own.
+pub fn data_type(element: Option<ElementType>) -> (Option<DataType>, Option<String>) {
+    let data_type = element.and_then(|element| DataType::from_onnx(element.code()));
+    (data_type, element.filter(|_| data_type.is_none()).map(|element| element.to_string()))
 }
 
 fn dimension(dimension: &onnx::Dimension) -> Dimension {

@@ -123,6 +123,12 @@ pub enum OperateError {
         /// What the configuration says of it.
         what: &'static str,
     },
+    /// Nothing is computed between what is fed and what is given out.
+    #[error("output `{name}` is an input of the network too, which a compiled network does not give out")]
+    Passed {
+        /// Its name.
+        name: String,
+    },
     /// An input has elements that OpenVINO does not know.
     #[error("input `{input}` cannot have elements of type {data_type}: OpenVINO has none such")]
     DataType {
@@ -170,6 +176,9 @@ impl Hint for OperateError {
                 "say it in one place; for colours, `encoding.from` and `encoding.to` alike leave them as they are"
                     .to_owned(),
             ],
+            Self::Passed { .. } => {
+                vec!["name the other outputs under `outputs`: whoever feeds the network has this one".to_owned()]
+            }
             Self::DataType { .. } => vec![
                 "say a `data_type` of float16, float32, float64, int8 to int64, uint8 to uint64 or boolean, or leave it \
                  out: the model says it"
@@ -269,8 +278,11 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     let outputs: Vec<_> = model.outputs().into_iter().map(with_shape).collect();
     let reads = onnx::Reads::of(model.graph());
     let is_unused = |name: &String| reads.readers(name).is_empty() && !reads.is_output(name);
-    let (unused, used): (Vec<String>, Vec<String>) =
+    let (mut unused, used): (Vec<String>, Vec<String>) =
         model.inputs().into_iter().map(|input| input.name).partition(is_unused);
+    let fed = stage.inputs.iter().filter(|input| input.frozen_value.is_none()).map(|input| &input.name);
+    let lost: Vec<String> = fed.filter(|name| !used.contains(name) && !unused.contains(name)).cloned().collect();
+    unused.extend(lost);
     if used.is_empty() {
         let is_frozen = stage.inputs.iter().any(|input| input.frozen_value.is_some());
         return Err(OperateError::Constant { is_frozen });
@@ -374,14 +386,20 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         onnx::select_outputs(original, &wanted).map_err(Box::new)?
     };
 
-    let names: Vec<String> = stage.inputs.iter().map(|input| input.name.clone()).collect();
+    // Outputs that were chosen may leave inputs without a part.
+    let has_input = |model: &Model, name: &str| model.inputs().iter().any(|input| input.name == name);
+    let is_lost = |name: &str| has_input(original, name) && !has_input(&model, name);
+    let fed: Vec<ResolvedInput> = stage.inputs.iter().filter(|input| !is_lost(&input.name)).cloned().collect();
+    if let Some(output) = wanted.iter().find(|output| has_input(&model, output)) {
+        return Err(OperateError::Passed { name: output.clone() });
+    }
+    let names: Vec<String> = fed.iter().map(|input| input.name.clone()).collect();
     changed |= names.iter().any(|name| model.inputs().iter().all(|input| input.name != *name));
     let model = onnx::select_inputs(&model, &names).map_err(Box::new)?;
 
     let inputs = model.inputs();
     let is_input = |name: &str| inputs.iter().any(|input| input.name == name);
-    let shapes: BTreeMap<String, Vec<i64>> = stage
-        .inputs
+    let shapes: BTreeMap<String, Vec<i64>> = fed
         .iter()
         .filter(|input| is_input(&input.name))
         .map(|input| {
@@ -400,16 +418,13 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
         let inputs = stage.inputs.iter().map(|input| format!("`{}` {:?}", input.name, input.shape)).collect::<Vec<_>>();
         return Err(OperateError::Sizes { inputs: inputs.join(", "), node: conflict.node, shapes: conflict.shapes });
     }
-    let frozen: BTreeMap<String, Vec<f64>> = stage
-        .inputs
-        .iter()
-        .filter_map(|input| Some((input.name.clone(), input.frozen_value.as_ref()?.numbers())))
-        .collect();
+    let frozen: BTreeMap<String, Vec<f64>> =
+        fed.iter().filter_map(|input| Some((input.name.clone(), input.frozen_value.as_ref()?.numbers()))).collect();
     changed |= !frozen.is_empty();
     let model = onnx::freeze_inputs(&model, &frozen)?;
 
     let preprocess = Preprocess::new(match place {
-        PreprocessingPlace::Model => preprocessing(&stage.inputs),
+        PreprocessingPlace::Model => preprocessing(&fed),
         // The device does it, as the archive says.
         PreprocessingPlace::Archive => BTreeMap::new(),
     });

@@ -133,7 +133,10 @@ impl Subject<'_> {
     fn cut(&self, model: &Model) -> Result<Model, Box<OperateError>> {
         let cannot = |error| Box::new(OperateError::Select(Box::new(error)));
         let cut = onnx::select_outputs(model, &self.outputs()).map_err(cannot)?;
-        onnx::select_inputs(&cut, &self.fed()).map_err(cannot)
+        // Outputs that were chosen may leave inputs without a part.
+        let mut inner = self.fed();
+        inner.retain(|name| model.inputs().iter().all(|input| input.name != *name));
+        onnx::select_inputs(&cut, &inner).map_err(cannot)
     }
 
     /// Writes a copy beside the original, where tensors outside the file are found.

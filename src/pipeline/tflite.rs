@@ -3,6 +3,7 @@
 //! Configurations speak of the TFLite model: its shapes, its layouts. After [`translated`], the stage speaks of the ONNX
 //! model, whose pictures have channels first.
 
+use super::load::data_type;
 use super::operate::OperateError;
 use crate::config::{DataType, Dimension, ModelFacts, ResolvedInput, ResolvedStage, TensorFacts};
 use crate::exchange::Rewriting;
@@ -27,10 +28,10 @@ pub struct Translated {
 /// Returns what a TFLite model says about its tensors.
 pub fn facts(model: &Model) -> ModelFacts {
     let size = |size: &i64| u64::try_from(*size).map_or(Dimension::Dynamic(None), Dimension::Fixed);
-    let tensor = |tensor: &Tensor| TensorFacts {
-        name: tensor.name.clone(),
-        shape: Some(tensor.signature.iter().map(size).collect()),
-        data_type: tensor.element.and_then(|element| DataType::from_onnx(element.code())),
+    let tensor = |tensor: &Tensor| {
+        let (data_type, foreign_type) = data_type(tensor.element);
+        let shape = Some(tensor.signature.iter().map(size).collect());
+        TensorFacts { name: tensor.name.clone(), shape, data_type, foreign_type }
     };
     let list = |ids: &mut dyn Iterator<Item = &TensorId>| ids.filter_map(|id| model.tensor(*id)).map(tensor).collect();
     let (inputs, outputs) = (model.inputs(), model.outputs());

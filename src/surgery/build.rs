@@ -124,6 +124,13 @@ impl<'model> Builder<'model> {
         node
     }
 
+    /// Makes a `Cast`.
+    pub(super) fn cast(&mut self, input: &str, output: &str, element: ElementType) -> NodeProto {
+        let mut node = self.node("Cast", &[input], &[output]);
+        node.attribute.push(integer("to", element.code().into()));
+        node
+    }
+
     /// Makes a node without attributes.
     pub(super) fn node(&mut self, operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
         let text = |text: &&str| (*text).to_owned();

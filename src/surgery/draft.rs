@@ -239,6 +239,11 @@ impl<'model> Draft<'model> {
         });
     }
 
+    /// Makes a name of the site that nothing in the model has.
+    pub(super) fn name(&mut self, what: &str) -> String {
+        self.names.make(&format!("{}/{what}", self.stem))
+    }
+
     /// Writes a node of the model anew.
     pub(super) fn keep(&mut self, node: NodeProto) {
         self.nodes.push(node);

@@ -33,8 +33,8 @@ pub use self::hard_sigmoid::LowerHardSigmoid;
 pub use self::initializer_inputs::FreeInitializers;
 pub use self::inline::{ChooseBranches, InlineBranches, InlineFunctions, UnrollLoops, UnusedDomains};
 pub use self::lower::{
-    Lowering, OldForms, Quantization, RuntimeLowering, SinglePrecision, Unquantize, UnquantizeDynamically,
-    WholeNumberInputs, quantized_outputs,
+    Lowering, OldForms, Quantization, RuntimeLowering, SinglePrecision, TruthOutputs, Unquantize,
+    UnquantizeDynamically, WholeNumberInputs, quantized_outputs,
 };
 pub use self::named_outputs::NamedOutputs;
 pub use self::no_ops::RemoveNoOps;
@@ -186,6 +186,7 @@ pub fn myriad_passes<'passes>() -> Vec<&'passes dyn Pass> {
         &LowerHardSigmoid as &dyn Pass,
         &CopiedViews,
         &WholeNumberInputs,
+        &TruthOutputs,
         &NamedOutputs,
         &OldForms::Importer,
     ]);

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::build::{Along, Builder};
 use super::{Pass, PassError, Repetition};
 use crate::hint::{Hint, nearest};
-use crate::onnx::proto::ValueInfoProto;
+use crate::onnx::proto::{NodeProto, ValueInfoProto};
 use crate::onnx::{Dimension, ElementType, FreshNames, Known, Patch, Shape, TensorError, Value, read_floats};
 
 /// What is done to one input.
@@ -109,6 +109,11 @@ impl Hint for PreprocessingError {
             }
             Self::UnknownChannels { .. } => vec!["give `shape`".into()],
             Self::WrongCount { channels, .. } => vec![format!("give one value, or {channels}")],
+            Self::NotFloat { element: Some(_), .. } => vec![
+                "leave `mean_values` and `scale_values` away if the network converts its integers itself, or export it \
+                 with an input of floating numbers"
+                    .into(),
+            ],
             _ => Vec::new(),
         }
     }
@@ -171,13 +176,9 @@ impl Input<'_> {
         let mut current = self.name.to_owned();
         let mut nodes = Vec::new();
         let mut made = Vec::new();
-        if let Some((axis, channels)) = self.reversal()? {
-            let slices: Vec<String> =
-                (0..channels).map(|index| builder.name(&format!("{}/channel_{index}", self.name))).collect();
+        if let Some(channels) = self.reversal()? {
             let reversed = builder.name(&format!("{}/reversed", self.name));
-            nodes.push(builder.split_singly(&current, &slices, axis));
-            let backwards: Vec<&str> = slices.iter().rev().map(String::as_str).collect();
-            nodes.push(builder.concat(&backwards, &reversed, axis));
+            nodes.extend(self.reversed(channels, &reversed, builder));
             made.push(reversed.clone());
             current = reversed;
         }
@@ -206,6 +207,26 @@ impl Input<'_> {
             patch.added_values.extend(made.into_iter().filter_map(described));
         }
         Ok(())
+    }
+
+    /// Reverses so many channels along an axis. The MYRIAD compiler splits floating numbers and bytes only, so other
+    /// integers are converted meanwhile.
+    fn reversed(&self, (axis, channels): (usize, i64), reversed: &str, builder: &mut Builder) -> Vec<NodeProto> {
+        let element = self.value.element();
+        let converted = element.filter(|element| !element.is_float() && *element != ElementType::Uint8);
+        let mut name = |suffix: &str| builder.name(&format!("{}/{suffix}", self.name));
+        let slices: Vec<String> = (0..channels).map(|index| name(&format!("channel_{index}"))).collect();
+        let backwards: Vec<&str> = slices.iter().rev().map(String::as_str).collect();
+        let Some(element) = converted else {
+            return vec![builder.split_singly(self.name, &slices, axis), builder.concat(&backwards, reversed, axis)];
+        };
+        let (numbers, turned) = (name("numbers"), name("turned"));
+        vec![
+            builder.cast(self.name, &numbers, ElementType::Float32),
+            builder.split_singly(&numbers, &slices, axis),
+            builder.concat(&backwards, &turned, axis),
+            builder.cast(&turned, reversed, element),
+        ]
     }
 
     fn agrees_with_layout(&self) -> Result<(), PreprocessingError> {

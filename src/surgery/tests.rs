@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::evaluate::{Array, array, evaluate};
 use super::*;
-use crate::onnx::tests::builder::{self, Dim, FLOAT, FLOAT16, Graph, Node, Tensor, UINT8, sizes};
+use crate::onnx::tests::builder::{self, Dim, FLOAT, FLOAT16, Graph, INT8, Node, Tensor, UINT8, sizes};
 use crate::onnx::{ElementType, OnnxError};
 
 fn model(graph: Graph, opset: i64) -> Model {
@@ -251,6 +251,10 @@ fn halves_meet_halves_and_integers_are_only_reversed() {
     let before = model(relu(&[1, 2], UINT8), 13);
     let (after, _) = operate(before.clone(), &[&with("x", preprocess(true, &[], &[], "NC"))]).unwrap();
     assert_eq!(operators(&after), ["Split", "Concat", "Relu"]);
+    // Of other integers the compiler reverses no channels.
+    let others = model(relu(&[1, 2], INT8), 13);
+    let (after, _) = operate(others, &[&with("x", preprocess(true, &[], &[], "NC"))]).unwrap();
+    assert_eq!(operators(&after), ["Cast", "Split", "Concat", "Cast", "Relu"]);
     let error = operate(before, &[&with("x", preprocess(false, &[1.0], &[], "NC"))]).unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "mean and scale need an input of floating numbers, but `x` is uint8");

@@ -233,12 +233,21 @@ fn truth_values_that_are_given_out() {
             .output("y", BOOL, &sizes(&IMAGE));
         builder::Model::new(graph).opset(13).bytes()
     };
-    let pass = "last-logic-to-comparison";
+    let pass = "truth-given-out-by-comparisons";
+    let read_too = Graph::new()
+        .input("x", FLOAT, &sizes(&IMAGE))
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .node(Node::new("Greater", &["x", "half"], &["y"]))
+        .node(Node::new("Not", &["y"], &["n"]))
+        .node(Node::new("Cast", &["n"], &["z"]).int("to", FLOAT.into()))
+        .output("y", BOOL, &sizes(&IMAGE))
+        .output("z", FLOAT, &sizes(&IMAGE));
     check(&[
-        case("opposite", pass, &["Not"], given_out(Node::new("Not", &["a"], &["y"]))),
+        case("opposite", pass, &[], given_out(Node::new("Not", &["a"], &["y"]))),
         case("either", pass, &[], given_out(Node::new("Or", &["a", "b"], &["y"]))),
         case("both", pass, &[], given_out(Node::new("And", &["a", "b"], &["y"]))),
         case("one", pass, &[], given_out(Node::new("Xor", &["a", "b"], &["y"]))),
+        case("read", pass, &[], builder::Model::new(read_too).opset(13).bytes()),
     ]);
 }
 

@@ -23,6 +23,8 @@ pub struct BareTensor {
     pub layout: Option<Layout>,
     /// The type of its elements.
     pub data_type: Option<DataType>,
+    /// The type of its elements as the model says it, where configurations have no name for it.
+    pub foreign_type: Option<String>,
 }
 
 /// What a model says of itself.
@@ -67,7 +69,7 @@ pub enum BareError {
         /// The tensor.
         name: String,
         /// Its type.
-        data_type: DataType,
+        data_type: String,
     },
     /// More dimensions than letters.
     #[error("`{name}` cannot be described")]
@@ -105,6 +107,7 @@ impl BareTensor {
             shape: facts.shape.as_ref().map(|shape| shape.iter().enumerate().map(size).collect()),
             layout: None,
             data_type: facts.data_type,
+            foreign_type: facts.foreign_type.clone(),
         }
     }
 
@@ -117,7 +120,13 @@ impl BareTensor {
             }
             Layout::default_for(&before).ok()?.permuted(axes)
         });
-        Self { name: tensor.name.clone(), shape: Some(tensor.shape.clone()), layout, data_type: Some(tensor.data_type) }
+        Self {
+            name: tensor.name.clone(),
+            shape: Some(tensor.shape.clone()),
+            layout,
+            data_type: Some(tensor.data_type),
+            foreign_type: None,
+        }
     }
 
     /// Returns whether a size is left open.
@@ -127,8 +136,12 @@ impl BareTensor {
 
     fn element(&self) -> Result<nn_archive::DataType, BareError> {
         let name = || self.name.clone();
-        let data_type = self.data_type.ok_or_else(|| BareError::NoType { name: name() })?;
-        data_type.archive().ok_or_else(|| BareError::Type { name: name(), data_type })
+        let refused = |data_type: String| BareError::Type { name: name(), data_type };
+        match (self.data_type, &self.foreign_type) {
+            (Some(data_type), _) => data_type.archive().ok_or_else(|| refused(data_type.to_string())),
+            (None, Some(foreign)) => Err(refused(foreign.clone())),
+            (None, None) => Err(BareError::NoType { name: name() }),
+        }
     }
 
     fn letters(&self, shape: &[u64]) -> Result<Layout, BareError> {
@@ -190,7 +203,7 @@ mod tests {
     fn tensor(name: &str, shape: &[Option<u64>], data_type: Option<DataType>) -> BareTensor {
         let dimension = |size: &Option<u64>| size.map_or(Dimension::Dynamic(None), Dimension::Fixed);
         let shape = Some(shape.iter().map(dimension).collect());
-        BareTensor::of_model(&TensorFacts { name: name.to_owned(), shape, data_type })
+        BareTensor::of_model(&TensorFacts { name: name.to_owned(), shape, data_type, foreign_type: None })
     }
 
     fn model(inputs: Vec<BareTensor>, outputs: Vec<BareTensor>) -> BareModel {
@@ -241,6 +254,8 @@ mod tests {
         assert_eq!(refused(tensor("x", &[Some(1)], None)), BareError::NoType { name: "x".to_owned() });
         let bfloat = DataType::Bfloat16;
         assert!(matches!(refused(tensor("x", &[Some(1)], Some(bfloat))), BareError::Type { .. }));
+        let foreign = BareTensor { foreign_type: Some("complex64".to_owned()), ..tensor("x", &[Some(1)], None) };
+        assert_eq!(refused(foreign).to_string(), "`x` has type `complex64`, which NN Archives do not know");
         let float = Some(DataType::Float32);
         assert_eq!(refused(tensor("x", &[], float)), BareError::Scalar { name: "x".to_owned() });
         let unknown = BareTensor { shape: None, ..tensor("x", &[], float) };

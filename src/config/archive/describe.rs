@@ -233,6 +233,7 @@ mod tests {
             name: name.to_owned(),
             shape: Some(shape.iter().map(|size| Dimension::Fixed(*size)).collect()),
             data_type: Some(DataType::Float32),
+            foreign_type: None,
         };
         let facts = ModelFacts {
             inputs: vec![tensor("x", shape)],

@@ -355,6 +355,17 @@ impl Resolver {
                 (self.default_layout(&tensor.name, &shape, origin)?, Decision::Default)
             }
         };
+        if let Some(foreign) = &tensor.foreign_type {
+            self.problems.push(Problem::advised(
+                origin,
+                format!("input `{}` has elements of type {foreign}, which no target takes", tensor.name),
+                match foreign.starts_with("complex") {
+                    true => "export the model with the real and the imaginary parts as real numbers",
+                    false => "export the model with an input of float32",
+                },
+            ));
+            return None;
+        }
         let (data_type, type_decision) = match (own.data_type.or(&stage.defaults.data_type), tensor.data_type) {
             (Setting::Given(data_type, _), _) => (*data_type, Decision::of(&own.data_type)),
             (_, Some(data_type)) => (data_type, Decision::Model),

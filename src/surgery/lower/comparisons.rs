@@ -2,7 +2,6 @@
 
 use super::super::draft::{Draft, Site};
 use super::whole::{floating, is_whole};
-use crate::onnx::ElementType;
 
 pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (left, right, output) = (site.input(0)?, site.input(1)?, site.output(0)?);
@@ -16,25 +15,6 @@ pub(super) fn rewrite(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
             draft.binary("And", &either, &not_both)
         }
         _ => return None,
-    };
-    draft.yields(&result, output);
-    Some(())
-}
-
-/// Gives out what logic says as what a comparison says: the compiler gives out no result of logic.
-pub(super) fn last_logic(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
-    let output = site.output(0)?;
-    if !site.reads.is_output(output) || site.opset() < COMPARISONS {
-        return None;
-    }
-    let middle = draft.number(0.5);
-    let result = if site.node.op_type() == "Not" {
-        let number = draft.cast(site.input(0)?, ElementType::Float32);
-        draft.binary("Less", &number, &middle)
-    } else {
-        let truth = draft.apply(site.node.op_type(), &[site.input(0)?, site.input(1)?]);
-        let number = draft.cast(&truth, ElementType::Float32);
-        draft.binary("Greater", &number, &middle)
     };
     draft.yields(&result, output);
     Some(())

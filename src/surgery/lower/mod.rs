@@ -37,6 +37,7 @@ mod scheme;
 mod sequences;
 mod shapes;
 mod steps;
+mod truths;
 mod volumes;
 mod whole;
 mod windows;
@@ -46,6 +47,7 @@ pub use self::precision::SinglePrecision;
 pub use self::quantized::{Unquantize, UnquantizeDynamically};
 pub use self::runtime::{RUNTIME, RuntimeLowering, UNROUNDED};
 pub use self::steps::{Quantization, quantized_outputs};
+pub use self::truths::TruthOutputs;
 pub use self::whole::WholeNumberInputs;
 
 use super::draft::{Draft, Site, rewrite_nodes};
@@ -649,12 +651,6 @@ pub static MYRIAD: &[Lowering] = &[
         reason: COMPILER_REFUSES,
         operators: &["GreaterOrEqual", "LessOrEqual", "Or", "Xor"],
         rewrite: comparisons::rewrite,
-    },
-    Lowering {
-        name: "last-logic-to-comparison",
-        reason: COMPILER_REFUSES,
-        operators: &["And", "Not", "Or", "Xor"],
-        rewrite: comparisons::last_logic,
     },
     Lowering {
         name: "lower-special-numbers",

@@ -88,9 +88,11 @@ fn is_whole(site: &Site<'_>, value: &str) -> bool {
         match node.op_type() {
             "Ceil" | "Floor" | "Round" | "Sign" => {}
             "Cast" if node.input.first().and_then(|it| site.facts.element(it)).is_some_and(|it| !it.is_float()) => {}
-            "Add" | "Clip" | "Max" | "Min" | "Mul" | "Neg" | "Relu" | "Sub" => {
+            "Add" | "Clip" | "Concat" | "Max" | "Min" | "Mul" | "Neg" | "Relu" | "Sub" => {
                 waiting.extend(node.input.iter().filter(|name| !name.is_empty()).map(String::as_str));
             }
+            // Behind the first are lengths.
+            "Split" => waiting.extend(node.input.first().map(String::as_str)),
             "Where" => waiting.extend(node.input.iter().skip(1).map(String::as_str)),
             _ => return false,
         }
