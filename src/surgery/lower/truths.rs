@@ -32,8 +32,11 @@ impl Pass for TruthOutputs {
         let mut draft = Draft::of(model);
         let mut replaced: BTreeMap<usize, Vec<NodeProto>> = BTreeMap::new();
         let outputs = graph.output.iter().map(|output| output.name());
-        for output in outputs.filter(|output| facts.element(output) == Some(ElementType::Boolean)) {
-            let Some((place, maker)) = reads.producer(output).and_then(|place| Some((place, graph.node.get(place)?)))
+        let is_truth =
+            |output: &&str| facts.element(output) == Some(ElementType::Boolean) && !facts.is_constant(output);
+        for output in outputs.filter(is_truth) {
+            let Some((maker_place, maker)) =
+                reads.producer(output).and_then(|place| Some((place, graph.node.get(place)?)))
             else {
                 continue;
             };
@@ -49,14 +52,18 @@ impl Pass for TruthOutputs {
             let middle = draft.number(0.5);
             let said = draft.binary("Greater", &number, &middle);
             draft.yields(&said, output);
-            for place in std::iter::once(&place).chain(readers) {
+            for place in std::iter::once(&maker_place).chain(readers) {
                 let Some(node) = graph.node.get(*place) else { continue };
                 let nodes = replaced.entry(*place).or_insert_with(|| vec![node.clone()]);
                 let Some(node) = nodes.first_mut() else { continue };
                 let names = node.input.iter_mut().chain(&mut node.output).filter(|name| *name == output);
                 names.for_each(|name| truth.clone_into(name));
+                if *place == maker_place && node.name().is_empty() {
+                    // People know it by what it gives out.
+                    node.name = Some(output.to_owned());
+                }
             }
-            replaced.entry(place).or_default().extend(draft.take());
+            replaced.entry(maker_place).or_default().extend(draft.take());
         }
         let Some(node) = replaced.values().flatten().next().map(node_label) else { return Ok(None) };
         let added_initializers = draft.finish().map_err(|source| PassError::Constant { node, source })?;

@@ -50,7 +50,9 @@ impl Pass for WholeNumberInputs {
         let mut draft = Draft::of(model);
         let mut replaced: BTreeMap<usize, Vec<NodeProto>> = BTreeMap::new();
         for (element, name) in inputs.iter().filter(|(_, name)| !long.contains(name.as_str())) {
-            let refuses = |place: &&usize| graph.node.get(**place).is_some_and(|node| !takes_whole(node, name));
+            // What nested graphs read of around them is refused with them.
+            let refuses = |node: &NodeProto| node.input.contains(name) && !takes_whole(node, name);
+            let refuses = |place: &&usize| graph.node.get(**place).is_some_and(refuses);
             let readers: Vec<usize> = reads.readers(name).iter().filter(refuses).copied().collect();
             draft.begin(name, ElementType::Float32);
             let floating = draft.cast(name, ElementType::Float32);
