@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use onnx_builder::{FLOAT, Graph, Model, Node, Tensor, sizes};
+use onnx_builder::{BOOL, FLOAT, Graph, INT8, Model, Node, Tensor, sizes};
 use serde_json::{Value, json};
 use support::{fail, folder, peer, program, read_with_depthai, root, shared_store, succeed};
 
@@ -233,6 +233,43 @@ fn outputs_that_are_chosen_may_leave_inputs_without_a_part() {
     assert!(said.contains("output `y` is as in the original"), "{said}");
     let text = fail(program(folder.path(), &shared_store()).args(words), 1);
     assert!(text.contains("output `x` is an input of the network too"), "{text}");
+}
+
+#[test]
+fn integers_truth_values_and_parts_reach_the_compiler_in_forms_that_it_takes() {
+    let folder = folder();
+    let picture = sizes(&[1, 3, 8, 8]);
+    let integers = Graph::new()
+        .node(Node::new("Cast", &["x"], &["a"]).int("to", FLOAT.into()))
+        .node(Node::new("Relu", &["a"], &["y"]))
+        .input("x", INT8, &picture)
+        .output("y", FLOAT, &picture);
+    let truth = Graph::new()
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .node(Node::new("Greater", &["x", "half"], &["y"]))
+        .node(Node::new("Not", &["y"], &["n"]))
+        .node(Node::new("Cast", &["n"], &["z"]).int("to", FLOAT.into()))
+        .input("x", FLOAT, &picture)
+        .output("y", BOOL, &picture)
+        .output("z", FLOAT, &picture);
+    let parts = Graph::new()
+        .initializer(Tensor::integers("starts", &[2], &[0, 1]))
+        .initializer(Tensor::integers("ends", &[2], &[1, 3]))
+        .node(Node::new("Slice", &["x", "starts", "ends"], &["y"]))
+        .input("x", FLOAT, &picture)
+        .output("y", FLOAT, &sizes(&[1, 2, 8, 8]));
+    for (name, graph) in [("integers", integers), ("truth", truth), ("parts", parts)] {
+        fs::write(folder.path().join("m.onnx"), Model::new(graph).opset(13).bytes()).unwrap();
+        let words = ["convert", "rvc2", "--path", "m.onnx", "--output-dir", "r"];
+        let output = program(folder.path(), &shared_store()).args(words).args(SINGLE).output().unwrap();
+        let said = support::said(&output);
+        assert!(output.status.success() && said.contains("output `y` is as in the original"), "{name}: {said}");
+        // Integers are neither centred nor scaled, by whomever.
+        let centred = ["mean_values", "7", "--archive-preprocess"];
+        let output = program(folder.path(), &shared_store()).args(words).args(SINGLE).args(centred).output().unwrap();
+        let is_refused = support::said(&output).contains("mean and scale need an input of floating numbers");
+        assert_eq!(is_refused, name == "integers", "{name}: {}", support::said(&output));
+    }
 }
 
 #[test]

@@ -423,11 +423,12 @@ pub fn rewrite(original: &Model, stage: &ResolvedStage, place: PreprocessingPlac
     changed |= !frozen.is_empty();
     let model = onnx::freeze_inputs(&model, &frozen)?;
 
-    let preprocess = Preprocess::new(match place {
-        PreprocessingPlace::Model => preprocessing(&fed),
-        // The device does it, as the archive says.
-        PreprocessingPlace::Archive => BTreeMap::new(),
-    });
+    let mut preprocess = Preprocess::new(preprocessing(&fed));
+    if place == PreprocessingPlace::Archive {
+        // The device does it, as the archive says; what cannot be done, it cannot do either.
+        surgery::operate(model.clone(), &[&preprocess]).map_err(Box::new)?;
+        preprocess = Preprocess::new(BTreeMap::new());
+    }
     let plain = surgery::plain_passes();
     let simpler: &[&dyn Pass] = if stage.settings.onnx_simplification.is_some() { &[&RemoveNoOps] } else { &[] };
     let lowered = surgery::myriad_passes();

@@ -44,6 +44,22 @@ fn gated_values() {
 }
 
 #[test]
+fn slices_that_name_no_axes() {
+    let slice = |opset: i64, node: Node| {
+        Network::new(opset, &IMAGE)
+            .integers("starts", &[0, 1])
+            .integers("ends", &[1, 3])
+            .integers("steps", &[1, 2])
+            .node(node)
+    };
+    let places = slice(13, Node::new("Slice", &["x", "starts", "ends"], &["y"])).bytes(&[1, 2, 6, 8]);
+    let steps = slice(13, Node::new("Slice", &["x", "starts", "ends", "", "steps"], &["y"])).bytes(&[1, 1, 6, 8]);
+    let older = Node::new("Slice", &["x"], &["y"]).ints("starts", &[0, 1]).ints("ends", &[1, 3]);
+    let of = |name, bytes| case(name, "slices-with-axes", &[], bytes);
+    check(&[of("places", places), of("steps", steps), of("older", slice(9, older).bytes(&[1, 2, 6, 8]))]);
+}
+
+#[test]
 fn shares_of_sums() {
     let share = |axis: i64, opset: i64| {
         let node = Node::new("LpNormalization", &["a"], &["y"]).int("p", 1).int("axis", axis);

@@ -242,12 +242,20 @@ fn truth_values_that_are_given_out() {
         .node(Node::new("Cast", &["n"], &["z"]).int("to", FLOAT.into()))
         .output("y", BOOL, &sizes(&IMAGE))
         .output("z", FLOAT, &sizes(&IMAGE));
+    let older = Graph::new()
+        .input("x", FLOAT, &sizes(&IMAGE))
+        .initializer(Tensor::floats("half", &[], &[0.5]))
+        .node(Node::new("Greater", &["x", "half"], &["a"]))
+        .node(Node::new("Not", &["a"], &["y"]))
+        .output("y", BOOL, &sizes(&IMAGE));
+    let older = builder::Model::new(older).opset(8).bytes();
     check(&[
         case("opposite", pass, &[], given_out(Node::new("Not", &["a"], &["y"]))),
         case("either", pass, &[], given_out(Node::new("Or", &["a", "b"], &["y"]))),
         case("both", pass, &[], given_out(Node::new("And", &["a", "b"], &["y"]))),
         case("one", pass, &[], given_out(Node::new("Xor", &["a", "b"], &["y"]))),
         case("read", pass, &[], builder::Model::new(read_too).opset(13).bytes()),
+        case("older", pass, &[], older),
     ]);
 }
 

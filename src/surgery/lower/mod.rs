@@ -535,6 +535,12 @@ pub static MYRIAD: &[Lowering] = &[
         rewrite: shapes::squeezed_axes,
     },
     Lowering {
+        name: "slices-with-axes",
+        reason: IMPORTER_MISREADS,
+        operators: &["Slice"],
+        rewrite: shapes::named_axes,
+    },
+    Lowering {
         name: "without-empty-inputs",
         reason: IMPORTER_REFUSES,
         operators: &["Clip", "Conv", "Gemm", "Pad", "ReduceSum", "Resize", "Slice", "Squeeze"],

@@ -60,7 +60,8 @@ pub(super) fn looked_up(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 pub(super) fn variable(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let input = site.input(0)?;
     let by_node = site.reads.producer(input).and_then(|place| site.model.graph().node.get(place));
-    // Where integers come from a node, they are rid of otherwise.
+    // Where integers come from a node, they are rid of otherwise; but what is converted to them is numbers already.
+    let by_node = by_node.filter(|node| node.op_type() != "Cast" || !is_onnx_domain(node.domain()));
     if site.constant(0).is_some() || by_node.is_some() {
         return None;
     }

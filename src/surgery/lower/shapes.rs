@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::build::integer;
+use super::super::build::{integer, integers_attribute};
 use super::super::draft::{Draft, Site};
 use super::whole::{floating, is_whole};
 use crate::onnx::proto::TensorProto;
@@ -277,6 +277,29 @@ pub(super) fn without_empty(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let mut node = site.node.clone();
     let count = node.input.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
     node.input.truncate(count);
+    draft.keep(node);
+    Some(())
+}
+
+/// Says the axes of a `Slice` that says none: the first, as many as there are starts.
+pub(super) fn named_axes(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
+    let is_older = site.node.input.len() < 2;
+    let count = match site.integers("starts").filter(|_| is_older) {
+        Some(starts) => i64::try_from(starts.len()).ok()?,
+        None => *site.sizes(1)?.first()?,
+    };
+    if site.input(3).is_some() || site.attribute("axes").is_some() {
+        return None;
+    }
+    let axes: Vec<i64> = (0..count).collect();
+    let mut node = site.node.clone();
+    if is_older {
+        node.attribute.push(integers_attribute("axes", axes));
+    } else {
+        let axes = draft.integers(&axes);
+        node.input.resize(node.input.len().max(4), String::new());
+        *node.input.get_mut(3)? = axes;
+    }
     draft.keep(node);
     Some(())
 }

@@ -105,7 +105,8 @@ pub(super) fn at_once(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let before = maker(site, site.input(0)?)?;
     let (source, to) = (before.input.first()?, target(site.node)?);
     let is_number = site.facts.element(source).is_some_and(ElementType::is_float);
-    if !target(before).is_some_and(is_small) || !is_number || !is_whole(site, source) {
+    let is_lost = |element| is_small(element) || matches!(element, ElementType::Uint32 | ElementType::Uint64);
+    if !target(before).is_some_and(is_lost) || !is_number || !is_whole(site, source) {
         return None;
     }
     let result = draft.cast(source, to);

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::draft::Draft;
 use super::super::{Pass, PassError};
-use super::comparisons::COMPARISONS;
 use crate::onnx::proto::NodeProto;
 use crate::onnx::{ElementType, Known, Patch, is_onnx_domain, node_label, subgraphs};
+
+/// The first operator set whose comparisons broadcast like NumPy.
+const NUMPY_BROADCASTING: i64 = 7;
 
 /// Lets a comparison that nothing else reads give out each truth value.
 ///
@@ -26,7 +28,7 @@ impl Pass for TruthOutputs {
 
     fn apply<'model>(&self, model: &'model Known<'model>) -> Result<Option<Patch>, PassError> {
         let (graph, facts, reads) = (model.graph(), model.facts(), model.reads());
-        if model.opset() < COMPARISONS {
+        if model.opset() < NUMPY_BROADCASTING {
             return Ok(None);
         }
         let mut draft = Draft::of(model);
@@ -43,7 +45,12 @@ impl Pass for TruthOutputs {
             let readers = reads.readers(output);
             let is_nested = |place: &usize| graph.node.get(*place).is_some_and(|node| subgraphs(node).next().is_some());
             let is_given_out = matches!(maker.op_type(), "Equal" | "Greater" | "Less") && readers.is_empty();
-            if is_given_out || !is_onnx_domain(maker.domain()) || readers.iter().any(is_nested) {
+            // What is a constant is computed sooner or later, and then stands for itself.
+            if facts.is_constant(output)
+                || is_given_out
+                || !is_onnx_domain(maker.domain())
+                || readers.iter().any(is_nested)
+            {
                 continue;
             }
             draft.begin(output, ElementType::Float32);
