@@ -34,9 +34,7 @@ impl Pass for TruthOutputs {
         let mut draft = Draft::of(model);
         let mut replaced: BTreeMap<usize, Vec<NodeProto>> = BTreeMap::new();
         let outputs = graph.output.iter().map(|output| output.name());
-        let is_truth =
-            |output: &&str| facts.element(output) == Some(ElementType::Boolean) && !facts.is_constant(output);
-        for output in outputs.filter(is_truth) {
+        for output in outputs.filter(|output| facts.element(output) == Some(ElementType::Boolean)) {
             let Some((maker_place, maker)) =
                 reads.producer(output).and_then(|place| Some((place, graph.node.get(place)?)))
             else {
