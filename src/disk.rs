@@ -164,7 +164,12 @@ pub fn open_if_exists(path: &Path) -> Result<Option<File>, DiskError> {
 /// Opens a file that a stranger made, for reading. It must be a regular file itself: a link could lead anywhere, and a
 /// pipe would be waited for without end.
 pub fn open_regular(path: &Path) -> Result<File, DiskError> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    open_plain(path, libc::O_NOFOLLOW)
+}
+
+/// Opens a file, unless it is something else, such as a pipe, for which nobody waits.
+fn open_plain(path: &Path, flags: i32) -> Result<File, DiskError> {
+    let flags = flags | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(refused("open", path))?;
     if file.metadata().map_err(refused("open", path))?.is_file() {
         return Ok(file);
@@ -177,7 +182,7 @@ pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
     read_open(open(path)?, path, limit)
 }
 
-/// Returns the contents of a file of at most `limit`. A large file is mapped: it takes memory only where it is looked at,
+/// Returns the contents of a regular file of at most `limit`. A large file is mapped: it takes memory only where it is looked at,
 /// and only as long as the system has memory to spare.
 ///
 /// Whoever shortens a mapped file meanwhile ends this process with SIGBUS, so this is for what users hand over to be
@@ -185,12 +190,12 @@ pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
 pub fn map(path: &Path, limit: ByteSize) -> Result<Bytes, DiskError> {
     /// Below this, one copy costs less than the faults of the pages.
     const MAPPED_FROM: u64 = 4 << 20;
-    let file = open(path)?;
+    let file = open_plain(path, 0)?;
     let metadata = file.metadata().map_err(refused("read", path))?;
     if metadata.len() > limit.bytes() {
         return Err(DiskError::TooLarge { path: path.to_owned(), limit });
     }
-    if !metadata.is_file() || metadata.len() < MAPPED_FROM {
+    if metadata.len() < MAPPED_FROM {
         return read_open(file, path, limit).map(Bytes::from);
     }
     // SAFETY: the mapping is private and read-only; what happens when others change the file is said above.

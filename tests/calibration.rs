@@ -307,8 +307,12 @@ fn folders_and_zip_files_are_prepared_in_the_order_of_their_names() {
 
     for (name, members, message) in [
         ("climbs.zip", &[("../../x.png", good.as_slice())][..], "cannot unpack climbs.zip"),
-        ("empty.zip", &[("readme.md", b"x")], "no calibration data"),
-        ("broken.zip", &[("a.png", good.as_slice()), ("b.png", b"x")], "cannot read the picture"),
+        ("empty.zip", &[("readme.md", b"x")], "empty.zip has no calibration data"),
+        (
+            "broken.zip",
+            &[("set/a.png", good.as_slice()), ("set/b.png", b"x")],
+            "cannot read the picture broken.zip/set/b.png",
+        ),
     ] {
         zip(&folder.path().join(name), members);
         let said = fail(prepare(folder.path()).args([name, "--shape", "1,3,4,4", "--out", "none"]), 1);
@@ -460,8 +464,25 @@ photo.save(sys.argv[1] + "/progressive.jpg", quality=40, progressive=True)
 }
 
 #[test]
+fn pipes_are_not_waited_for_and_samples_not_overwritten() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe.png");
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let said = fail(prepare(folder.path()).args(["pipe.png", "--shape", "1,3,4,4", "--out", "x.npy"]), 3);
+    assert!(said.contains("pipe.png") && said.contains("it is no regular file"), "{said}");
+    pictures(folder.path());
+    let before = fs::read(folder.path().join("good.png")).unwrap();
+    let said = fail(prepare(folder.path()).args(["good.png", "--shape", "1,3,4,4", "--out", "./good.png"]), 2);
+    assert!(said.contains("./good.png is the sample itself"), "{said}");
+    assert_eq!(fs::read(folder.path().join("good.png")).unwrap(), before);
+}
+
+#[test]
 fn errors_say_which_kind_they_are() {
     assert!(matches!(decode::decode(b""), Err(DecodeError::Empty)));
+    let pointer = decode::decode(b"version https://git-lfs.github.com/spec/v1\n").unwrap_err();
+    assert!(pointer.to_string().contains("no picture but a Git LFS pointer"), "{pointer}");
+    assert!(pointer.hints()[0].contains("git lfs pull"), "{:?}", pointer.hints());
     let cut = decode::decode(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR").unwrap_err();
     assert!(cut.hints()[0].starts_with("copy the file again"), "{cut}: {:?}", cut.hints());
     assert!(matches!(npy::read(b"x"), Err(NpyError::Magic)));

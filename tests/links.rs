@@ -130,6 +130,24 @@ fn outputs_and_what_scripts_make_of_them_calibrate_later_stages() {
 }
 
 #[test]
+fn random_samples_of_a_stage_have_a_recorded_seed() {
+    let folder = bench(16, 0);
+    let detect = "  detect:\n    input_model: detect.onnx\n    calibration: random\n";
+    let map = "  map:\n    input_model: map.onnx\n    calibration: { stage: detect, output: features }\n";
+    configure(folder.path(), &format!("{detect}{map}"));
+    let run = || {
+        let output = convert(folder.path());
+        let log = fs::read_to_string(output.join("modelconverter.log")).unwrap();
+        assert!(log.contains("input `img` of stage `detect` is fed random numbers of seed 0"), "{log}");
+        let made = output.join("map/intermediate_outputs/inference_output/detect/x");
+        [0, 1].map(|number| fs::read(made.join(format!("{number:06}.npy"))).unwrap())
+    };
+    let [first, second] = run();
+    assert_ne!(first, second);
+    assert_eq!(run(), [first, second]);
+}
+
+#[test]
 fn samples_come_in_parts_and_irs_run_on_the_device() {
     // Two parts: a sample takes 12 MiB.
     let folder = bench(1024, 8);
@@ -196,6 +214,31 @@ fn wrong_scripts_are_refused_before_anything_is_converted() {
     let text = refused("def run_script(outputs):\n    return outputs['features']\n");
     for part in ["000000.npy does not fit the input", "[1, 4, 16, 16]"] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_later_stages_is_told_before_anything_is_converted() {
+    let folder = bench(16, 2);
+    fs::create_dir(folder.path().join("wrong")).unwrap();
+    let sample = Sample { shape: vec![1, 4, 9, 9], element: Element::Float32, bytes: vec![0; 4 * 4 * 81] };
+    fs::write(folder.path().join("wrong/0.npy"), npy::write(&sample)).unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let map = |calibration: &str| format!("  map:\n    input_model: map.onnx\n    calibration: {calibration}\n");
+    let empty = DETECT.replace("samples", "empty");
+    let arguments = "rvc2: { superblob: false, number_of_shaves: 4, compile_tool_args: [-ip, X8] }";
+    for (stages, part) in [
+        (format!("{DETECT}{}", map("{ path: wrong }")), "wrong/0.npy does not fit the input"),
+        (format!("{empty}{}", map("{ stage: detect, output: features }")), "empty has no calibration data"),
+        (format!("{DETECT}  map:\n    input_model: map.onnx\n    {arguments}\n"), "`X8` after `-ip`"),
+    ] {
+        configure(folder.path(), &stages);
+        let words = ["convert", "rvc2", "--to", "native", "--output-dir", "r", "--path", "stages.yaml"];
+        let text = fail(program(folder.path(), &shared_store()).args(words), 1);
+        assert!(text.contains(part), "{part}: {text}");
+        let log = fs::read_to_string(folder.path().join("output/r.log")).unwrap();
+        assert!(!log.contains("step rewrite"), "nothing was converted: {log}");
+        fs::remove_dir_all(folder.path().join("output")).unwrap();
     }
 }
 

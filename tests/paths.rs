@@ -9,8 +9,10 @@ mod support;
 mod onnx_builder;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use onnx_builder::{FLOAT, Graph, Model, Node, Tensor, sizes};
 use serde_json::Value;
@@ -113,6 +115,75 @@ fn folders_and_broken_links_are_refused_where_files_are_wanted() {
         let error = fail(command.args(["convert", "rvc2", "--path", path]), 1);
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn samples_are_in_a_folder_or_a_zip_file_which_is_seen_early() {
+    let folder = folder();
+    let (model, weights) = network();
+    let at = |path: &str| folder.path().join(path);
+    fs::write(at("net.onnx"), model).unwrap();
+    fs::write(at("w é.bin"), weights).unwrap();
+    fs::write(at("photo.jpg"), "x").unwrap();
+    fs::write(at("cut.zip"), "PK\x03\x04").unwrap();
+    fs::write(at("whole.zip"), [&b"PK\x05\x06"[..], &[0; 18]].concat()).unwrap();
+    let text = "input_model: net.onnx\ninputs:\n  - {name: img, calibration: {path: photo.jpg}}\n";
+    fs::write(at("c.yaml"), text).unwrap();
+    let resolve = |words: &[&str]| {
+        let mut command = program(folder.path(), &at("store"));
+        command.args(["config", "resolve", "rvc2"]).args(words);
+        command
+    };
+    let error = fail(&mut resolve(&["--path", "c.yaml"]), 1);
+    for part in ["c.yaml:3:37", "`photo.jpg` is neither a folder nor a zip file", "a .zip of it"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    let error = fail(&mut resolve(&["--path", "net.onnx", "calibration.path", "cut.zip"]), 1);
+    assert!(error.contains("cannot unpack") && error.contains("cut.zip"), "{error}");
+    succeed(&mut resolve(&["--path", "net.onnx", "calibration.path", "whole.zip"]));
+}
+
+#[test]
+fn a_configuration_may_come_through_a_pipe_and_a_model_may_not() {
+    let folder = folder();
+    let (model, weights) = network();
+    let at = |path: &str| folder.path().join(path);
+    fs::write(at("net.onnx"), model).unwrap();
+    fs::write(at("w é.bin"), weights).unwrap();
+    succeed(Command::new("mkfifo").arg(at("pipe.onnx")));
+    let resolve = |path: &str| {
+        let mut command = program(folder.path(), &at("store"));
+        command.args(["config", "resolve", "rvc2", "--path", path]);
+        command
+    };
+    let (read, mut write) = std::io::pipe().unwrap();
+    write.write_all(b"input_model: net.onnx\n").unwrap();
+    drop(write);
+    succeed(resolve("/dev/stdin").stdin(read));
+    let error = fail(&mut resolve("pipe.onnx"), 1);
+    assert!(error.contains("pipe.onnx") && error.contains("it is no regular file"), "{error}");
+}
+
+#[test]
+fn a_link_to_a_folder_is_a_place_for_results() {
+    let folder = folder();
+    let (model, weights) = network();
+    let at = |path: &str| folder.path().join(path);
+    fs::write(at("net.onnx"), model).unwrap();
+    fs::write(at("w é.bin"), weights).unwrap();
+    fs::create_dir_all(at("disk/results")).unwrap();
+    symlink("disk/results", at("link")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    let words = ["convert", "rvc2", "--to", "native", "--path", "net.onnx"];
+    let single = ["rvc2.superblob", "False", "rvc2.number_of_shaves", "4"];
+    for _ in 0..2 {
+        succeed(program(folder.path(), &shared_store()).args(words).args(["--output-dir", "./link"]).args(single));
+        assert!(at("link").is_symlink() && at("disk/results/buildinfo.json").exists());
+    }
+    assert_eq!(fs::read_dir(at("disk")).unwrap().count(), 1);
+    let mut dangling = program(folder.path(), &at("store"));
+    let error = fail(dangling.args(words).args(["--output-dir", "./dangling"]).args(single), 1);
+    assert!(error.contains("dangling: it is a link that leads nowhere"), "{error}");
 }
 
 #[test]

@@ -667,7 +667,8 @@ fn urls_stay_urls_in_what_is_kept_and_said() {
     ] {
         buckets.put(key, bytes);
     }
-    let server = Server::start(|_: &Request| Reply::new(200, "PK").header("ETag", "\"1\""));
+    let empty_zip = [&b"PK\x05\x06"[..], &[0; 18]].concat();
+    let server = Server::start(move |_: &Request| Reply::new(200, empty_zip.clone()).header("ETag", "\"1\""));
     let zip = server.url("cal.zip?sig=hush");
     let variables = buckets.variables("reader", &buckets.endpoint);
     let begin = |words: &[&str]| {

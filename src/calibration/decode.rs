@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::jpeg::{self, JpegError};
 use super::picture::{Channels, Picture, Size};
 use crate::hint::Hint;
+use crate::intake::{foreign, foreign_hint};
 
 /// The most bytes that decoders may take: the largest picture with 16 bits for each of four samples.
 const MOST_BYTES: u64 = 1 << 30;
@@ -24,6 +25,12 @@ pub enum DecodeError {
     /// They begin like no picture.
     #[error("the file is no picture of a known format")]
     Unknown,
+    /// They are something else.
+    #[error("the file is no picture but {what}")]
+    Foreign {
+        /// What it is, with its article.
+        what: &'static str,
+    },
     /// The picture is larger than anything sensible.
     #[error(
         "the picture has {size} pixels: at most {} a side and {} together are read",
@@ -61,7 +68,8 @@ impl Hint for DecodeError {
             Self::Damaged { source: image::ImageError::IoError(_), .. } => {
                 vec!["copy the file again, or leave it out".to_owned()]
             }
-            Self::Unknown | Self::Jpeg(_) | Self::Damaged { .. } => {
+            Self::Foreign { what } if foreign_hint(what).is_some() => foreign_hint(what).into_iter().collect(),
+            Self::Unknown | Self::Foreign { .. } | Self::Jpeg(_) | Self::Damaged { .. } => {
                 vec!["save the picture as PNG or JPEG; tensors have the suffixes `.npy` and `.raw`".to_owned()]
             }
             Self::TooLarge { .. } => vec!["make the picture smaller beforehand".to_owned()],
@@ -84,7 +92,8 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
             error => DecodeError::Jpeg(error),
         });
     }
-    other(bytes, image::guess_format(bytes).map_err(|_| DecodeError::Unknown)?)
+    let unknown = |_| foreign(bytes).map_or(DecodeError::Unknown, |what| DecodeError::Foreign { what });
+    other(bytes, image::guess_format(bytes).map_err(unknown)?)
 }
 
 fn other(bytes: &[u8], format: ImageFormat) -> Result<Picture, DecodeError> {

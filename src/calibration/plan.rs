@@ -38,6 +38,14 @@ impl SampleKind {
 pub struct Listing {
     folder: PathBuf,
     files: Vec<PathBuf>,
+    unpacked: Option<Unpacked>,
+}
+
+/// A zip file, and the folder that its members are in now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Unpacked {
+    zip: PathBuf,
+    folder: PathBuf,
 }
 
 impl Listing {
@@ -48,7 +56,20 @@ impl Listing {
         let is_sample = |path: &PathBuf| SampleKind::of(path).is_some() && !is_hidden(path);
         let mut files: Vec<PathBuf> = files.into_iter().filter(is_sample).collect();
         files.sort_by(|left, right| left.file_name().cmp(&right.file_name()));
-        Self { folder, files }
+        Self { folder, files, unpacked: None }
+    }
+
+    /// Remembers that the files are those of `zip`, unpacked into `folder`.
+    #[must_use]
+    pub fn unpacked_from(self, zip: &Path, folder: &Path) -> Self {
+        Self { unpacked: Some(Unpacked { zip: zip.to_owned(), folder: folder.to_owned() }), ..self }
+    }
+
+    /// Returns what people call a file or folder: a member of a zip file goes by the zip file and its name in there.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        let member = |unpacked: &Unpacked| Some(unpacked.zip.join(path.strip_prefix(&unpacked.folder).ok()?));
+        // Joining an empty name would add a slash.
+        self.unpacked.as_ref().and_then(member).map_or_else(|| path.to_owned(), |path| path.components().collect())
     }
 
     /// Leaves out all but the first files.
@@ -66,7 +87,7 @@ impl Listing {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Supply {
     /// From one file each.
-    Files(Vec<PathBuf>),
+    Files(Listing),
     /// From random numbers.
     Random(Distribution),
 }
@@ -189,7 +210,7 @@ impl CalibrationPlan {
     /// Folders without samples or with different numbers of them, inputs that cannot be fed.
     pub fn new(inputs: &[ResolvedInput], listings: &BTreeMap<String, Listing>, seed: Seed) -> Result<Self, PlanError> {
         let mut planned = Vec::new();
-        let mut files: Option<(&str, &Path, usize)> = None;
+        let mut files: Option<(&str, PathBuf, usize)> = None;
         let mut random: Option<(&str, u64)> = None;
         for input in inputs.iter().filter(|input| input.frozen_value.is_none()) {
             let name = input.name.as_str();
@@ -212,18 +233,13 @@ impl CalibrationPlan {
                 }
                 (calibration, Some(listing)) => {
                     let taken = taken(name, calibration, listing)?;
+                    let (folder, count) = (listing.shown(&listing.folder), taken.files.len());
                     match files {
-                        Some((other, other_folder, other_count)) if other_count != taken.len() => {
-                            return Err(PlanError::Unequal {
-                                input: name.to_owned(),
-                                folder: listing.folder.clone(),
-                                count: taken.len(),
-                                other: other.to_owned(),
-                                other_folder: other_folder.to_owned(),
-                                other_count,
-                            });
+                        Some((other, other_folder, other_count)) if other_count != count => {
+                            let (input, other) = (name.to_owned(), other.to_owned());
+                            return Err(PlanError::Unequal { input, folder, count, other, other_folder, other_count });
                         }
-                        _ => files = Some((name, &listing.folder, taken.len())),
+                        _ => files = Some((name, folder, count)),
                     }
                     Supply::Files(taken)
                 }
@@ -248,10 +264,10 @@ impl CalibrationPlan {
     /// The folder has no samples.
     pub fn of_folder(input: &str, feed: Feed, listing: Listing) -> Result<Self, PlanError> {
         if listing.files.is_empty() {
-            return Err(PlanError::Empty { input: input.to_owned(), folder: listing.folder });
+            return Err(PlanError::Empty { input: input.to_owned(), folder: listing.shown(&listing.folder) });
         }
         let samples = listing.files.len();
-        let supply = Supply::Files(listing.files);
+        let supply = Supply::Files(listing);
         Ok(Self { inputs: vec![PlannedInput { name: input.to_owned(), feed, supply }], samples, seed: Seed::default() })
     }
 
@@ -261,7 +277,7 @@ impl CalibrationPlan {
         self.samples = self.samples.min(most);
         for input in &mut self.inputs {
             if let Supply::Files(files) = &mut input.supply {
-                files.truncate(self.samples);
+                files.keep_first(self.samples);
             }
         }
         self
@@ -295,16 +311,18 @@ fn drawn(calibration: &Calibration) -> Option<(u64, Distribution)> {
     }
 }
 
-fn taken(input: &str, calibration: &Calibration, listing: &Listing) -> Result<Vec<PathBuf>, PlanError> {
+fn taken(input: &str, calibration: &Calibration, listing: &Listing) -> Result<Listing, PlanError> {
     let most = match calibration {
         Calibration::Images { max_images: Some(0), .. } => return Err(PlanError::None { input: input.to_owned() }),
         Calibration::Images { max_images: Some(most), .. } => usize::try_from(*most).unwrap_or(usize::MAX),
         _ => usize::MAX,
     };
     if listing.files.is_empty() {
-        return Err(PlanError::Empty { input: input.to_owned(), folder: listing.folder.clone() });
+        return Err(PlanError::Empty { input: input.to_owned(), folder: listing.shown(&listing.folder) });
     }
-    Ok(listing.files.iter().take(most).cloned().collect())
+    let mut taken = listing.clone();
+    taken.keep_first(most);
+    Ok(taken)
 }
 
 /// Prints one line for each input and file.
@@ -312,9 +330,9 @@ impl fmt::Display for CalibrationPlan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for input in &self.inputs {
             match &input.supply {
-                Supply::Files(files) => {
-                    for (number, file) in files.iter().enumerate() {
-                        writeln!(formatter, "{} {number}: {}", input.name, file.display())?;
+                Supply::Files(listing) => {
+                    for (number, file) in listing.files().iter().enumerate() {
+                        writeln!(formatter, "{} {number}: {}", input.name, listing.shown(file).display())?;
                     }
                 }
                 Supply::Random(_) => {
@@ -411,6 +429,19 @@ mod tests {
             let error = plan(inputs, &listings).unwrap_err();
             assert!(error.to_string().contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn members_of_a_zip_file_go_by_its_name() {
+        let zipped =
+            |files: &[&str]| listing("/tmp/1/deep", files).unpacked_from(Path::new("a b.zip"), Path::new("/tmp/1"));
+        let images = [input("x", images(None))];
+        let made = plan(&images, &[("x", zipped(&["b.png", "a.png"]))]).unwrap();
+        assert_eq!(made.to_string(), "x 0: a b.zip/deep/a.png\nx 1: a b.zip/deep/b.png\n");
+        let error = plan(&images, &[("x", zipped(&[]))]).unwrap_err().to_string();
+        assert!(error.starts_with("a b.zip/deep has no calibration data"), "{error}");
+        assert_eq!(zipped(&[]).shown(Path::new("/tmp/1")).as_os_str(), "a b.zip");
+        assert_eq!(zipped(&[]).shown(Path::new("/tmp/2/a.png")), Path::new("/tmp/2/a.png"));
     }
 
     #[test]

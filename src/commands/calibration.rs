@@ -106,7 +106,8 @@ fn feed(
 
 fn failure(error: PrepareError) -> Failure {
     let kind = match &error {
-        PrepareError::Suffix { .. } | PrepareError::Exists { .. } | PrepareError::LikeFile { .. } => Kind::Usage,
+        PrepareError::Suffix { .. } | PrepareError::Exists { .. } => Kind::Usage,
+        PrepareError::LikeFile { .. } | PrepareError::Same { .. } => Kind::Usage,
         PrepareError::Sample(source) if source.is_about_the_machine() => Kind::Environment,
         PrepareError::Sample(_) | PrepareError::Plan(_) | PrepareError::NoPicture(_) => Kind::Project,
         PrepareError::Encode { .. } | PrepareError::Disk(_) => Kind::Environment,

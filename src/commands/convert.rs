@@ -80,7 +80,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, env = "MODELCONVERTER_ENGINE")]
     pub(super) engine: Option<EngineName>,
     /// Memory the tools may use, for example 4GiB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) memory: Option<ByteSize>,
     /// Processors the tools may use, for example 1.5
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
@@ -104,6 +104,13 @@ pub(super) enum EngineName {
     Embedded,
     /// Docker or Podman, through its socket
     Docker,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.bytes() == 0 => Err("must be a positive size".to_owned()),
+        other => other.map_err(|error| error.to_string()),
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -270,14 +277,15 @@ fn place(args: &ConvertArgs, gathered: &Gathered, working: &Path) -> Result<Path
         return Err(Failure::new(Kind::Usage, message)
             .hinted(["give a name, for a folder below `output/`, or a path that ends with one".to_owned()]));
     }
-    Ok(match &args.output_dir {
+    let place = match &args.output_dir {
         Some(path) if path.contains('/') => working.join(path.trim_end_matches('/')),
         Some(name) => working.join("output").join(name),
         None => {
             let now = jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S").to_string();
             working.join("output").join(convert::output_name(&gathered.configuration, args.target, &now))
         }
-    })
+    };
+    ops::collect::settled(&place).map_err(|error| failure(error.into()))
 }
 
 impl ConvertArgs {

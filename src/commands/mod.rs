@@ -103,7 +103,11 @@ enum Status {
 /// Parses the words, runs the command and returns the exit code.
 pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().map(with_zero).collect();
-    let cli = match Cli::try_parse_from(&words) {
+    exit::guarded(|| carry_out(&words))
+}
+
+fn carry_out(words: &[OsString]) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, everything else is a usage error; clap knows which stream.

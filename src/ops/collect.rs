@@ -84,6 +84,20 @@ pub enum Standing {
     },
 }
 
+/// Returns the folder that `place` leads to, if it is a link to one; else `place` itself. The link then leads to each
+/// result that is put there.
+///
+/// # Errors
+/// The link leads nowhere.
+pub fn settled(place: &Path) -> Result<PathBuf, CollectError> {
+    match disk::metadata(place)? {
+        Some(metadata) if metadata.is_symlink() => place
+            .canonicalize()
+            .map_err(|_| CollectError::Taken { path: place.to_owned(), reason: "it is a link that leads nowhere" }),
+        _ => Ok(place.to_owned()),
+    }
+}
+
 /// Checks, before any work is done, that the result may be put at `place`, and returns what it then replaces.
 ///
 /// # Errors
@@ -276,6 +290,23 @@ mod tests {
         assert_eq!(converted(folder, &place, || fs::remove_dir_all(&place).unwrap()), place);
         assert_eq!(converted(folder, &place, || fs::remove_file(place.join(MARKER)).unwrap()), beside(3));
         assert!(matches!(check_place(&place), Err(CollectError::Taken { .. })));
+    }
+
+    #[test]
+    fn a_link_to_a_folder_stays_and_leads_to_the_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().canonicalize().unwrap().join(name);
+        fs::create_dir(at("results")).unwrap();
+        symlink("results", at("link")).unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        assert_eq!(settled(&at("results")).unwrap(), at("results"));
+        assert_eq!(settled(&at("none")).unwrap(), at("none"));
+        for _ in 0..2 {
+            let place = settled(&at("link")).unwrap();
+            assert_eq!(converted(folder.path(), &place, || ()), at("results"));
+            assert_eq!(fs::read(at("link/m.blob")).unwrap(), b"blob");
+        }
+        assert!(settled(&at("dangling")).unwrap_err().to_string().contains("a link that leads nowhere"));
     }
 
     #[test]

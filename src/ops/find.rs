@@ -15,6 +15,7 @@ use crate::config::files::FileRole;
 use crate::disk::{self, DiskError};
 use crate::hint::{Hint, nearest};
 use crate::onnx::{self, Model, Whereabouts};
+use crate::pipeline::samples;
 use crate::remote::{Found, Location, LocationError, Remote, RemoteError};
 use crate::units::ByteSize;
 
@@ -61,6 +62,12 @@ pub enum FindError {
         /// The path as it was written.
         reference: FileReference,
     },
+    /// A file in which no samples can be.
+    #[error("`{reference}` is neither a folder nor a zip file")]
+    NoSamples {
+        /// The path as it was written.
+        reference: FileReference,
+    },
     /// It is on another machine and cannot be had.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -98,6 +105,7 @@ impl Hint for FindError {
             }
             Self::Dangling { .. } => vec!["correct the link, or name the file itself".to_owned()],
             Self::Folder { .. } => vec!["name a file in it".to_owned()],
+            Self::NoSamples { .. } => vec!["name the folder that holds the samples, or a .zip of it".to_owned()],
             Self::Remote(error) => error.hints(),
             Self::Disk { source, .. } => source.hints(),
         }
@@ -212,11 +220,31 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// Finds what can have this role.
+    ///
+    /// # Errors
+    /// The same as [`Places::find`], and a folder where a file is wanted, or a file where samples are.
+    pub(super) fn find_for(&self, role: FileRole, reference: &FileReference) -> Result<Spot, FindError> {
+        let spot = self.find(reference)?;
+        let is_folder = match &spot {
+            Spot::Here(path) => path.is_dir(),
+            Spot::There(_, found) => *found == Found::Folder,
+        };
+        match role {
+            FileRole::CalibrationData if !is_folder && !samples::is_zip(Path::new(reference.file_name())) => {
+                Err(FindError::NoSamples { reference: reference.clone() })
+            }
+            FileRole::CalibrationData => Ok(spot),
+            _ if is_folder => Err(FindError::Folder { reference: reference.clone() }),
+            _ => Ok(spot),
+        }
+    }
+
     /// Brings what was found to this machine, if it is not there, and returns its path. Of a folder of samples at most
     /// `limit` are brought.
     ///
     /// # Errors
-    /// It cannot be had, or is a folder where the role wants a file.
+    /// It cannot be had.
     pub(super) fn bring(
         &self,
         spot: &Spot,
@@ -226,9 +254,6 @@ impl<'a> Places<'a> {
     ) -> Result<PathBuf, FindError> {
         let remote = self.folders.remote;
         match spot {
-            Spot::Here(path) if role != FileRole::CalibrationData && path.is_dir() => {
-                Err(FindError::Folder { reference: reference.clone() })
-            }
             Spot::Here(path) => Ok(path.clone()),
             Spot::There(location, Found::Folder) if role == FileRole::CalibrationData => {
                 Ok(remote.fetch_folder(location, limit)?)

@@ -31,6 +31,7 @@ use crate::onnx::Model;
 use crate::ops::source_archive::{self, Opened, SourceArchiveError};
 use crate::pipeline::load::{self, Content, LoadedModel};
 use crate::pipeline::operate::{self, OperateError, Rewritten};
+use crate::pipeline::samples::{self, SampleError};
 use crate::pipeline::supported::{self, Unsupported};
 use crate::pipeline::tflite;
 use crate::plan::convert::FoundFile;
@@ -168,6 +169,9 @@ pub enum GatherError {
     /// A file cannot be read.
     #[error("failed to read the inputs of the conversion")]
     Disk(#[from] DiskError),
+    /// Samples cannot be unpacked.
+    #[error(transparent)]
+    Samples(#[from] Box<SampleError>),
     /// A model cannot be read.
     #[error(transparent)]
     Model(#[from] load::LoadError),
@@ -199,6 +203,7 @@ impl Hint for GatherError {
             Self::NoText { .. } => vec![NAMEABLE.to_owned()],
             Self::Foreign { what, .. } => vec![foreign_hint(what).unwrap_or_else(|| NAMEABLE.to_owned())],
             Self::Disk(error) => error.hints(),
+            Self::Samples(error) => error.hints(),
             Self::Model(error) => error.hints(),
             Self::Operate { source, .. } => source.hints(),
             Self::Unsupported(error) => error.hints(),
@@ -291,6 +296,9 @@ pub fn gather(words: &Words<'_>, folders: &Folders<'_>) -> Result<Gathered, Gath
     }
     notes.extend(reading.notes);
     check_encodings(&files)?;
+    for file in files.iter().filter(|file| file.role == FileRole::CalibrationData) {
+        samples::check(&file.path).map_err(Box::new)?;
+    }
     let mut gathered = check(configuration, files, notes, reading.said)?;
     if let Some(archive) = &archive {
         gathered.notes.extend(heads_without_outputs(archive, &gathered.resolution));
@@ -328,7 +336,7 @@ fn find_all(
 ) -> Result<Vec<(FileRole, FileReference, Spot)>, GatherError> {
     let (mut spots, mut failures) = (Vec::new(), Vec::new());
     for (role, reference) in configuration.files() {
-        match places.find(&reference) {
+        match places.find_for(role, &reference) {
             Ok(spot) => spots.push((role, reference, spot)),
             // Nothing is known then about the other files.
             Err(error) if error.is_about_the_machine() => return Err(error.into()),

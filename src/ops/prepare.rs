@@ -62,6 +62,12 @@ pub enum PrepareError {
         /// The folder.
         path: PathBuf,
     },
+    /// The result would take the place of the sample.
+    #[error("{} is the sample itself", path.display())]
+    Same {
+        /// The path of the result.
+        path: PathBuf,
+    },
     /// A sample cannot be read.
     #[error(transparent)]
     Sample(#[from] SampleError),
@@ -93,6 +99,7 @@ impl Hint for PrepareError {
                 None => vec![".npy has shape and type, .raw the bytes alone, .png a picture for people".to_owned()],
             },
             Self::LikeFile { .. } => vec!["name a folder, or prepare one file".to_owned()],
+            Self::Same { .. } => vec!["name another file".to_owned()],
             Self::Exists { .. } => vec!["name a folder that does not exist yet".to_owned()],
             Self::Sample(error) => error.hints(),
             Self::Plan(error) => error.hints(),
@@ -170,6 +177,9 @@ pub fn prepare(feed: &Feed, from: &Path, out: &Path) -> Result<Written, PrepareE
 
 fn file(feed: &Feed, sample: &Path, out: &Path) -> Result<Prepared, PrepareError> {
     let form = Form::of(out)?;
+    if out.canonicalize().is_ok_and(|out| sample.canonicalize().is_ok_and(|sample| sample == out)) {
+        return Err(PrepareError::Same { path: out.to_owned() });
+    }
     let tensor = samples::read(feed, sample)?;
     let prepared = Prepared::new(out, feed, &tensor);
     let bytes = match form {

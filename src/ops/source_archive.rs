@@ -103,8 +103,9 @@ impl Opened {
 /// # Errors
 /// It cannot be read.
 pub fn is_archive(path: &Path) -> Result<bool, DiskError> {
-    if path.is_dir() {
-        return Ok(true);
+    if !path.is_file() {
+        // What is read from a pipe is gone.
+        return Ok(path.is_dir());
     }
     let mut start = Vec::new();
     let read = disk::open(path)?.take(512).read_to_end(&mut start);

@@ -24,7 +24,7 @@ use crate::invocation::complaint::{Complaint, without_sources};
 use crate::invocation::driver::{Event, Places, Request, WORKERS_VARIABLE};
 use crate::invocation::front_end::{self, FrontEndError};
 use crate::invocation::openvino::{self, Optimization};
-use crate::invocation::tools::{Compiler, Program};
+use crate::invocation::tools::{Compiler, Program, Tools};
 use crate::myriad::Blob;
 use crate::process::ProcessError;
 use crate::units::{ByteSize, ShaveCount};
@@ -584,6 +584,18 @@ struct Errand<'run> {
     finished: &'run Sender<(ShaveCount, PathBuf)>,
     workers: usize,
     scratch: &'run Path,
+}
+
+/// Refuses arguments of the user that surely cannot be done.
+///
+/// # Errors
+/// There is one, or the file that one of them names cannot be used.
+pub fn accept(arguments: &[String], tools: &Tools) -> Result<(), CompileError> {
+    match tools.compiler {
+        Compiler::Driver(_) => user_options(CompileArguments::parse(arguments)?.config_file.as_deref()),
+        Compiler::CompileTool(_) => user_options(compile_arguments::config_file(arguments)?),
+    }
+    .map(drop)
 }
 
 /// Reads the user's file of plugin options, if there is one.

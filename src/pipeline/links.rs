@@ -18,7 +18,8 @@ use super::operate::{OperateError, OperatedModel};
 use super::samples::{self, SampleError};
 use super::subject::{Measure, Subject};
 use super::{INTERMEDIATES, Workshop, text};
-use crate::calibration::Listing;
+use crate::calibration::random::Seed;
+use crate::calibration::{Listing, Supply};
 use crate::config::files::names_script;
 use crate::config::{Calibration, LinkSource, ResolvedConfig, ResolvedStage, StageName, sanitised};
 use crate::disk::{self, DiskError, TemporaryFolder};
@@ -228,6 +229,11 @@ impl Links {
         self.made.get(stage).cloned().unwrap_or_default()
     }
 
+    /// Returns how many of its own samples a stage is run on for others.
+    pub fn samples_of(&self, stage: &StageName) -> usize {
+        self.errands.get(stage).map_or(0, |errand| errand.samples)
+    }
+
     /// Refuses before the first conversion what could not be done after it; scripts are put in place and read.
     ///
     /// # Errors
@@ -298,6 +304,10 @@ impl Links {
         let unpacked = TemporaryFolder::create_in(folder)?;
         let linked = self.made_for(&given.name);
         let set = samples::first(&given.inputs, &linked, errand.samples, unpacked.path()).map_err(Box::new)?;
+        for input in set.plan().inputs().iter().filter(|input| matches!(input.supply, Supply::Random(_))) {
+            let (name, Seed(seed)) = (&input.name, set.plan().seed());
+            journal.line(&format!("input `{name}` of stage `{}` is fed random numbers of seed {seed}", given.name));
+        }
         let mut remaining = set.samples().map_err(Box::new)?.peekable();
         let mut made = 0;
         while remaining.peek().is_some() {

@@ -31,6 +31,7 @@ use self::links::Links;
 use self::load::{Content, LoadedModel};
 use self::operate::OperatedModel;
 use self::proof::{Claim, ProofError};
+use self::samples::{CalibrationSet, SampleError};
 use self::stages::Produced;
 use self::subject::Subject;
 use self::superblob::Foretold;
@@ -38,7 +39,7 @@ use crate::config::{
     Calibration, ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
     StageName,
 };
-use crate::disk;
+use crate::disk::{self, TemporaryFolder};
 use crate::exchange::{
     Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, PreprocessingPlace, Proof, Report, Rewriting,
     ToolFailure,
@@ -133,9 +134,19 @@ fn convert(
     let own = notes.iter().map(ToString::to_string).filter(|note| !order.notes.contains(note));
     order.notes.iter().cloned().chain(own).for_each(|note| journal.warn(note));
 
-    let mut links = Links::new(&config, |stage| proven_samples(stage, &models, &workshop.tools), &workshop.output);
+    let proven = |stage: &ResolvedStage| proven_samples(stage, &models, &workshop.tools);
+    let mut links = Links::new(&config, proven, &workshop.output);
     links.check(workshop, journal).map_err(|(stage, source)| PipelineError::Link { stage, source })?;
     let single = config.stages.len() == 1;
+    for stage in &config.stages {
+        let model = stage.model.path.file_name().to_owned();
+        compile::accept(&stage.settings.rvc2.compile_tool_args, &workshop.tools)
+            .map_err(|source| PipelineError::Compile { model, source })?;
+    }
+    // One stage reads its samples before anything is compiled.
+    for stage in config.stages.iter().filter(|_| !single) {
+        check_samples(stage, proven(stage), &links, workshop)?;
+    }
     let mut produced = Vec::with_capacity(config.stages.len());
     for stage in &config.stages {
         // Every stage of the configuration was loaded.
@@ -176,6 +187,28 @@ fn proven_samples(stage: &ResolvedStage, models: &BTreeMap<StageName, LoadedMode
         return 0;
     }
     usize::try_from(verification.samples).unwrap_or(usize::MAX)
+}
+
+/// Reads the samples of a stage that will be used, but those that other stages make, and refuses what is no sample.
+fn check_samples(
+    stage: &ResolvedStage,
+    proven: usize,
+    links: &Links,
+    workshop: &Workshop<'_>,
+) -> Result<(), PipelineError> {
+    let own = |input: &&ResolvedInput| !matches!(input.calibration, Calibration::Link { .. });
+    let inputs: Vec<ResolvedInput> = stage.inputs.iter().filter(own).cloned().collect();
+    let unpacked = TemporaryFolder::create_in(&workshop.output)?;
+    let read = |set: Result<CalibrationSet, SampleError>| set?.samples()?.try_for_each(|sample| sample.map(drop));
+    let unlinked = BTreeMap::new();
+    let first = samples::first_of_files(&inputs, &unlinked, proven, &unpacked.path().join("proof"));
+    let model = stage.model.path.file_name().to_owned();
+    read(first).map_err(|error| PipelineError::Calibration { model, source: Box::new(error).into() })?;
+    match links.samples_of(&stage.name) {
+        0 => Ok(()),
+        most => read(samples::first(&inputs, &unlinked, most, &unpacked.path().join("links")))
+            .map_err(|error| PipelineError::Link { stage: stage.name.clone(), source: Box::new(error).into() }),
+    }
 }
 
 /// Refuses early what would fail late.

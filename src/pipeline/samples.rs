@@ -134,7 +134,12 @@ impl SampleError {
 /// # Errors
 /// The file cannot be read, is damaged, or does not fit.
 pub fn read(feed: &Feed, path: &Path) -> Result<Tensor, SampleError> {
-    let kind = SampleKind::of(path).ok_or_else(|| SampleError::Suffix { path: path.to_owned() })?;
+    read_shown(feed, path, path)
+}
+
+/// Reads a sample that people call `shown`.
+fn read_shown(feed: &Feed, path: &Path, shown: &Path) -> Result<Tensor, SampleError> {
+    let kind = SampleKind::of(path).ok_or_else(|| SampleError::Suffix { path: shown.to_owned() })?;
     let bytes = disk::map(path, FILE_LIMIT)?;
     let fed = match kind {
         SampleKind::Raw => feed.raw(&bytes),
@@ -142,7 +147,7 @@ pub fn read(feed: &Feed, path: &Path) -> Result<Tensor, SampleError> {
         SampleKind::PictureOrArray
             if npy::is_npy(&bytes) || path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("npy")) =>
         {
-            let damaged = |source| SampleError::Npy { path: path.to_owned(), source };
+            let damaged = |source| SampleError::Npy { path: shown.to_owned(), source };
             let array = npy::open(&bytes).map_err(damaged)?;
             match feed.accept(array.shape()) {
                 Ok(()) => feed.array(array.tensor().map_err(damaged)?),
@@ -151,10 +156,10 @@ pub fn read(feed: &Feed, path: &Path) -> Result<Tensor, SampleError> {
         }
         SampleKind::PictureOrArray => {
             let picture = decode::decode(&bytes);
-            feed.picture(picture.map_err(|source| SampleError::Decode { path: path.to_owned(), source })?)
+            feed.picture(picture.map_err(|source| SampleError::Decode { path: shown.to_owned(), source })?)
         }
     };
-    fed.map_err(|source| SampleError::Feed { path: path.to_owned(), source })
+    fed.map_err(|source| SampleError::Feed { path: shown.to_owned(), source })
 }
 
 /// Lists the folders that inputs are calibrated with, by the inputs' names. Zip files are unpacked into `scratch`.
@@ -244,14 +249,31 @@ pub fn write(sample: &Sample, folder: &Path) -> Result<BTreeMap<String, String>,
 /// # Errors
 /// The folder cannot be read, or is none; the zip file is damaged or hostile.
 pub fn list(path: &Path, scratch: &Path) -> Result<Listing, SampleError> {
-    let mut folder = path.to_owned();
-    if !is_folder(path)? {
-        if !is_zip(path) {
-            return Err(SampleError::NoFolder { path: path.to_owned() });
-        }
-        unpack(path, scratch)?;
-        scratch.clone_into(&mut folder);
+    if is_folder(path)? {
+        return innermost(path);
     }
+    if !is_zip(path) {
+        return Err(SampleError::NoFolder { path: path.to_owned() });
+    }
+    unpack(path, scratch)?;
+    Ok(innermost(scratch)?.unpacked_from(path, scratch))
+}
+
+/// Refuses a zip file that surely cannot be unpacked; its members are not read.
+///
+/// # Errors
+/// The zip file cannot be read, is damaged or hostile.
+pub fn check(path: &Path) -> Result<(), SampleError> {
+    if is_folder(path)? || !is_zip(path) {
+        return Ok(());
+    }
+    let zip = ZipFile::open(&path.display().to_string(), disk::open(path)?, ZIP_LIMITS);
+    zip.and_then(|zip| zip.members()).map(drop).map_err(|source| SampleError::Zip { path: path.to_owned(), source })
+}
+
+/// Lists a folder, or the one in it if there is nothing else.
+fn innermost(folder: &Path) -> Result<Listing, SampleError> {
+    let mut folder = folder.to_owned();
     loop {
         let (folders, files) = content(&folder)?;
         match (folders.as_slice(), files.is_empty()) {
@@ -271,8 +293,11 @@ pub fn is_zip(path: &Path) -> bool {
 /// # Errors
 /// Nothing stands there.
 pub fn is_folder(path: &Path) -> Result<bool, SampleError> {
-    let file = disk::open(path)?;
-    Ok(file.metadata().map_err(|source| DiskError::new("look at", path, source))?.is_dir())
+    match disk::metadata(path)? {
+        Some(_) => Ok(path.is_dir()),
+        // A pipe is not opened: that would wait for who writes into it.
+        None => Ok(disk::open(path).map(|_| false)?),
+    }
 }
 
 /// Returns the folders and files in a folder, without leftovers. A link counts as a file, so no walk goes in circles.
@@ -380,7 +405,10 @@ fn sample(plan: &CalibrationPlan, number: usize) -> Result<Sample, SampleError> 
     let mut tensors = BTreeMap::new();
     for input in plan.inputs() {
         let tensor = match &input.supply {
-            Supply::Files(files) => read(&input.feed, files.get(number).ok_or(SampleError::Lost { number })?)?,
+            Supply::Files(listing) => {
+                let file = listing.files().get(number).ok_or(SampleError::Lost { number })?;
+                read_shown(&input.feed, file, &listing.shown(file))?
+            }
             Supply::Random(distribution) => {
                 input.feed.random(*distribution, Generator::new(plan.seed(), &input.name, number as u64))
             }

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
+use super::problem::Problem;
 use crate::disk;
 use crate::units::ByteSize;
 
@@ -68,6 +71,8 @@ pub(super) enum S3Account {
     Key { id: String, secret: String, token: Option<String> },
     /// Somebody in a role that the client of S3 asks for.
     Role,
+    /// A profile that the files do not have.
+    NoProfile,
     /// Nobody.
     Nobody,
 }
@@ -75,13 +80,14 @@ pub(super) enum S3Account {
 /// What the machine says about S3.
 pub(super) struct S3Settings {
     pub(super) account: S3Account,
-    pub(super) region: Option<String>,
-    pub(super) endpoint: Option<String>,
+    region: Option<String>,
+    endpoint: Option<String>,
 }
 
 impl S3Settings {
     pub(super) fn read(variables: &Variables, home: Option<&Path>) -> Self {
-        let profile = variables.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]).unwrap_or("default");
+        let named = variables.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
+        let profile = named.unwrap_or("default");
         let file = |variable: &str, name: &str| -> String {
             let place = variables.get(variable).map(PathBuf::from).or_else(|| Some(home?.join(".aws").join(name)));
             // A file that is not there or cannot be read says nothing.
@@ -97,9 +103,10 @@ impl S3Settings {
         };
         let account = pair(given("AWS_ACCESS_KEY_ID"), given("AWS_SECRET_ACCESS_KEY"), given("AWS_SESSION_TOKEN"))
             .or_else(|| pair(kept("aws_access_key_id"), kept("aws_secret_access_key"), kept("aws_session_token")))
-            .unwrap_or(match variables.first(&S3_ROLE) {
-                Some(_) => S3Account::Role,
-                None => S3Account::Nobody,
+            .unwrap_or(match (variables.first(&S3_ROLE), named) {
+                (Some(_), _) => S3Account::Role,
+                (None, Some(_)) if credentials.is_empty() && config.is_empty() => S3Account::NoProfile,
+                (None, _) => S3Account::Nobody,
             });
         Self {
             account,
@@ -110,6 +117,74 @@ impl S3Settings {
             endpoint: variables.first(&S3_ENDPOINTS).map(str::to_owned).or_else(|| kept("endpoint_url")),
         }
     }
+}
+
+impl S3Settings {
+    /// Returns the region.
+    ///
+    /// # Errors
+    /// There is no such region anywhere.
+    pub(super) fn region(&self) -> Result<Option<&str>, Problem> {
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let is_region = |region: &str| region.chars().all(is_part);
+        match &self.region {
+            Some(region) if !is_region(region) => Err(Problem::Setting {
+                what: "the region of S3",
+                rule: "it must have letters, digits and `-` only",
+                places: "`AWS_REGION`, `AWS_DEFAULT_REGION`, or `region` in the files of `~/.aws`",
+            }),
+            region => Ok(region.as_deref()),
+        }
+    }
+
+    /// Returns where S3 is, if not at Amazon's.
+    ///
+    /// # Errors
+    /// That is no address.
+    pub(super) fn endpoint(&self) -> Result<Option<String>, Problem> {
+        let places = "`AWS_ENDPOINT_URL_S3`, `AWS_S3_ENDPOINT_URL`, `AWS_ENDPOINT_URL`, or `endpoint_url` in `~/.aws`";
+        let wrong = Problem::Setting { what: "the endpoint of S3", rule: ENDPOINT_RULE, places };
+        self.endpoint.as_deref().map(|text| endpoint(text).ok_or(wrong)).transpose()
+    }
+}
+
+impl S3Account {
+    /// Refuses what nobody can ask with: a profile that is nowhere, a key that the header of a request cannot hold.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+        match self {
+            Self::NoProfile => Err(Problem::Setting {
+                what: "the profile of S3",
+                rule: "it must be in the files of `~/.aws`",
+                places: "`AWS_PROFILE` or `AWS_DEFAULT_PROFILE`",
+            }),
+            Self::Key { id, token, .. } if !is_plain(id) || !token.iter().all(is_plain) => Err(Problem::Credentials),
+            Self::Key { .. } | Self::Role | Self::Nobody => Ok(()),
+        }
+    }
+}
+
+/// Returns where Google Cloud Storage is, if not at Google's. Emulators are often named without a scheme.
+pub(super) fn gs_endpoint(variables: &Variables) -> Result<Option<String>, Problem> {
+    let Some(text) = variables.get(GS_ENDPOINT) else { return Ok(None) };
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let wrong = Problem::Setting {
+        what: "the endpoint of Google Cloud Storage",
+        rule: ENDPOINT_RULE,
+        places: "`STORAGE_EMULATOR_HOST`",
+    };
+    endpoint(&text).map(Some).ok_or(wrong)
+}
+
+/// What an endpoint is.
+const ENDPOINT_RULE: &str = "it must be an address such as `http://localhost:9000`";
+
+/// Reads an address to which paths are added.
+fn endpoint(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let is_address = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_whole = url.query().is_none() && url.fragment().is_none();
+    (is_address && is_whole).then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
 /// Reads one section of a shared file of the AWS tools: `[name]`, or `[profile name]` in the file `config`.
@@ -157,13 +232,38 @@ mod tests {
         };
         let text = |text: &str| text.to_owned();
         assert_eq!(key(read(&[])), (text("D"), text("d"), Some(text("t"))));
-        assert_eq!(read(&[]).region.as_deref(), Some("eu-central-1"));
+        assert_eq!(read(&[]).region().unwrap(), Some("eu-central-1"));
         let other = [("AWS_PROFILE", "other")];
         assert_eq!((key(read(&other)), read(&other).region), ((text("O"), text("o"), None), Some(text("eu-west-3"))));
         let given = [("AWS_ACCESS_KEY_ID", "G"), ("AWS_SECRET_ACCESS_KEY", "g"), ("AWS_REGION", "x")];
         assert_eq!((key(read(&given)), read(&given).region), ((text("G"), text("g"), None), Some(text("x"))));
         // Half a pair is no account.
         assert_eq!(key(read(&given[..1])).0, "D");
+    }
+
+    #[test]
+    fn settings_that_nothing_can_be_asked_with_are_refused() {
+        let read = |pairs: &[(&str, &str)]| S3Settings::read(&variables(pairs), None);
+        for text in ["localhost:9000", "not a url", "ftp://h", "http://", "http://h/?q", "http://h/#f"] {
+            let error = read(&[("AWS_S3_ENDPOINT_URL", text)]).endpoint().unwrap_err().to_string();
+            assert!(error.contains("the endpoint of S3 cannot be used"), "{text}: {error}");
+        }
+        assert!(gs_endpoint(&variables(&[("STORAGE_EMULATOR_HOST", "not a url")])).is_err());
+        for (text, address) in [("http://h:1/", "http://h:1"), ("https://h/a b", "https://h/a%20b")] {
+            assert_eq!(read(&[("AWS_ENDPOINT_URL", text)]).endpoint().unwrap().as_deref(), Some(address));
+            assert_eq!(gs_endpoint(&variables(&[("STORAGE_EMULATOR_HOST", text)])).unwrap().as_deref(), Some(address));
+        }
+        let emulator = gs_endpoint(&variables(&[("STORAGE_EMULATOR_HOST", "localhost:4443")])).unwrap();
+        assert_eq!(emulator.as_deref(), Some("http://localhost:4443"));
+        assert!(read(&[("AWS_REGION", "eu west")]).region().is_err());
+        for (id, token, is_usable) in
+            [("A", "t", true), ("A\nB", "t", false), ("é", "t", false), ("A", "t\u{1}", false)]
+        {
+            let key = [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", token)];
+            assert_eq!(read(&key).account.check().is_ok(), is_usable, "{id:?} {token:?}");
+        }
+        let error = read(&[("AWS_PROFILE", "none")]).account.check().unwrap_err().to_string();
+        assert!(error.contains("the profile of S3"), "{error}");
     }
 
     #[test]

@@ -54,6 +54,12 @@ pub enum LocationError {
         /// The URL.
         reference: FileReference,
     },
+    /// A bucket that there cannot be.
+    #[error("`{reference}` names a bucket that there cannot be: their names have letters, digits, `.`, `-` and `_`")]
+    Bucket {
+        /// The URL.
+        reference: FileReference,
+    },
     /// It holds credentials, which would be seen wherever the configuration is seen.
     #[error("a URL of a bucket must not hold credentials")]
     Credentials,
@@ -95,7 +101,7 @@ impl Hint for LocationError {
                  `s3://BUCKET/KEY` or `gs://BUCKET/KEY`"
                     .to_owned(),
             ],
-            Self::Key { .. } | Self::Web { .. } => Vec::new(),
+            Self::Bucket { .. } | Self::Key { .. } | Self::Web { .. } => Vec::new(),
             Self::Hidden { .. } => vec!["write the whole address in its place".to_owned()],
             Self::NoTarget { .. } => {
                 vec!["give `s3://BUCKET/KEY`, `gs://BUCKET/KEY`, or a folder of this machine".to_owned()]
@@ -132,6 +138,9 @@ impl Location {
         }
         if bucket.is_empty() {
             return Err(LocationError::NoBucket { reference: reference.clone() });
+        }
+        if !bucket.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')) {
+            return Err(LocationError::Bucket { reference: reference.clone() });
         }
         let location = Self::of(Kind::Bucket { service, bucket: bucket.to_owned(), key: key.to_owned() });
         location.checked().ok_or_else(|| LocationError::Key { reference: reference.clone() })
@@ -341,6 +350,9 @@ mod tests {
             ("https://", "`https://` is no URL"),
         ] {
             assert_eq!(Location::parse(&FileReference::new(text)).unwrap_err().to_string(), error);
+        }
+        for text in ["s3://a b/c", "gs://é/c", "s3://a:1/c"] {
+            assert!(matches!(Location::parse(&FileReference::new(text)), Err(LocationError::Bucket { .. })), "{text}");
         }
         for text in ["s3://b/a//b", "s3://b/a/../b", "s3://b/a\nb", "s3://b//"] {
             assert!(matches!(Location::parse(&FileReference::new(text)), Err(LocationError::Key { .. })), "{text}");

@@ -34,7 +34,7 @@ pub use account::Variables;
 pub use location::{Location, LocationError, Service};
 pub use problem::{Problem, RemoteError};
 
-use account::{GS_CREDENTIALS, GS_ENDPOINT, S3_ROLE, S3Account, S3Settings};
+use account::{GS_CREDENTIALS, S3_ROLE, S3Account, S3Settings, gs_endpoint};
 use location::Kind;
 use shelf::{Key, Shelf};
 use source::Source;
@@ -232,12 +232,13 @@ impl<'a> Remote<'a> {
             .with_bucket_name(bucket)
             .with_retry(self.retry())
             .with_http_connector(connector.clone());
-        if let Some(region) = settings.region {
+        if let Some(region) = settings.region()? {
             builder = builder.with_region(region);
         }
-        if let Some(endpoint) = settings.endpoint {
+        if let Some(endpoint) = settings.endpoint()? {
             builder = builder.with_allow_http(is_plain(&endpoint)).with_endpoint(endpoint);
         }
+        settings.account.check()?;
         builder = match settings.account {
             S3Account::Key { id, secret, token } => {
                 let builder = builder.with_access_key_id(id).with_secret_access_key(secret);
@@ -251,7 +252,7 @@ impl<'a> Remote<'a> {
                 let given = S3_ROLE.into_iter().filter_map(given);
                 given.fold(builder, |builder, (key, value)| builder.with_config(key, value))
             }
-            S3Account::Nobody => builder.with_skip_signature(true),
+            S3Account::NoProfile | S3Account::Nobody => builder.with_skip_signature(true),
         };
         Ok(Arc::new(builder.build().map_err(|_| Problem::Credentials)?))
     }
@@ -261,10 +262,9 @@ impl<'a> Remote<'a> {
             .with_bucket_name(bucket)
             .with_retry(self.retry())
             .with_http_connector(connector.clone());
-        if let Some(endpoint) = self.options.variables.get(GS_ENDPOINT) {
-            let endpoint = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
+        if let Some(endpoint) = gs_endpoint(&self.options.variables)? {
             let options = ClientOptions::new().with_allow_http(is_plain(&endpoint));
-            builder = builder.with_base_url(endpoint.trim_end_matches('/')).with_client_options(options);
+            builder = builder.with_base_url(&endpoint).with_client_options(options);
         }
         builder = match self.options.variables.get(GS_CREDENTIALS) {
             Some(file) => builder.with_application_credentials(file),
@@ -293,5 +293,5 @@ impl<'a> Remote<'a> {
 
 /// Returns whether an endpoint that the user named is one without encryption.
 fn is_plain(endpoint: &str) -> bool {
-    endpoint.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
+    endpoint.starts_with("http://")
 }

@@ -125,6 +125,16 @@ pub enum Problem {
     /// The credentials on this machine cannot be used.
     #[error("the credentials on this machine cannot be used")]
     Credentials,
+    /// A setting of this machine that nothing can be asked with.
+    #[error("{what} cannot be used: {rule}")]
+    Setting {
+        /// What it says.
+        what: &'static str,
+        /// What it would have to be.
+        rule: &'static str,
+        /// Where it may be said.
+        places: &'static str,
+    },
     /// The bucket is elsewhere.
     #[error("the bucket is in another region")]
     Region,
@@ -220,6 +230,7 @@ impl Problem {
                 format!("set `{GS_CREDENTIALS}` to the key file of an account that may do this")
             }
             (Self::Denied { .. }, None) => "ask the server's owner for access, or for another address".to_owned(),
+            (Self::Setting { places, .. }, _) => format!("correct {places}"),
             (Self::Region, _) => "set `AWS_REGION` to the region of the bucket".to_owned(),
             (Self::NoBucket, Some(Service::S3)) => {
                 format!("correct the name of the bucket; if it is not at Amazon, set `{}`", S3_ENDPOINTS[0])

@@ -186,6 +186,7 @@ fn words_that_are_no_command_line_are_usage_errors() {
         &[
             (&["--path", "good.onnx", "rvc2.superblob"], 2, &["`rvc2.superblob` has no value"]),
             (&["--path", "good.onnx", "--memory", "much"], 2, &["--memory"]),
+            (&["--path", "good.onnx", "--memory", "0"], 2, &["--memory", "must be a positive size"]),
             (&["--path", "good.onnx", "--cpus", "-1"], 2, &["--cpus"]),
             (&["--path", "good.onnx", "--engine", "podman"], 2, &["podman", "embedded"]),
         ],
