@@ -2,7 +2,7 @@
 
 use super::{Pass, PassError};
 use crate::onnx::proto::{GraphProto, NodeProto};
-use crate::onnx::{ElementType, Facts, FreshNames, Known, Patch, Reads, is_onnx_domain};
+use crate::onnx::{Attributes, ElementType, Facts, FreshNames, Known, Patch, Reads, is_onnx_domain};
 
 /// Operators that give the elements of a value another shape: to the compiler, a part of that value.
 const VIEWS: [&str; 4] = ["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
@@ -40,7 +40,7 @@ impl Pass for CopiedViews {
         for value in values {
             let readers: Vec<(usize, &NodeProto)> = readers(value, graph, reads).collect();
             if !readers.iter().any(|(_, node)| is_view(node, facts))
-                || !is_read_twice(value, graph, reads)
+                || !is_read_twice(value, graph, reads, facts)
                 || !facts.element(value).is_some_and(ElementType::is_float)
                 || !is_left_behind(value, graph, reads, facts)
             {
@@ -69,13 +69,13 @@ fn readers<'graph>(
 }
 
 /// Whether more than one node reads a value, be it in another shape. A shape that no node reads is an output.
-fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>) -> bool {
+fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>, facts: &Facts<'_>) -> bool {
     let (mut shapes, mut count) = (vec![value], 0);
     while let Some(shape) = shapes.pop() {
         count += usize::from(reads.readers(shape).is_empty());
         for (_, node) in readers(shape, graph, reads) {
             match node.output.first() {
-                Some(other) if VIEWS.contains(&node.op_type()) && is_onnx_domain(node.domain()) => shapes.push(other),
+                Some(other) if is_shape(node, facts) => shapes.push(other),
                 _ => count += 1,
             }
         }
@@ -88,8 +88,20 @@ fn is_read_twice(value: &str, graph: &GraphProto, reads: &Reads<'_>) -> bool {
 
 fn is_view(node: &NodeProto, facts: &Facts<'_>) -> bool {
     let is_of_rows = || node.op_type() == OF_ROWS && node.input.get(1).is_some_and(|input| facts.is_constant(input));
+    is_shape(node, facts) || is_onnx_domain(node.domain()) && (WITH_VIEWS.contains(&node.op_type()) || is_of_rows())
+}
+
+/// Whether a node gives the elements of a value, in their order, another shape: also a transposition of dimensions of one.
+fn is_shape(node: &NodeProto, facts: &Facts<'_>) -> bool {
+    let keeps_order = || {
+        let sizes = facts.sizes(node.input.first()?)?;
+        let default = (0..sizes.len() as i64).rev().collect();
+        let order = Attributes(node).ints("perm").map_or(default, <[i64]>::to_vec);
+        let is_long = |axis: &i64| usize::try_from(*axis).ok().and_then(|axis| sizes.get(axis)) != Some(&1);
+        Some(order.into_iter().filter(is_long).is_sorted())
+    };
     is_onnx_domain(node.domain())
-        && (VIEWS.contains(&node.op_type()) || WITH_VIEWS.contains(&node.op_type()) || is_of_rows())
+        && (VIEWS.contains(&node.op_type()) || node.op_type() == "Transpose" && keeps_order() == Some(true))
 }
 
 /// Whether a value is what a convolution or a pooling yields, but for what the compiler merges with it.
@@ -108,7 +120,7 @@ pub(super) fn is_left_behind(value: &str, graph: &GraphProto, reads: &Reads<'_>,
             ("Add" | "BatchNormalization" | "Clip" | "Div" | "LeakyRelu" | "Mul" | "Relu" | "Sub", [input]) => {
                 value = input;
             }
-            (view, [input]) if VIEWS.contains(&view) => value = input,
+            (_, [input]) if is_shape(node, facts) => value = input,
             _ => return false,
         }
     }

@@ -426,6 +426,20 @@ fn what_a_convolution_yields_in_several_shapes() {
         let sum = |value: &str, result: &str| Node::new("ReduceSum", &[value], &[result]).int("keepdims", 0);
         network.node(normal).node(sum("b", "d")).node(sum("c", "e")).apply("Add", &["d", "e"], &["y"]).bytes(&[])
     };
+    // A transposition of dimensions of one is a shape, and others are not.
+    let turned = |order: &[i64]| {
+        let sum = |value: &str, result: &str| Node::new("ReduceSum", &[value], &[result]).int("keepdims", 0);
+        Network::new(13, &[1, 4, 8, 8])
+            .weights("w", &[4, 4, 1, 1])
+            .apply("Conv", &["x", "w"], &["a"])
+            .node(Node::new("Transpose", &["a"], &["b"]).ints("perm", order))
+            .apply("MatMul", &["b", "b"], &["c"])
+            .node(Node::new("LRN", &["a"], &["d"]).int("size", 3))
+            .node(sum("c", "e"))
+            .node(sum("d", "f"))
+            .apply("Add", &["e", "f"], &["y"])
+            .bytes(&[])
+    };
     let mean = Node::new("ReduceMean", &["x"], &["a"]).ints("axes", &[1]);
     let greatest = Node::new("ReduceMax", &["x"], &["a"]).ints("axes", &[1]);
     let pooled = Node::new("MaxPool", &["x"], &["a"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]);
@@ -433,6 +447,7 @@ fn what_a_convolution_yields_in_several_shapes() {
         of("rows of a mean", rows(mean)),
         of("rows of what is greatest", rows(greatest)),
         of("rows of a pooling", rows(pooled)),
+        of("a dimension of one that moves", turned(&[1, 0, 2, 3])),
         of("two products", network("product", "product", leaky)),
         of("a product and a transposition", network("turned", "product", merged)),
         of("a softmax", network("softmax", "turned", merged)),
@@ -444,6 +459,7 @@ fn what_a_convolution_yields_in_several_shapes() {
     let others = [
         network("product", "product", otherwise),
         network("turned", "softmax", otherwise),
+        turned(&[0, 2, 1, 3]),
         rows(Node::new("ReduceMin", &["x"], &["a"]).ints("axes", &[1])),
         network("softmax", "Relu", merged),
     ];
