@@ -182,8 +182,8 @@ pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
     read_open(open(path)?, path, limit)
 }
 
-/// Returns the contents of a regular file of at most `limit`. A large file is mapped: it takes memory only where it is looked at,
-/// and only as long as the system has memory to spare.
+/// Returns the contents of a regular file of at most `limit`. A large file is mapped: it takes memory only where it is
+/// looked at, and only as long as the system has memory to spare.
 ///
 /// Whoever shortens a mapped file meanwhile ends this process with SIGBUS, so this is for what users hand over to be
 /// read, never for the store.

@@ -19,6 +19,8 @@ mod networks;
 mod network;
 #[path = "surgery/lowering.rs"]
 mod lowering;
+#[path = "surgery/parts.rs"]
+mod parts;
 #[path = "surgery/places.rs"]
 mod places;
 #[path = "surgery/forms.rs"]
