@@ -67,5 +67,6 @@ use std::process::ExitCode;
 /// The first thing, while there is one thread: if this process was started to become a container, it does.
 pub fn run() -> ExitCode {
     engine::embedded::maybe_enter(env::args_os());
+    process::keep_freed_memory();
     commands::run(env::args_os())
 }

@@ -412,6 +412,23 @@ fn retry_interrupted() -> Result<(), std::io::Error> {
     }
 }
 
+/// Lets this process keep memory that it frees, up to a limit, for what it allocates next. By default, glibc gives what is
+/// larger than 128 KiB back at once, and the kernel clears it again for each tensor. To be called before there are threads.
+pub fn keep_freed_memory() {
+    /// What is larger is given back at once, in bytes.
+    #[cfg(target_env = "gnu")]
+    const LARGE: libc::c_int = 16 << 20;
+    /// The most that is kept, in bytes.
+    #[cfg(target_env = "gnu")]
+    const KEPT: libc::c_int = 64 << 20;
+    // SAFETY: both change settings of the allocator only, and nothing else runs yet.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

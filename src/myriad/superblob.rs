@@ -5,6 +5,7 @@
 //! one for 8.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use thiserror::Error;
 
@@ -128,19 +129,16 @@ pub fn patched(base: &[u8], shaves: ShaveCount, patch: &[u8]) -> Result<Vec<u8>,
 /// # Errors
 /// A patch that is missing; a superblob without all sixteen is never written.
 pub fn write(base: &[u8], patches: &BTreeMap<ShaveCount, Vec<u8>>) -> Result<Vec<u8>, SuperblobError> {
-    let mut header = (base.len() as u64).to_be_bytes().to_vec();
-    let mut body = base.to_vec();
-    for shaves in ShaveCount::all() {
-        if shaves == ShaveCount::EIGHT {
-            header.extend(0_u64.to_be_bytes());
-            continue;
-        }
-        let bytes = patches.get(&shaves).filter(|bytes| !bytes.is_empty()).ok_or(SuperblobError::Missing { shaves })?;
-        header.extend((bytes.len() as u64).to_be_bytes());
-        body.extend(bytes);
-    }
-    header.extend(body);
-    Ok(header)
+    let patch = |shaves: ShaveCount| match patches.get(&shaves).filter(|bytes| !bytes.is_empty()) {
+        // The base needs none.
+        _ if shaves == ShaveCount::EIGHT => Ok(&[][..]),
+        Some(bytes) => Ok(bytes.as_slice()),
+        None => Err(SuperblobError::Missing { shaves }),
+    };
+    let patches = ShaveCount::all().map(patch).collect::<Result<Vec<&[u8]>, SuperblobError>>()?;
+    let lengths = iter::once(base.len()).chain(patches.iter().map(|bytes| bytes.len()));
+    let header: Vec<u8> = lengths.flat_map(|length| (length as u64).to_be_bytes()).collect();
+    Ok([&header, base].into_iter().chain(patches).collect::<Vec<&[u8]>>().concat())
 }
 
 #[cfg(test)]

@@ -56,7 +56,9 @@ pub use self::peaks::{Peak, Watched, watched};
 pub use self::save::{MAX_MODEL_BYTES, SaveError};
 pub use self::select::{SelectError, select_outputs};
 pub use self::state::{Versions, restate_shapes, restate_versions};
-pub use self::tensor::{TensorError, element_count, floats, integers, read_floats, read_integers};
+pub use self::tensor::{
+    TensorError, changed_floats, element_count, floats, integers, read_floats, read_integers, transposed,
+};
 pub use self::types::element_types;
 pub use self::value::{Dimension, Shape, Value, ValueKind};
 

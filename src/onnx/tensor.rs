@@ -63,6 +63,74 @@ pub fn floats(name: &str, element: ElementType, dims: &[i64], values: &[f64]) ->
     Ok(raw_tensor(name, element, dims, raw))
 }
 
+/// Makes a tensor like one of a floating type, with what `change` makes of its elements, `length` of them at a time. The
+/// values are rounded to the type.
+///
+/// # Errors
+/// The tensor has another type, or its elements are in another file.
+pub fn changed_floats(
+    name: &str,
+    tensor: &TensorProto,
+    length: usize,
+    mut change: impl FnMut(&mut [f64]),
+) -> Result<TensorProto, TensorError> {
+    let element = readable(tensor)?;
+    if let (ElementType::Float32, Some(raw)) = (element, &tensor.raw_data) {
+        // Without all of them in double precision at once.
+        let mut made = Vec::with_capacity(raw.len());
+        let mut values = Vec::with_capacity(length);
+        for part in raw.chunks(length.saturating_mul(4).max(4)) {
+            values.clear();
+            values.extend(chunks(part).map(|bytes| f64::from(f32::from_le_bytes(bytes))));
+            change(&mut values);
+            made.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes()));
+        }
+        return Ok(raw_tensor(name, element, &tensor.dims, made));
+    }
+    let mut values = read_floats(tensor)?;
+    values.chunks_mut(length.max(1)).for_each(change);
+    floats(name, element, &tensor.dims, &values)
+}
+
+/// Makes a tensor of sizes `dims` of a matrix of a floating type, with its rows as columns.
+///
+/// # Errors
+/// It is no matrix of a floating type, or its elements are in another file.
+pub fn transposed(name: &str, dims: &[i64], matrix: &TensorProto) -> Result<TensorProto, TensorError> {
+    let element = readable(matrix)?;
+    let wrong = TensorError::ElementType { element, wanted: "a matrix of floating numbers" };
+    let &[_, width] = matrix.dims.as_slice() else { return Err(wrong) };
+    let width = usize::try_from(width).unwrap_or_default();
+    let raw = match &matrix.raw_data {
+        Some(raw) => raw.clone(),
+        None => floats("", element, &matrix.dims, &read_floats(matrix)?)?.raw_data.unwrap_or_default(),
+    };
+    let turned = match element {
+        ElementType::Float16 | ElementType::Bfloat16 => turned::<2>(&raw, width),
+        ElementType::Float32 => turned::<4>(&raw, width),
+        ElementType::Float64 => turned::<8>(&raw, width),
+        _ => return Err(wrong),
+    };
+    Ok(raw_tensor(name, element, dims, turned))
+}
+
+/// Returns rows of so many elements as columns.
+fn turned<const LENGTH: usize>(raw: &[u8], width: usize) -> Vec<u8> {
+    /// Rows that are read at once: they fill a line of the processor's cache where they are written.
+    const LINE: usize = 16;
+    let (elements, _) = raw.as_chunks::<LENGTH>();
+    let rows: Vec<&[[u8; LENGTH]]> = elements.chunks(width.max(1)).collect();
+    let mut turned = vec![0; elements.len() * LENGTH];
+    let (places, _) = turned.as_chunks_mut::<LENGTH>();
+    for (block, lines) in rows.chunks(LINE).enumerate() {
+        for (column, places) in places.chunks_mut(rows.len().max(1)).enumerate() {
+            let places = places.iter_mut().skip(block * LINE);
+            places.zip(lines).for_each(|(place, row)| *place = row.get(column).copied().unwrap_or([0; LENGTH]));
+        }
+    }
+    turned
+}
+
 /// Makes a tensor of 64-bit integers, the type of shapes, axes and indices.
 pub fn integers(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();

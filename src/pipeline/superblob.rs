@@ -187,7 +187,7 @@ fn patch(
 /// # Errors
 /// It cannot be read, or is another one.
 pub fn check_superblob(path: &Path, parts: &Parts) -> Result<(), ResultError> {
-    let bytes = disk::read(path, FILE_LIMIT)?;
+    let bytes = disk::map(path, FILE_LIMIT)?;
     let found = Superblob::parse(&bytes)?;
     match found.first_difference(&parts.base, &parts.patches) {
         None => Ok(()),

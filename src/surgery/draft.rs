@@ -10,8 +10,8 @@ use super::PassError;
 use super::build::{float, integer, integers_attribute};
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto};
 use crate::onnx::{
-    ElementType, Facts, FreshNames, Known, Model, Patch, Reads, TensorError, element_count, floats, integers,
-    is_onnx_domain, node_label, subgraphs,
+    ElementType, Facts, FreshNames, Known, Model, Patch, Reads, TensorError, changed_floats, element_count, floats,
+    integers, is_onnx_domain, node_label, subgraphs, transposed,
 };
 
 /// The first operator set whose arithmetic broadcasts like NumPy. Before it, broadcasting has to be asked for.
@@ -291,6 +291,25 @@ impl<'model> Draft<'model> {
             Err(error) => self.failure = self.failure.take().or(Some(error)),
         }
         name
+    }
+
+    /// Makes a constant like another one of floating numbers, with what `change` makes of `length` elements at a time.
+    pub(super) fn changed(
+        &mut self,
+        tensor: &TensorProto,
+        length: usize,
+        change: impl FnMut(&mut [f64]),
+    ) -> Option<String> {
+        let name = self.names.make(&format!("{}/constant", self.stem));
+        self.constants.push(changed_floats(&name, tensor, length, change).ok()?);
+        Some(name)
+    }
+
+    /// Makes a constant of sizes `dims` of a matrix of floating numbers, with its rows as columns.
+    pub(super) fn transposed(&mut self, dims: &[i64], matrix: &TensorProto) -> Option<String> {
+        let name = self.names.make(&format!("{}/constant", self.stem));
+        self.constants.push(transposed(&name, dims, matrix).ok()?);
+        Some(name)
     }
 
     /// Makes a vector of 64-bit integers.

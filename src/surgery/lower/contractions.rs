@@ -4,7 +4,7 @@ use super::super::build::text;
 use super::super::draft::{Draft, Site};
 use super::comparisons::magnitude;
 use super::whole::{floating, is_whole};
-use crate::onnx::{ElementType, element_count, read_floats};
+use crate::onnx::{ElementType, element_count, read_floats, transposed};
 
 /// The compiler multiplies matrices with at most two axes before them.
 const MATRIX_RANK: usize = 4;
@@ -90,21 +90,6 @@ pub(super) fn batch_of_vectors(site: &Site<'_>, draft: &mut Draft) -> Option<()>
     Some(())
 }
 
-/// Returns a matrix of rows of a width with its rows as columns.
-fn transposed(numbers: &[f64], width: usize) -> Vec<f64> {
-    /// Rows that are read at once: they fill a line of the processor's cache where they are written.
-    const LINE: usize = 8;
-    let rows: Vec<&[f64]> = numbers.chunks(width.max(1)).collect();
-    let mut turned = vec![0.0; numbers.len()];
-    for (block, lines) in rows.chunks(LINE).enumerate() {
-        for (column, turned) in turned.chunks_mut(rows.len().max(1)).enumerate() {
-            let places = turned.iter_mut().skip(block * LINE);
-            places.zip(lines).for_each(|(place, row)| *place = row.get(column).copied().unwrap_or_default());
-        }
-    }
-    turned
-}
-
 /// The most rows of a product with a constant matrix that the compiler makes a fully connected layer of in little time.
 /// The time grows with the square of the rows: four products of 32 and 128 columns in turn took it less than a second with
 /// 32 rows, 3 seconds with 128, and the two of one block of a Swin transformer with 256 rows 30 seconds; one of 257 columns
@@ -127,9 +112,7 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     if !fits || all_rows <= MOST_ROWS || sizes.len() > MATRIX_RANK || !site.facts.element(left)?.is_float() {
         return None;
     }
-    let numbers = read_floats(weights).ok()?;
-    let width = usize::try_from(columns).ok()?;
-    let kernel = draft.floats(&[columns, inner, 1, 1], &transposed(&numbers, width));
+    let kernel = draft.transposed(&[columns, inner, 1, 1], weights)?;
     // The order of the axes that makes channels of the columns, the one that undoes it, and the axes that a picture has more.
     let (to, fro, added): (&[usize], &[usize], &[i64]) = match batch {
         [] => (&[1, 0], &[1, 0], &[0, 2]),
@@ -161,21 +144,22 @@ pub(super) fn many_rows(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
 pub(super) fn many_rows_and_sum(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let (input, output) = (site.input(0)?, site.output(0)?);
     let (sizes, weights) = (site.sizes(0)?, site.constant(1)?);
-    let (&[first, second], &[_, width]) = (sizes.as_slice(), weights.dims.as_slice()) else { return None };
+    let (&[first, second], &[columns, width]) = (sizes.as_slice(), weights.dims.as_slice()) else { return None };
     let flag = |name: &str| site.integer(name).is_some_and(|value| value != 0);
     let rows = if flag("transA") { second } else { first };
     if rows <= MOST_ROWS || site.opset() < SUM_OF_ANY_SHAPE || !site.facts.element(input)?.is_float() {
         return None;
     }
     let left = if flag("transA") { draft.transpose(input, &[1, 0]) } else { input.to_owned() };
-    let (mut dims, mut numbers) = (weights.dims.clone(), read_floats(weights).ok()?);
-    if flag("transB") {
-        dims.reverse();
-        numbers = transposed(&numbers, usize::try_from(width).ok()?);
-    }
     let alpha = site.float("alpha", 1.0);
-    numbers.iter_mut().for_each(|number| *number *= alpha);
-    let right = draft.floats(&dims, &numbers);
+    let turned = if flag("transB") { Some(transposed("", &[width, columns], weights).ok()?) } else { None };
+    let right = match &turned {
+        None if alpha == 1.0 => site.input(1)?.to_owned(),
+        turned => {
+            let (matrix, row) = (turned.as_ref().unwrap_or(weights), usize::try_from(columns).ok()?);
+            draft.changed(matrix, row, |numbers| numbers.iter_mut().for_each(|number| *number *= alpha))?
+        }
+    };
     let mut result = draft.apply("MatMul", &[&left, &right]);
     if let Some(shift) = site.input(2) {
         let beta = site.float("beta", 1.0);

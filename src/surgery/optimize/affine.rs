@@ -4,7 +4,7 @@ use super::super::build::float;
 use super::super::draft::{Draft, Site, rewrite_nodes};
 use super::super::{Pass, PassError};
 use crate::onnx::proto::{NodeProto, TensorProto};
-use crate::onnx::{ElementType, Facts, Known, Model, Patch, Reads, is_onnx_domain, read_floats};
+use crate::onnx::{ElementType, Facts, Known, Model, Patch, Reads, element_count, is_onnx_domain, read_floats};
 
 /// What a chain of multiplications and additions does to each channel: `factor * x + shift`.
 #[derive(Clone, Debug)]
@@ -183,32 +183,40 @@ impl FuseBeforeConvolution {
 /// Writes the convolution of a site with what `affine` does to its input folded in.
 fn fold(site: &Site<'_>, draft: &mut Draft, convolution: &Convolution<'_>, affine: &Affine, input: &str) -> Option<()> {
     draft.begin(site.output(0)?, convolution.element);
-    let mut weights = read_floats(convolution.weights).ok()?;
     let [channels, results] = convolution.channels;
     let members = usize::try_from(*convolution.weights.dims.get(1)?).ok().filter(|members| *members > 0)?;
-    let taps = weights.len().checked_div(results.checked_mul(members)?).filter(|taps| *taps > 0)?;
-    let in_group = results.checked_div(channels / members)?;
+    let count = usize::try_from(element_count(&convolution.weights.dims)?).ok()?;
+    let taps = count.checked_div(results.checked_mul(members)?).filter(|taps| *taps > 0)?;
+    let in_group = results.checked_div(channels / members).filter(|in_group| *in_group > 0)?;
     let mut bias = convolution.bias.clone().unwrap_or_else(|| vec![0.0; results]);
-    for ((result, filters), bias) in weights.chunks_mut(members * taps).enumerate().zip(&mut bias) {
-        let first = result.checked_div(in_group)? * members;
-        let [factors, shifts] = [&affine.factors, &affine.shifts].map(|values| values.get(first..first + members));
-        let (factors, shifts) = (factors?, shifts?);
+    let groups = affine.factors.chunks_exact(members).zip(affine.shifts.chunks_exact(members));
+    // For each result, what is done to the channels of its group.
+    let mut of_results = groups.flat_map(|group| std::iter::repeat_n(group, in_group)).zip(&mut bias);
+    let mut is_whole = true;
+    let weights = draft.changed(convolution.weights, members * taps, |filters| {
+        let Some(((factors, shifts), bias)) = of_results.next() else {
+            is_whole = false;
+            return;
+        };
         // One by one, in this order: what is rounded is part of the result.
         if taps == 1 {
             for ((weight, factor), shift) in filters.iter_mut().zip(factors).zip(shifts) {
                 *bias += *weight * shift;
                 *weight *= factor;
             }
-            continue;
+            return;
         }
         for ((filter, factor), shift) in filters.chunks_mut(taps).zip(factors).zip(shifts) {
             filter.iter().for_each(|weight| *bias += *weight * shift);
             filter.iter_mut().for_each(|weight| *weight *= factor);
         }
+    })?;
+    if !is_whole {
+        return None;
     }
     let mut node = site.node.clone();
     input.clone_into(node.input.first_mut()?);
-    *node.input.get_mut(1)? = draft.floats(&convolution.weights.dims, &weights);
+    *node.input.get_mut(1)? = weights;
     if site.input(2).is_some() || bias.iter().any(|value| *value != 0.0) {
         node.input.truncate(2);
         node.input.push(draft.floats(&[i64::try_from(results).ok()?], &bias));
