@@ -220,6 +220,12 @@ fn poolings_of_borders_and_pieces() {
         .node(pool)
         .node(Node::new("Concat", &["a", "x"], &["y"]).int("axis", 1))
         .bytes(&[]);
+    let rows = Network::new(13, &[1, 1, 7, 8])
+        .integers("lengths", &[1, 6])
+        .node(Node::new("Split", &["x", "lengths"], &["a", "b"]).int("axis", 2))
+        .node(Node::new("AveragePool", &["b"], &["c"]).ints("kernel_shape", &[3, 3]).ints("pads", &[1; 4]))
+        .apply("Mul", &["a", "c"], &["y"])
+        .bytes(&[]);
     let normalized = Network::new(13, &[1, 3, 6, 8])
         .integers("lengths", &[6, 2])
         .node(Node::new("Split", &["x", "lengths"], &["a", "b"]).int("axis", 3))
@@ -236,6 +242,7 @@ fn poolings_of_borders_and_pieces() {
         case("below zero", border, &[], pooled("Add", narrow)),
         case("whole windows", border, &[], pooled("Relu", wide)),
         case("a piece", "pooling-of-a-copied-piece", &[], piece(0)),
+        case("rows of one channel", "pooling-of-a-copied-piece", &[], rows),
         case("a pooling that is joined", "pooling-of-a-copied-piece", &[], joined),
         case("a normalization", "normalization-of-a-copied-piece", &[], normalized),
         case("a length", "length-to-root-of-squares", &["ReduceL2"], length(&[1], 1)),

@@ -132,13 +132,18 @@ fn reduce_copy(site: &Site<'_>, draft: &mut Draft, input: &str, output: &str) ->
     Some(())
 }
 
-/// Whether a value is cut out of another one along [`CUT_AXIS`].
+/// Whether a value is cut out of another one along [`CUT_AXIS`], or what takes its place.
 fn is_cut(site: &Site<'_>, value: &str) -> bool {
     let Some(node) = site.reads.producer(value).and_then(|place| site.model.graph().node.get(place)) else {
         return false;
     };
-    let rank = site.facts.rank(value).unwrap_or_default();
-    let is_along = |axis: i64| Site::axis(axis, rank) == Some(CUT_AXIS);
+    let sizes = site.facts.sizes(value).unwrap_or_default();
+    // Where dimensions of one come first, the next one is cut the same way.
+    let before = |axis: usize| sizes.get(CUT_AXIS..axis).unwrap_or_default();
+    let is_along = |axis: i64| {
+        let axis = Site::axis(axis, sizes.len()).filter(|axis| *axis >= CUT_AXIS);
+        axis.is_some_and(|axis| before(axis).iter().all(|size| *size == 1))
+    };
     match node.op_type() {
         _ if !is_onnx_domain(node.domain()) => false,
         "Split" => is_along(Attributes(node).int("axis").unwrap_or(0)),
