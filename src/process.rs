@@ -412,8 +412,9 @@ fn retry_interrupted() -> Result<(), std::io::Error> {
     }
 }
 
-/// Lets this process keep memory that it frees, up to a limit, for what it allocates next. By default, glibc gives what is
-/// larger than 128 KiB back at once, and the kernel clears it again for each tensor. To be called before there are threads.
+/// Lets this process keep memory that it frees, up to a limit, for what it allocates next. By default, glibc gives the end
+/// of the heap back once 128 KiB of it are free, and at first maps whatever is larger than that (`mallopt(3)`); the kernel
+/// then clears it anew for each tensor. To be called before there are threads.
 pub fn keep_freed_memory() {
     /// What is larger is given back at once, in bytes.
     #[cfg(target_env = "gnu")]

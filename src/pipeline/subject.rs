@@ -56,15 +56,16 @@ impl Subject<'_> {
     pub(super) fn measure(&self, original: &Original) -> Result<Measure, Box<OperateError>> {
         let (wanted, model) = (self.outputs(), &original.model);
         let of = |path, outputs| Measure { path, outputs, averages_by_the_standard: false };
-        if let Some(path) = self.by_the_standard(original)? {
-            return Ok(Measure { averages_by_the_standard: true, ..of(path, wanted) });
+        let is_resized = onnx::is_resized(model, &self.sizes());
+        if is_resized || model.graph().node.iter().any(counts_padding) {
+            let (bound, averages_by_the_standard) = self.bound_model(original)?;
+            if is_resized || averages_by_the_standard {
+                return Ok(Measure { averages_by_the_standard, ..of(self.save(&bound, original)?, wanted) });
+            }
         }
         let has = |values: &[onnx::Value], wanted: &[String]| {
             wanted.iter().all(|name| values.iter().any(|value| value.name == *name))
         };
-        if onnx::is_resized(model, &self.sizes()) {
-            return Ok(of(self.bound(original)?, wanted));
-        }
         let is_own = has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted);
         let (model, is_newer) = onnx::restate_versions(model.clone(), NEWEST);
         if is_own && !is_newer {
@@ -80,7 +81,7 @@ impl Subject<'_> {
     /// # Errors
     /// The model cannot be cut, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn bound(&self, original: &Original) -> Result<PathBuf, Box<OperateError>> {
-        self.save(&self.bound_model(original)?, original)
+        self.save(&self.bound_model(original)?.0, original)
     }
 
     /// Writes a copy of the original that computes in single precision where the original does in double precision, with
@@ -89,7 +90,7 @@ impl Subject<'_> {
     /// # Errors
     /// The model cannot be cut or rewritten, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn in_single_precision(&self, original: &Original) -> Result<Option<PathBuf>, Box<OperateError>> {
-        let (model, operations) = surgery::in_single_precision(self.bound_model(original)?)
+        let (model, operations) = surgery::in_single_precision(self.bound_model(original)?.0)
             .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
         if operations.is_empty() {
             return Ok(None);
@@ -97,28 +98,17 @@ impl Subject<'_> {
         self.save(&model, original).map(Some)
     }
 
-    /// Writes a copy of the original, with the sizes of [`Self::bound`], that computes averages by the standard which ONNX
-    /// Runtime computes otherwise; `None` if there are none.
-    fn by_the_standard(&self, original: &Original) -> Result<Option<PathBuf>, Box<OperateError>> {
-        let may_be_odd = |node: &NodeProto| {
-            let is_set = |name| Attributes(node).int(name) == Some(1);
-            node.op_type() == "AveragePool" && is_set("ceil_mode") && is_set("count_include_pad")
-        };
-        if !original.model.graph().node.iter().any(may_be_odd) {
-            return Ok(None);
-        }
-        let (model, operations) = surgery::averages_by_the_standard(self.bound_model(original)?)
-            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
-        if operations.is_empty() { Ok(None) } else { self.save(&model, original).map(Some) }
-    }
-
-    fn bound_model(&self, original: &Original) -> Result<Model, Box<OperateError>> {
+    /// Returns the original with the sizes of the stage and with averages by the standard, and whether ONNX Runtime computes
+    /// some of those otherwise.
+    fn bound_model(&self, original: &Original) -> Result<(Model, bool), Box<OperateError>> {
         let (model, _) = onnx::restate_versions(original.model.clone(), NEWEST);
         let cut = self.cut(&model)?;
         let mut shapes = self.sizes();
         shapes.retain(|name, _| cut.inputs().iter().any(|input| input.name == *name));
         let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
-        Ok(onnx::restate_shapes(bound).0)
+        let (model, operations) = surgery::averages_by_the_standard(onnx::restate_shapes(bound).0)
+            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
+        Ok((model, !operations.is_empty()))
     }
 
     fn sizes(&self) -> BTreeMap<String, Vec<i64>> {
@@ -145,4 +135,10 @@ impl Subject<'_> {
         operate::save(model, &path, onnx::MAX_MODEL_BYTES)?;
         Ok(path)
     }
+}
+
+/// Whether a node averages windows of which some may be incomplete, padding included.
+fn counts_padding(node: &NodeProto) -> bool {
+    let is_set = |name| Attributes(node).int(name) == Some(1);
+    node.op_type() == "AveragePool" && is_set("ceil_mode") && is_set("count_include_pad")
 }

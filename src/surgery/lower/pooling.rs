@@ -252,7 +252,11 @@ pub(super) fn complete_max_pool(site: &Site<'_>, draft: &mut Draft) -> Option<()
 /// Writes means of windows of which some are incomplete and whose padding counts.
 pub(super) fn incomplete_averages(site: &Site<'_>, draft: &mut Draft) -> Option<()> {
     let is_set = |name: &str| site.integer(name) == Some(1);
-    if is_set("ceil_mode") && is_set("count_include_pad") { average_pool(site, draft) } else { None }
+    let window = Window::of(site, site.integers("kernel_shape")?.to_vec())?;
+    if !is_set("ceil_mode") || !is_set("count_include_pad") || window.is_complete() {
+        return None;
+    }
+    average_pool(site, draft)
 }
 
 /// Writes means of windows whose elements lie apart, or some of which are incomplete and whose padding counts (ONNX operator
