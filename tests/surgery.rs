@@ -33,6 +33,8 @@ mod windows;
 mod integers;
 #[path = "surgery/runtime.rs"]
 mod runtime;
+#[path = "surgery/unsigned.rs"]
+mod unsigned;
 #[path = "surgery/optimizations.rs"]
 mod optimizations;
 #[path = "support/onnx_builder.rs"]

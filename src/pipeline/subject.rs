@@ -9,7 +9,7 @@ use crate::config::{PreprocessingPlace, ResolvedInput, ResolvedStage};
 use crate::invocation::proof::{Feed, NEWEST};
 use crate::onnx::proto::NodeProto;
 use crate::onnx::{self, Attributes, Model};
-use crate::surgery;
+use crate::surgery::{self, SurgeryError};
 
 /// A stage whose network is run.
 pub struct Subject<'run> {
@@ -49,7 +49,8 @@ impl Subject<'_> {
     }
 
     /// Returns the original's file and outputs. Inputs and outputs inside the model are made its own in a copy, and so are
-    /// sizes and versions that it states otherwise, and averages that ONNX Runtime computes otherwise than the standard.
+    /// sizes and versions that it states otherwise, averages that ONNX Runtime computes otherwise than the standard, and
+    /// products of integers that it does not compute exactly on every processor.
     ///
     /// # Errors
     /// The model cannot be cut to them, or the copy cannot be written.
@@ -68,7 +69,8 @@ impl Subject<'_> {
         };
         let is_own = has(&model.inputs(), &self.fed()) && has(&model.outputs(), &wanted);
         let (model, is_newer) = onnx::restate_versions(model.clone(), NEWEST);
-        if is_own && !is_newer {
+        let (model, products) = surgery::exact_products(model).map_err(unwritten)?;
+        if is_own && !is_newer && products.is_empty() {
             return Ok(of(original.path.clone(), wanted));
         }
         let cut = if is_own { model } else { self.cut(&model)? };
@@ -90,24 +92,23 @@ impl Subject<'_> {
     /// # Errors
     /// The model cannot be cut or rewritten, an input cannot have its shape, or the copy cannot be written.
     pub(super) fn in_single_precision(&self, original: &Original) -> Result<Option<PathBuf>, Box<OperateError>> {
-        let (model, operations) = surgery::in_single_precision(self.bound_model(original)?.0)
-            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
+        let (model, operations) = surgery::in_single_precision(self.bound_model(original)?.0).map_err(unwritten)?;
         if operations.is_empty() {
             return Ok(None);
         }
         self.save(&model, original).map(Some)
     }
 
-    /// Returns the original with the sizes of the stage and with averages by the standard, and whether ONNX Runtime computes
-    /// some of those otherwise.
+    /// Returns the original with the sizes of the stage, with exact products and with averages by the standard, and whether
+    /// ONNX Runtime computes some of those otherwise.
     fn bound_model(&self, original: &Original) -> Result<(Model, bool), Box<OperateError>> {
         let (model, _) = onnx::restate_versions(original.model.clone(), NEWEST);
         let cut = self.cut(&model)?;
         let mut shapes = self.sizes();
         shapes.retain(|name, _| cut.inputs().iter().any(|input| input.name == *name));
         let bound = onnx::bind_shapes(&cut, &shapes).map_err(|error| Box::new(OperateError::Bind(Box::new(error))))?;
-        let (model, operations) = surgery::averages_by_the_standard(onnx::restate_shapes(bound).0)
-            .map_err(|error| Box::new(OperateError::Surgery(Box::new(error))))?;
+        let (model, _) = surgery::exact_products(onnx::restate_shapes(bound).0).map_err(unwritten)?;
+        let (model, operations) = surgery::averages_by_the_standard(model).map_err(unwritten)?;
         Ok((model, !operations.is_empty()))
     }
 
@@ -135,6 +136,10 @@ impl Subject<'_> {
         operate::save(model, &path, onnx::MAX_MODEL_BYTES)?;
         Ok(path)
     }
+}
+
+fn unwritten(error: SurgeryError) -> Box<OperateError> {
+    Box::new(OperateError::Surgery(Box::new(error)))
 }
 
 /// Whether a node averages windows of which some may be incomplete, padding included.

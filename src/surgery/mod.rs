@@ -22,6 +22,7 @@ pub mod optimize;
 mod preprocessing;
 mod sequences;
 pub mod support;
+mod unsigned_weights;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -40,6 +41,7 @@ pub use self::named_outputs::NamedOutputs;
 pub use self::no_ops::RemoveNoOps;
 pub use self::onnx_domain::PlainDomain;
 pub use self::preprocessing::{InputPreprocessing, Preprocess, PreprocessingError};
+pub use self::unsigned_weights::UnsignedWeights;
 
 use crate::hint::Hint;
 use crate::onnx::{Known, Model, NodeLabel, Patch, PatchError, TensorError};
@@ -216,6 +218,14 @@ pub fn in_single_precision(model: Model) -> Result<(Model, Vec<Operation>), Surg
 /// A constant cannot be made.
 pub fn averages_by_the_standard(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
     operate(model, &[&lower::AVERAGES])
+}
+
+/// Writes a model so that ONNX Runtime multiplies its integers exactly on every processor.
+///
+/// # Errors
+/// A constant cannot be made.
+pub fn exact_products(model: Model) -> Result<(Model, Vec<Operation>), SurgeryError> {
+    operate(model, &[&UnsignedWeights])
 }
 
 /// Returns whether a pass leaves out that values are rounded to integers, so that results differ by steps of that.
