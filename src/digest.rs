@@ -21,6 +21,54 @@ use crate::units::ByteSize;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+/// What a sequence of bytes is, so that others can be compared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Its length.
+    pub size: ByteSize,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+impl Fingerprint {
+    /// Returns that of `pieces`, one after the other.
+    pub fn of<'bytes>(pieces: impl IntoIterator<Item = &'bytes [u8]>) -> Self {
+        let mut hasher = Hasher::default();
+        pieces.into_iter().for_each(|piece| hasher.update(piece));
+        Self::from(hasher)
+    }
+
+    /// Returns that of all that `content` gives.
+    ///
+    /// # Errors
+    /// Those of `content`.
+    pub fn read(mut content: impl Read) -> io::Result<Self> {
+        let mut hasher = Hasher::default();
+        each_piece(&mut content, |bytes| hasher.update(bytes))?;
+        Ok(Self::from(hasher))
+    }
+}
+
+impl From<Hasher> for Fingerprint {
+    fn from(hasher: Hasher) -> Self {
+        let (size, sha256) = hasher.finish();
+        Self { size, sha256 }
+    }
+}
+
+/// Reads to the end, in pieces so large that the system calls do not show.
+fn each_piece(content: &mut impl Read, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The [`Digest`] of a layer's uncompressed tar stream.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -206,6 +254,14 @@ impl<R: Read> VerifyingReader<R> {
     /// Wraps `inner`, which must yield exactly `size` bytes with `digest`.
     pub fn new(inner: R, size: ByteSize, digest: Digest) -> Self {
         Self { inner, hasher: Hasher::default(), size, digest, verified: false }
+    }
+
+    /// Reads to the end, for nothing but the check.
+    ///
+    /// # Errors
+    /// Those of the reader, and bytes that are not as promised.
+    pub fn check(mut self) -> io::Result<()> {
+        each_piece(&mut self, |_| ())
     }
 }
 

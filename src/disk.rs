@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
@@ -494,6 +494,11 @@ impl NewFile {
             .map_err(refused("write", target))?;
         let fleeting = Fleeting::note(file.path());
         Ok(Self { file, target: target.to_owned(), _fleeting: fleeting })
+    }
+
+    /// Writes `bytes` from `offset` on.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file.as_file().write_all_at(bytes, offset).map_err(refused("write", &self.target))
     }
 
     /// Waits for the disk and moves the file to its target.

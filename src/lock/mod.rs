@@ -8,7 +8,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use crate::digest::{DiffId, Digest};
+use crate::digest::{DiffId, Digest, Fingerprint};
 use crate::name::{ArtifactId, FileName, LayerName, Target, ToolchainName, ToolchainVersion};
 use crate::units::ByteSize;
 
@@ -86,14 +86,8 @@ pub struct Artifact {
     pub redistributable: bool,
 }
 
-/// The size and digest of an artifact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// Its length.
-    pub size: ByteSize,
-    /// The digest of its bytes.
-    pub sha256: Digest,
-}
+/// What an artifact is.
+pub type Pin = Fingerprint;
 
 /// Where an artifact comes from: a kind and a place within that kind. Mirrors and hosts are configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

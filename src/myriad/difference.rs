@@ -19,7 +19,13 @@ pub struct Differ<'old> {
     old: &'old [u8],
     /// Open addressing; position of a block divided by [`BLOCK`], plus one; zero is empty.
     slots: Vec<u32>,
+    /// A bit for each of [`SPARSE`] times as many hashes as there are slots, set if some block has it: most of what is
+    /// looked for is nowhere, and these few bytes stay in the caches.
+    known: Vec<u64>,
 }
+
+/// How many bits there are for each slot, a power of two.
+const SPARSE: usize = 8;
 
 /// An alignment of new bytes with old ones.
 #[derive(Clone, Copy)]
@@ -32,15 +38,27 @@ impl<'old> Differ<'old> {
     /// Makes the index of `old`.
     pub fn new(old: &'old [u8]) -> Self {
         let blocks = old.len() / BLOCK;
-        let mut differ = Self { old, slots: vec![0; (blocks * 2).next_power_of_two().max(2)] };
+        let slots = (blocks * 2).next_power_of_two().max(64);
+        let mut differ = Self { old, slots: vec![0; slots], known: vec![0; slots * SPARSE / 64] };
         for (index, block) in old.chunks_exact(BLOCK).enumerate() {
             let Ok(entry) = u32::try_from(index + 1) else { break };
-            let slot = differ.slot_of(block);
+            let hash = hash(block);
+            let slot = differ.slot_of(hash, block);
             if let Some(slot @ 0) = differ.slots.get_mut(slot) {
                 *slot = entry;
             }
+            let (word, bit) = differ.known_at(hash);
+            if let Some(word) = differ.known.get_mut(word) {
+                *word |= bit;
+            }
         }
         differ
+    }
+
+    /// Returns the word and the bit of a hash among the known ones.
+    fn known_at(&self, hash: u64) -> (usize, u64) {
+        let word = (hash >> 38) as usize & (self.known.len() - 1);
+        (word, 1 << (hash >> 32 & 63))
     }
 
     /// Returns the patch that makes `new` of the old bytes.
@@ -82,15 +100,19 @@ impl<'old> Differ<'old> {
     /// Returns where the block that begins at `at` stands in the old bytes.
     fn find(&self, new: &[u8], at: usize) -> Option<usize> {
         let block = new.get(at..at + BLOCK)?;
-        let slot = self.slot_of(block);
-        let entry = *self.slots.get(slot)?;
+        let hash = hash(block);
+        let (word, bit) = self.known_at(hash);
+        if self.known.get(word)? & bit == 0 {
+            return None;
+        }
+        let entry = *self.slots.get(self.slot_of(hash, block))?;
         Some((entry.checked_sub(1)?) as usize * BLOCK)
     }
 
-    /// Returns the slot that holds `block`, or the free one where it belongs.
-    fn slot_of(&self, block: &[u8]) -> usize {
+    /// Returns the slot that holds `block`, which has this hash, or the free one where it belongs.
+    fn slot_of(&self, hash: u64, block: &[u8]) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(block) & mask;
+        let mut slot = hash as usize & mask;
         while let Some(entry) = self.slots.get(slot).and_then(|entry| entry.checked_sub(1)) {
             let from = entry as usize * BLOCK;
             if self.old.get(from..from + BLOCK) == Some(block) {
@@ -142,8 +164,9 @@ impl<'old> Differ<'old> {
     /// Returns how many of the first bytes are better made from the old bytes at `old` than copied.
     fn worthwhile_prefix(&self, new: &[u8], old: usize) -> usize {
         let old = self.old.get(old..).unwrap_or_default();
+        let length = new.len().min(old.len());
         let rest = |at| (new.get(at..).unwrap_or_default(), old.get(at..).unwrap_or_default());
-        longest_worthwhile(new.iter().zip(old).map(|(new, old)| new == old), |at| {
+        longest_worthwhile(length, &|at| new.get(at) == old.get(at), &|at| {
             let (new, old) = rest(at);
             common_prefix(new, old)
         })
@@ -152,8 +175,10 @@ impl<'old> Differ<'old> {
     /// Returns how many of the last bytes are better made from the old bytes before `old` than copied.
     fn worthwhile_suffix(&self, new: &[u8], old: usize) -> usize {
         let old = self.old.get(..old).unwrap_or_default();
-        let rest = |bytes: &'_ [u8], at| bytes.len().saturating_sub(at);
-        longest_worthwhile(new.iter().rev().zip(old.iter().rev()).map(|(new, old)| new == old), |at| {
+        let length = new.len().min(old.len());
+        let place = |bytes: &[u8], at| bytes.len().checked_sub(at + 1).and_then(|place| bytes.get(place).copied());
+        let rest = |bytes: &[u8], at| bytes.len().saturating_sub(at);
+        longest_worthwhile(length, &|at| place(new, at) == place(old, at), &|at| {
             let (new, old) =
                 (new.get(..rest(new, at)).unwrap_or_default(), old.get(..rest(old, at)).unwrap_or_default());
             common_suffix(new, old)
@@ -161,21 +186,19 @@ impl<'old> Differ<'old> {
     }
 }
 
-/// Returns the length where agreements most exceed half of the bytes. `run` tells how many bytes agree from a place on,
-/// faster than they are looked at one by one; within a run the score only rises.
-fn longest_worthwhile(mut agrees: impl Iterator<Item = bool>, run: impl Fn(usize) -> usize) -> usize {
+/// Returns the length, at most `length`, where agreements most exceed half of the bytes. `agrees` tells it of one byte, and
+/// `run` how many agree from a place on, faster than they are looked at one by one; within a run the score only rises.
+fn longest_worthwhile(length: usize, agrees: &impl Fn(usize) -> bool, run: &impl Fn(usize) -> usize) -> usize {
     /// As many as agree before more are expected.
     const MANY: usize = 32;
     let (mut score, mut best, mut longest, mut at, mut agreeing) = (0_i64, 0, 0, 0, 0);
-    while let Some(is_equal) = agrees.next() {
+    while at < length {
+        let is_equal = agrees(at);
         at += 1;
         agreeing = if is_equal { agreeing + 1 } else { 0 };
         score += if is_equal { 1 } else { -1 };
         if agreeing == MANY {
             let more = run(at);
-            if more > 0 {
-                agrees.nth(more - 1);
-            }
             at += more;
             score += more as i64;
             agreeing = 0;
@@ -210,14 +233,14 @@ fn common_suffix(left: &[u8], right: &[u8]) -> usize {
 }
 
 /// Mixes a block into a word; multiplication spreads low differences upward, the shift brings them back down.
-fn hash(block: &[u8]) -> usize {
+fn hash(block: &[u8]) -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for word in block.chunks_exact(8) {
         let word = word.try_into().map_or(0, u64::from_le_bytes);
         state = (state ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd);
         state ^= state >> 32;
     }
-    usize::try_from(state & u64::from(u32::MAX)).unwrap_or(0)
+    state
 }
 
 #[cfg(test)]

@@ -124,21 +124,19 @@ pub fn patched(base: &[u8], shaves: ShaveCount, patch: &[u8]) -> Result<Vec<u8>,
     patch::apply(base, patch, limit).map_err(|source| SuperblobError::Patch { shaves, source })
 }
 
-/// Returns the superblob of a blob for 8 shaves and a patch for every other number.
+/// Returns what stands before a blob for 8 shaves and, in ascending order, the patches for all other numbers.
 ///
 /// # Errors
-/// A patch that is missing; a superblob without all sixteen is never written.
-pub fn write(base: &[u8], patches: &BTreeMap<ShaveCount, Vec<u8>>) -> Result<Vec<u8>, SuperblobError> {
-    let patch = |shaves: ShaveCount| match patches.get(&shaves).filter(|bytes| !bytes.is_empty()) {
-        // The base needs none.
-        _ if shaves == ShaveCount::EIGHT => Ok(&[][..]),
-        Some(bytes) => Ok(bytes.as_slice()),
-        None => Err(SuperblobError::Missing { shaves }),
+/// A patch that is missing, or one for 8 shaves; a superblob without all sixteen is never written.
+pub fn header(base: &[u8], patches: &BTreeMap<ShaveCount, Vec<u8>>) -> Result<Vec<u8>, SuperblobError> {
+    let length = |shaves: ShaveCount| match (shaves, patches.get(&shaves)) {
+        (ShaveCount::EIGHT, None) => Ok(0),
+        (ShaveCount::EIGHT, Some(_)) => Err(SuperblobError::BasePatched),
+        (_, Some(bytes)) if !bytes.is_empty() => Ok(bytes.len()),
+        _ => Err(SuperblobError::Missing { shaves }),
     };
-    let patches = ShaveCount::all().map(patch).collect::<Result<Vec<&[u8]>, SuperblobError>>()?;
-    let lengths = iter::once(base.len()).chain(patches.iter().map(|bytes| bytes.len()));
-    let header: Vec<u8> = lengths.flat_map(|length| (length as u64).to_be_bytes()).collect();
-    Ok([&header, base].into_iter().chain(patches).collect::<Vec<&[u8]>>().concat())
+    let lengths = ShaveCount::all().map(length).collect::<Result<Vec<usize>, SuperblobError>>()?;
+    Ok(iter::once(base.len()).chain(lengths).flat_map(|length| (length as u64).to_be_bytes()).collect())
 }
 
 #[cfg(test)]
@@ -153,7 +151,8 @@ mod tests {
         let differ = Differ::new(&base);
         let others = ShaveCount::all().filter(|shaves| *shaves != ShaveCount::EIGHT);
         let patches = others.map(|shaves| (shaves, differ.patch(&small_blob(u32::from(shaves.get()))))).collect();
-        write(&base, &patches).unwrap()
+        let header = header(&base, &patches).unwrap();
+        [header, base].into_iter().chain(patches.into_values()).flatten().collect()
     }
 
     #[test]
@@ -185,7 +184,9 @@ mod tests {
         huge[0] = 0xff;
         huge[8] = 0xff;
         assert!(Superblob::parse(&huge).is_err());
-        let missing = BTreeMap::new();
-        assert!(matches!(write(b"base", &missing), Err(SuperblobError::Missing { .. })));
+        let mut patches = BTreeMap::new();
+        assert!(matches!(header(b"base", &patches), Err(SuperblobError::Missing { shaves }) if shaves.get() == 1));
+        patches.extend(ShaveCount::all().map(|shaves| (shaves, b"patch".to_vec())));
+        assert!(matches!(header(b"base", &patches), Err(SuperblobError::BasePatched)));
     }
 }

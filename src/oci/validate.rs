@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
 use super::{Compression, Descriptor, Document, DocumentError, ImageConfig, Index, Manifest, MediaType};
-use crate::digest::{DiffId, Digest, Hasher, VerifyingReader};
+use crate::digest::{DiffId, Digest, Fingerprint, VerifyingReader};
 use crate::hint::Hint;
 use crate::units::ByteSize;
 
@@ -135,17 +135,15 @@ fn validate_layer<R: Read>(
     let digest = descriptor.digest;
     let failed = |source| ValidateError::Blob { digest, source };
     let mut content = VerifyingReader::new(blob(&digest).map_err(failed)?, descriptor.size, digest);
-    let (size, found) = match &descriptor.media_type {
-        MediaType::Layer(Compression::None) => hash(&mut content),
-        MediaType::Layer(Compression::Gzip) => hash(&mut MultiGzDecoder::new(&mut content)),
-        MediaType::Layer(Compression::Zstd) => {
-            zstd::Decoder::new(&mut content).and_then(|mut decoder| hash(&mut decoder))
-        }
+    let Fingerprint { size, sha256: found } = match &descriptor.media_type {
+        MediaType::Layer(Compression::None) => Fingerprint::read(&mut content),
+        MediaType::Layer(Compression::Gzip) => Fingerprint::read(MultiGzDecoder::new(&mut content)),
+        MediaType::Layer(Compression::Zstd) => zstd::Decoder::new(&mut content).and_then(Fingerprint::read),
         _ => return Err(wrong_type(descriptor, "a layer")),
     }
     .map_err(failed)?;
     // A decoder may stop before the last byte; the digest is checked at the end only.
-    io::copy(&mut content, &mut io::sink()).map_err(failed)?;
+    content.check().map_err(failed)?;
     let found = DiffId(found);
     if found != expected {
         return Err(ValidateError::DiffId { digest, expected, found });
@@ -167,19 +165,6 @@ fn document<R: Read>(
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     Ok(bytes)
-}
-
-fn hash(content: &mut dyn Read) -> io::Result<(ByteSize, Digest)> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn expect(descriptor: &Descriptor, expected: &'static str, fits: bool) -> Result<(), ValidateError> {

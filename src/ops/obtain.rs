@@ -1,12 +1,11 @@
 //! Artifacts into the store: from the network, or from a file that somebody has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::digest::{Hasher, Mismatch};
+use crate::digest::Mismatch;
 use crate::disk::{self, DiskError};
 use crate::fetch::{FetchError, Fetcher, Wanted};
 use crate::hint::Hint;
@@ -191,17 +190,5 @@ fn difference(expected: Pin, found: Pin) -> Mismatch {
 
 /// Measures a file.
 fn measure(path: &Path) -> Result<Pin, DiskError> {
-    /// Large enough that the system calls do not show.
-    const BUFFER: usize = 256 * 1024;
-    let mut file = disk::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let count = file.read(&mut buffer).map_err(|source| DiskError::new("read", path, source))?;
-        if count == 0 {
-            let (size, sha256) = hasher.finish();
-            return Ok(Pin { size, sha256 });
-        }
-        hasher.update(buffer.get(..count).unwrap_or_default());
-    }
+    Pin::read(disk::open(path)?).map_err(|source| DiskError::new("read", path, source))
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::find::companions;
 use crate::config::archive::{BareError, BareModel, BareTensor, describe_bare};
 use crate::config::{FileReference, TensorFacts};
-use crate::digest::{Digest, VerifyingReader};
+use crate::digest::{Digest, Fingerprint, VerifyingReader};
 use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::hint::Hint;
 use crate::image_path::{ImagePath, ImagePathError};
@@ -246,10 +246,10 @@ pub fn wrap(path: &Path, place: &Place) -> Result<Wrapped, WrapError> {
         .map(|tensor| format!("the model leaves sizes of input `{}` open: they are 0 in the NN Archive", tensor.name));
     let packed: Vec<Packed<'_>> =
         files.iter().map(|(path, file)| Packed { path: path.clone(), file: file.as_path() }).collect();
-    let pack::Written { size, sha256 } =
+    let Fingerprint { size, sha256 } =
         pack::archive(&place.file, place.form, &packed, (&config, None), &Haste::on_all_cores())?;
-    let mut written = VerifyingReader::new(disk::open(&place.file)?, size, sha256);
-    std::io::copy(&mut written, &mut std::io::sink())
+    VerifyingReader::new(disk::open(&place.file)?, size, sha256)
+        .check()
         .map_err(|source| DiskError::new("read back", &place.file, source))?;
     Ok(Wrapped { archive: place.file.clone(), size, sha256, config, notes: notes.collect() })
 }

@@ -13,9 +13,10 @@ use thiserror::Error;
 use super::capacity::{self, Beside};
 use super::ir;
 use super::journal::{Journal, ToolError};
-use super::superblob::{self, Foretold, ResultError};
+use super::superblob::{self, Foretold, Made, ResultError};
 use super::{Workshop, text};
 use crate::config::{BlobForm, FrontEnd, Rvc2Options};
+use crate::digest::Fingerprint;
 use crate::disk::{self, DiskError};
 use crate::exchange::{ArtifactKind, FrontEndReport};
 use crate::hint::Hint;
@@ -39,6 +40,8 @@ const OPTIONS_LIMIT: ByteSize = ByteSize::new(1 << 20);
 pub struct Job<'run> {
     /// The stem of all file names.
     pub name: &'run str,
+    /// That of an IR that is made of it.
+    pub ir_name: String,
     /// The network.
     pub network: Network,
     /// The file that the Model Optimizer reads instead, if it is another one.
@@ -102,6 +105,8 @@ pub struct CompiledModel {
     pub artifact: PathBuf,
     /// Which of the two.
     pub kind: ArtifactKind,
+    /// What its file is.
+    pub file: Fingerprint,
     /// What it says of itself; of a superblob, what its blob for 8 shaves says.
     pub blob: Blob,
     /// The numbers of shaves.
@@ -293,7 +298,7 @@ impl Way<'_> {
         let wanted = Optimization {
             model: text(model),
             folder: text(job.intermediates),
-            name: job.name.to_owned(),
+            name: job.ir_name.clone(),
             inputs: job.inputs.clone(),
             // The model was cut to its outputs before.
             outputs: None,
@@ -312,7 +317,7 @@ impl Way<'_> {
         ran.map_err(|error| {
             self.in_context("the model optimizer", &error.failure.last_lines().join("\n")).unwrap_or(error.into())
         })?;
-        let network = job.intermediates.join(format!("{}.xml", job.name));
+        let network = job.intermediates.join(format!("{}.xml", job.ir_name));
         for path in [network.clone(), network.with_extension("bin")] {
             if disk::metadata(&path)?.is_none() {
                 return Err(CompileError::NoIr { path });
@@ -336,9 +341,11 @@ impl Way<'_> {
                 let artifact = job.output.join(format!("{}.blob", job.name));
                 let finished = mpsc::channel();
                 self.compile_all(network, &[shaves], &artifact, &finished.0)?;
-                let (_, blob) = superblob::read_blob(&artifact, shaves)?;
+                let (bytes, blob) = superblob::read_blob(&artifact, shaves)?;
+                let file = Fingerprint::of([&*bytes]);
                 self.look_at(&blob);
-                Ok(CompiledModel { artifact, kind: ArtifactKind::Blob, blob, shaves: vec![shaves], front_end })
+                let kind = ArtifactKind::Blob;
+                Ok(CompiledModel { artifact, kind, file, blob, shaves: vec![shaves], front_end })
             }
             BlobForm::Superblob => {
                 let folder = job.intermediates.join("blobs");
@@ -349,22 +356,18 @@ impl Way<'_> {
                 let artifact = job.output.join(format!("{}.superblob", job.name));
                 let (sender, finished) = mpsc::channel();
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                let parts = std::thread::scope(|scope| {
-                    let assembly = scope.spawn(move || superblob::assemble(finished, cores, job.foretell));
+                let Made { blob, file } = std::thread::scope(|scope| {
+                    let making = scope.spawn(|| superblob::make(&artifact, finished, cores, job.foretell));
                     let compiled = self.compile_all(network, &order, &pattern, &sender);
                     drop(sender);
-                    let assemble =
-                        || assembly.join().unwrap_or(Err(ResultError::Missing { shaves: ShaveCount::EIGHT }));
+                    let made = || making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     // A failed compile is the cause of a missing blob, so it is told first.
                     compiled?;
-                    Ok::<_, CompileError>(self.journal.step("superblob", assemble)?)
+                    Ok::<_, CompileError>(self.journal.step("superblob", made)?)
                 })?;
-                disk::write(&artifact, &parts.to_bytes()?)?;
-                self.journal.step("check", || superblob::check_superblob(&artifact, &parts))?;
-                let blob = parts.blob;
                 self.look_at(&blob);
                 let shaves = ShaveCount::all().collect();
-                Ok(CompiledModel { artifact, kind: ArtifactKind::Superblob, blob, shaves, front_end })
+                Ok(CompiledModel { artifact, kind: ArtifactKind::Superblob, file, blob, shaves, front_end })
             }
         }
     }
@@ -433,7 +436,7 @@ impl Way<'_> {
         let from_onnx = errand.network.extension().is_some_and(|extension| extension == "onnx");
         let places = Places {
             network: text(errand.network),
-            serialize: (from_onnx && job.ir == Ir::Written).then(|| text(&job.intermediates.join(job.name))),
+            serialize: (from_onnx && job.ir == Ir::Written).then(|| text(&job.intermediates.join(&job.ir_name))),
             scratch: text(errand.scratch),
             blob: text(errand.pattern),
         };

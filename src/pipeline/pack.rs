@@ -11,7 +11,7 @@ use super::compile::CompiledModel;
 use super::journal::Record;
 use crate::config::archive::{self, CompiledFacts, CompiledTensor, DescribeError};
 use crate::config::{DataType, FileReference, ResolvedStage, WeightType};
-use crate::digest::{Digest, Hasher, HashingWriter};
+use crate::digest::{Digest, Fingerprint, Hasher, HashingWriter};
 use crate::disk::{self, DiskError};
 use crate::exchange::{FrontEndReport, Order, PreprocessingPlace, Rewriting};
 use crate::hint::Hint;
@@ -193,14 +193,6 @@ pub struct Packed<'a> {
     pub file: &'a Path,
 }
 
-/// An archive as it was written.
-pub struct Written {
-    /// Its length.
-    pub size: ByteSize,
-    /// What it is.
-    pub sha256: Digest,
-}
-
 /// Writes an NN Archive and sees that what is in it comes out again: xz compares as it writes, others are read back.
 /// Whoever takes the file over compares it with the digest.
 ///
@@ -212,7 +204,7 @@ pub fn archive(
     files: &[Packed<'_>],
     (document, build_info): (&Document, Option<&str>),
     haste: &Haste,
-) -> Result<Written, PackError> {
+) -> Result<Fingerprint, PackError> {
     let is_read_back = form != ArchiveForm::Xz;
     let mut contents = Vec::with_capacity(files.len());
     for packed in files {
@@ -234,7 +226,7 @@ pub fn archive(
         expected.extend(build_info.map(|text| (BUILD_INFO_NAME.to_owned(), Digest::of(text.as_bytes()))));
         check(path, expected, document)?;
     }
-    Ok(Written { size, sha256 })
+    Ok(Fingerprint { size, sha256 })
 }
 
 /// Reads an archive back and compares it with what was put in.

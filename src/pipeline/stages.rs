@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::load::LoadedModel;
-use super::pack::{self, PackError, Packed, Written};
+use super::pack::{self, PackError, Packed};
 use super::{PipelineError, repeatable};
 use crate::config::archive::main_stage_of;
 use crate::config::{PreprocessingPlace, ResolvedConfig, Setting, StageName, sanitised};
-use crate::digest::Digest;
+use crate::digest::Fingerprint;
 use crate::disk;
 use crate::exchange::{Artifact, ArtifactKind, Order, Packing};
 use crate::image_path::ImagePath;
@@ -29,8 +29,8 @@ pub(super) const ON_DEVICE: &str = "# Converted with --archive-preprocess: give 
 /// What that of one stage says where its calibration is left out.
 const WITHOUT_LINKS: &str = "# Without calibration on results of other stages: that needs the configuration of all.\n";
 
-/// No result is larger.
-const RESULT_LIMIT: ByteSize = ByteSize::new(64 << 30);
+/// No record is larger.
+const RECORD_LIMIT: ByteSize = ByteSize::new(1 << 30);
 
 /// What one stage left in its folder.
 pub(super) struct Produced {
@@ -42,6 +42,8 @@ pub(super) struct Produced {
     pub(super) artifact: PathBuf,
     /// What it is.
     pub(super) kind: ArtifactKind,
+    /// What its file is.
+    pub(super) file: Fingerprint,
     /// The record of its making.
     pub(super) build_info: String,
     /// The same for an archive, whose bytes do not depend on the machine: without what was measured on it.
@@ -96,7 +98,7 @@ pub(super) struct Results<'run> {
     stages: Vec<Produced>,
     /// Files beside those of the stages, in the order in which they are told.
     beside: Vec<(PathBuf, ArtifactKind)>,
-    archives: Vec<(PathBuf, Written)>,
+    archives: Vec<(PathBuf, Fingerprint)>,
 }
 
 impl<'run> Results<'run> {
@@ -202,21 +204,18 @@ impl<'run> Results<'run> {
     /// A result cannot be read.
     pub(super) fn artifacts(self) -> Result<Vec<Artifact>, PipelineError> {
         let below = |path: &Path| path.strip_prefix(self.output).unwrap_or(path).to_string_lossy().into_owned();
-        let archives = self.archives.into_iter().map(|(path, Written { size, sha256 })| {
-            Ok(Artifact { path: below(&path), size, sha256, kind: ArtifactKind::NnArchive })
-        });
-        let mut found = Vec::new();
-        for made in self.stages {
-            found.push((made.artifact, made.kind));
-            found.push((made.folder.join(BUILD_INFO_NAME), ArtifactKind::BuildInfo));
+        let told = |path: &Path, kind, Fingerprint { size, sha256 }| Artifact { path: below(path), size, sha256, kind };
+        let read = |path: &Path, kind| Ok(told(path, kind, Fingerprint::of([&*disk::read(path, RECORD_LIMIT)?])));
+        let mut artifacts: Vec<Artifact> =
+            self.archives.iter().map(|(path, file)| told(path, ArtifactKind::NnArchive, *file)).collect();
+        for made in &self.stages {
+            artifacts.push(told(&made.artifact, made.kind, made.file));
+            artifacts.push(read(&made.folder.join(BUILD_INFO_NAME), ArtifactKind::BuildInfo)?);
         }
-        found.extend(self.beside);
-        found.push((self.output.join(CONFIGURATION), ArtifactKind::Configuration));
-        let described = found.into_iter().map(|(path, kind)| {
-            let bytes = disk::read(&path, RESULT_LIMIT)?;
-            let size = ByteSize::new(bytes.len() as u64);
-            Ok(Artifact { path: below(&path), size, sha256: Digest::of(&bytes), kind })
-        });
-        archives.chain(described).collect()
+        let configuration = (self.output.join(CONFIGURATION), ArtifactKind::Configuration);
+        let records = self.beside.iter().chain([&configuration]);
+        let records: Result<Vec<Artifact>, PipelineError> = records.map(|(path, kind)| read(path, *kind)).collect();
+        artifacts.extend(records?);
+        Ok(artifacts)
     }
 }

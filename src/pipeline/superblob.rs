@@ -1,6 +1,6 @@
 //! From the blobs of all shave counts to one superblob, and back for the check.
 //!
-//! Patches are made and applied while later blobs are still being compiled.
+//! Patches are made and applied, and most of the file is written, while later blobs are still being compiled.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use thiserror::Error;
 
-use crate::disk::{self, DiskError};
+use crate::digest::Fingerprint;
+use crate::disk::{self, DiskError, NewFile};
 use crate::hint::Hint;
 use crate::myriad::difference::Differ;
 use crate::myriad::superblob::{self, Superblob};
@@ -79,34 +81,23 @@ impl Hint for ResultError {
     }
 }
 
-/// Reads the blob at `path` and checks that it is for `shaves` shaves.
+/// Reads the blob at `path` and checks that it is for `shaves` shaves. The compiler has written it, and nobody will.
 ///
 /// # Errors
 /// The file is no such blob.
-pub fn read_blob(path: &Path, shaves: ShaveCount) -> Result<(Vec<u8>, Blob), ResultError> {
-    let bytes = disk::read(path, FILE_LIMIT)?;
+pub fn read_blob(path: &Path, shaves: ShaveCount) -> Result<(Bytes, Blob), ResultError> {
+    let bytes = disk::map(path, FILE_LIMIT)?;
     let blob = check(&bytes, shaves)?;
     Ok((bytes, blob))
 }
 
-/// What a superblob is made of.
+/// A superblob that was written.
 #[derive(Debug)]
-pub struct Parts {
-    base: Vec<u8>,
+pub struct Made {
     /// What the blob for 8 shaves says of itself.
     pub blob: Blob,
-    /// Patches, each of which was seen to make the blob that was compiled.
-    patches: BTreeMap<ShaveCount, Vec<u8>>,
-}
-
-impl Parts {
-    /// Returns the bytes of the superblob.
-    ///
-    /// # Errors
-    /// A blob is missing.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, ResultError> {
-        Ok(superblob::write(&self.base, &self.patches)?)
-    }
+    /// What the file is.
+    pub file: Fingerprint,
 }
 
 /// What is known of a superblob while its blobs are still being compiled.
@@ -119,17 +110,18 @@ pub struct Foretold<'run> {
     pub is_over: &'run AtomicBool,
 }
 
-/// Makes patches of the blobs that `finished` names as they come; the one for 8 shaves is the base of all patches. Each
-/// patch is applied at once, so that what comes out is what was compiled, and also written beside its blob. Once the base
-/// is there, `foretell` is told it.
+/// Makes the superblob at `path` of the blobs that `finished` names as they come; the one for 8 shaves is the base of all
+/// patches, written and told to `foretell` as soon as it is there. Each patch is applied at once, so that what comes out is
+/// what was compiled, and also written beside its blob.
 ///
 /// # Errors
-/// A blob that is missing, damaged or of another network.
-pub fn assemble(
+/// A blob that is missing, damaged or of another network; a file that is not read back as it was written.
+pub fn make(
+    path: &Path,
     finished: Receiver<(ShaveCount, PathBuf)>,
     workers: usize,
     foretell: &(dyn Fn(Foretold<'_>) + Sync),
-) -> Result<Parts, ResultError> {
+) -> Result<Made, ResultError> {
     let mut early = Vec::new();
     let base_path = loop {
         match finished.recv() {
@@ -144,8 +136,9 @@ pub fn assemble(
     let made = Mutex::new(BTreeMap::new());
     let next = || blobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let file = std::thread::scope(|scope| {
         scope.spawn(|| foretell(Foretold { place: superblob::BASE, bytes: &base, is_over: &is_over }));
+        let file = scope.spawn(|| begin(path, &base));
         std::thread::scope(|scope| {
             for _ in 0..workers.clamp(1, ShaveCount::all().count()) {
                 scope.spawn(|| {
@@ -157,10 +150,45 @@ pub fn assemble(
             }
         });
         is_over.store(true, Ordering::Relaxed);
+        file.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
     let patches = made.into_iter().map(|(shaves, patch)| Ok((shaves, patch?))).collect::<Result<_, ResultError>>()?;
-    Ok(Parts { base, blob, patches })
+    let file = finish(file?, path, &base, &patches)?;
+    Ok(Made { blob, file })
+}
+
+/// Begins the file with the blob for 8 shaves, which is most of it, and leaves room for what stands before.
+fn begin(path: &Path, base: &[u8]) -> Result<NewFile, DiskError> {
+    let file = NewFile::create(path)?;
+    file.write_at(superblob::BASE as u64, base)?;
+    Ok(file)
+}
+
+/// Writes the rest of a superblob, puts the file at `path` and sees that it is read back as it was meant.
+fn finish(
+    file: NewFile,
+    path: &Path,
+    base: &[u8],
+    patches: &BTreeMap<ShaveCount, Vec<u8>>,
+) -> Result<Fingerprint, ResultError> {
+    let header = superblob::header(base, patches)?;
+    std::thread::scope(|scope| {
+        let pieces = [&header, base].into_iter().chain(patches.values().map(Vec::as_slice));
+        let fingerprint = scope.spawn(|| Fingerprint::of(pieces));
+        file.write_at(0, &header)?;
+        let mut offset = superblob::BASE + base.len();
+        for patch in patches.values() {
+            file.write_at(offset as u64, patch)?;
+            offset += patch.len();
+        }
+        file.commit()?;
+        let found = disk::map(path, FILE_LIMIT)?;
+        if let Some(shaves) = Superblob::parse(&found)?.first_difference(base, patches) {
+            return Err(ResultError::Differs { shaves });
+        }
+        Ok(fingerprint.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Makes the patch from the base to the blob at `path`, and sees that it does.
@@ -180,19 +208,6 @@ fn patch(
         return Err(ResultError::Differs { shaves });
     }
     Ok(patch)
-}
-
-/// Reads the superblob at `path` back and compares it with what it was made of.
-///
-/// # Errors
-/// It cannot be read, or is another one.
-pub fn check_superblob(path: &Path, parts: &Parts) -> Result<(), ResultError> {
-    let bytes = disk::map(path, FILE_LIMIT)?;
-    let found = Superblob::parse(&bytes)?;
-    match found.first_difference(&parts.base, &parts.patches) {
-        None => Ok(()),
-        Some(shaves) => Err(ResultError::Differs { shaves }),
-    }
 }
 
 fn check(bytes: &[u8], shaves: ShaveCount) -> Result<Blob, ResultError> {
