@@ -64,6 +64,25 @@ fn optimized() -> &'static Path {
 }
 
 #[test]
+fn weights_in_a_file_that_is_called_as_an_ir_is_stay_what_they_are() {
+    let folder = folder();
+    let weights: Vec<u8> = (0..4 * 3 * 9).flat_map(|index| ((index * 37 % 101) as f32 / 64.0).to_le_bytes()).collect();
+    let graph = Graph::new()
+        .node(Node::new("Conv", &["img", "w"], &["out"]).ints("kernel_shape", &[3, 3]))
+        .initializer(Tensor::external("w", FLOAT, &[4, 3, 3, 3], &[("location", "net.bin")]))
+        .input("img", FLOAT, &sizes(&[1, 3, 16, 16]))
+        .output("out", FLOAT, &sizes(&[1, 4, 14, 14]));
+    fs::write(folder.path().join("net.onnx"), Model::new(graph).opset(12).bytes()).unwrap();
+    fs::write(folder.path().join("net.bin"), &weights).unwrap();
+    let words = ["--path", "net.onnx", "rvc2.front_end", "mo"];
+    let output = convert(folder.path(), "r", &[&words[..], &SINGLE].concat());
+    for kept in [output.join("net.bin"), output.join("intermediate_outputs/net.bin")] {
+        assert_eq!(fs::read(kept).unwrap(), weights);
+    }
+    assert!(output.join("net.blob").exists() && output.join("intermediate_outputs/net_.xml").exists());
+}
+
+#[test]
 fn arguments_for_the_model_optimizer_choose_it_and_reach_it() {
     let record = build_info(optimized());
     assert_eq!(record["front_end"]["front-end"], "mo", "{record}");

@@ -59,6 +59,15 @@ impl LoadedModel {
         ByteSize::new(self.bytes.len() as u64 + beside)
     }
 
+    /// Returns a stem for files beside the model: `stem`, or a longer one if with one of `endings` it is one of the model's.
+    pub fn free_stem(&self, mut stem: String, endings: &[&str]) -> String {
+        let is_taken = |name: &str| self.beside.iter().any(|(path, _)| path == Path::new(name));
+        while endings.iter().any(|ending| is_taken(&format!("{stem}{ending}"))) {
+            stem.push('_');
+        }
+        stem
+    }
+
     /// Returns the digest of each file, by the name that it was given with.
     pub fn digests(&self) -> BTreeMap<String, Digest> {
         let all = std::iter::once(&self.bytes).chain(self.beside.iter().map(|(_, bytes)| bytes));

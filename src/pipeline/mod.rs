@@ -39,7 +39,7 @@ use crate::config::{
     Calibration, ConversionConfig, FileReference, FrontEnd, Resolution, ResolvedConfig, ResolvedInput, ResolvedStage,
     StageName,
 };
-use crate::disk::{self, TemporaryFolder};
+use crate::disk::{self, DiskError, TemporaryFolder};
 use crate::exchange::{
     Artifact, Failure, FrontEndReport, Order, Outcome, OutputForm, PreprocessingPlace, Proof, Report, Rewriting,
     ToolFailure,
@@ -241,24 +241,15 @@ fn one_stage(
     let Stage { stage, loaded, folder } = place;
     let intermediates = folder.join(INTERMEDIATES);
     disk::create_folder(&intermediates)?;
-    let files = [(Path::new(&loaded.file_name), &loaded.bytes)];
-    let beside = loaded.beside.iter().map(|(path, bytes)| (path.as_path(), bytes));
-    for (path, bytes) in files.into_iter().chain(beside) {
-        let (kept, given) = (folder.join(path), intermediates.join(path));
-        for parent in [kept.parent(), given.parent()].into_iter().flatten() {
-            disk::create_folder(parent)?;
-        }
-        disk::put(&kept, bytes)?;
-        // The same bytes in two places; some file systems have no links.
-        disk::remove_file(&given)?;
-        if disk::hard_link(&kept, &given).is_err() {
-            disk::put(&given, bytes)?;
-        }
-    }
     let preprocessing = order.preprocessing_of(&stage.name);
     let toolchain = order.toolchain();
     let wanted = operate::Wanted { stage, preprocessing, toolchain: &toolchain };
-    let operated = journal.step("rewrite", || operate::operate(loaded, wanted, &intermediates))?;
+    let operated = std::thread::scope(|scope| {
+        let copies = scope.spawn(|| keep_model(loaded, folder, &intermediates));
+        let operated = journal.step("rewrite", || operate::operate(loaded, wanted, &intermediates));
+        copies.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        operated.map_err(PipelineError::from)
+    })?;
     operated.warnings.iter().for_each(|warning| journal.warn(warning.clone()));
     empty_folders(stage, order).into_iter().for_each(|warning| journal.warn(warning));
     tell_rewritings(&operated.rewritings, journal, told);
@@ -323,9 +314,29 @@ fn one_stage(
     if !stage.settings.keep_intermediate_outputs {
         disk::remove_all(&intermediates)?;
     }
-    let CompiledModel { artifact, kind, .. } = compiled;
+    let CompiledModel { artifact, kind, file, .. } = compiled;
     let (stage, folder) = (stage.name.clone(), folder.to_owned());
-    Ok(Produced { stage, folder, artifact, kind, build_info, archived_info, document, haste })
+    Ok(Produced { stage, folder, artifact, kind, file, build_info, archived_info, document, haste })
+}
+
+/// Copies a model into the folder of its results, beside the configuration that repeats the conversion, and to where tools
+/// read it.
+fn keep_model(loaded: &LoadedModel, folder: &Path, intermediates: &Path) -> Result<(), DiskError> {
+    let main = (Path::new(&loaded.file_name), &loaded.bytes);
+    let beside = loaded.beside.iter().map(|(path, bytes)| (path.as_path(), bytes));
+    for (path, bytes) in std::iter::once(main).chain(beside) {
+        let (kept, given) = (folder.join(path), intermediates.join(path));
+        for parent in [kept.parent(), given.parent()].into_iter().flatten() {
+            disk::create_folder(parent)?;
+        }
+        disk::put(&kept, bytes)?;
+        // The same bytes in two places; some file systems have no links.
+        disk::remove_file(&given)?;
+        if disk::hard_link(&kept, &given).is_err() {
+            disk::put(&given, bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Warns of folders for calibration that have no samples: perhaps another one was meant.
@@ -373,6 +384,7 @@ fn job<'run>(
     let inputs = stage.inputs.iter().filter(live).map(|input| (input.name.clone(), input.shape.clone())).collect();
     Job {
         name: &loaded.name,
+        ir_name: loaded.free_stem(loaded.name.clone(), &[".xml", ".bin", ".mapping"]),
         network: operated.network,
         for_optimizer: operated.for_optimizer,
         size: loaded.size(),

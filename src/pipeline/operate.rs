@@ -295,8 +295,9 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
         let (sign, zero, scale) = (if zero < 0.0 { '+' } else { '-' }, zero.abs(), scale as f32);
         format!("output `{name}` gives integers as they are: they stand for (integer {sign} {zero}) * {scale}")
     }));
+    let free = |stem| loaded.free_stem(stem, &[".onnx", ".onnx_data"]) + ".onnx";
     let path = if changed {
-        let path = original.path.with_file_name(format!("{name}-modified.onnx"));
+        let path = original.path.with_file_name(free(format!("{name}-modified")));
         save(&model, &path, onnx::MAX_MODEL_BYTES)?;
         path
     } else {
@@ -304,7 +305,7 @@ fn operate_onnx(loaded: &LoadedModel, original: Original, wanted: Wanted<'_>) ->
     };
     let for_optimizer = match for_optimizer {
         Some(model) => {
-            let path = path.with_file_name(format!("{name}-optimizer.onnx"));
+            let path = path.with_file_name(free(format!("{name}-optimizer")));
             save(&model, &path, onnx::MAX_MODEL_BYTES)?;
             Some(path)
         }
