@@ -139,6 +139,9 @@ fn random_samples_of_a_stage_have_a_recorded_seed() {
         let output = convert(folder.path());
         let log = fs::read_to_string(output.join("modelconverter.log")).unwrap();
         assert!(log.contains("input `img` of stage `detect` is fed random numbers of seed 0"), "{log}");
+        let record = fs::read(output.join("detect/buildinfo.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        assert_eq!(record["calibration_seeds"], serde_json::json!({ "detect.img": 0 }));
         let made = output.join("map/intermediate_outputs/inference_output/detect/x");
         [0, 1].map(|number| fs::read(made.join(format!("{number:06}.npy"))).unwrap())
     };

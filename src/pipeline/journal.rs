@@ -47,6 +47,8 @@ pub struct Record {
     pub tools: BTreeMap<String, String>,
     /// What people should know although all went well.
     pub warnings: Vec<String>,
+    /// What random calibration data was drawn from, by `stage.input`.
+    pub seeds: BTreeMap<String, u64>,
 }
 
 /// A vendor tool that failed.
@@ -182,6 +184,12 @@ impl<'run> Journal<'run> {
     /// Records the version of a tool.
     pub fn tool(&self, name: &str, version: &str) {
         self.state().record.tools.insert(name.to_owned(), version.to_owned());
+    }
+
+    /// Records what the random calibration data of an input was drawn from.
+    pub fn drawn(&self, stage: &str, input: &str, seed: u64) {
+        self.line(&format!("input `{input}` of stage `{stage}` is fed random numbers of seed {seed}"));
+        self.state().record.seeds.insert(format!("{stage}.{input}"), seed);
     }
 
     /// Records what people should know although all goes well.

@@ -305,8 +305,8 @@ impl Links {
         let linked = self.made_for(&given.name);
         let set = samples::first(&given.inputs, &linked, errand.samples, unpacked.path()).map_err(Box::new)?;
         for input in set.plan().inputs().iter().filter(|input| matches!(input.supply, Supply::Random(_))) {
-            let (name, Seed(seed)) = (&input.name, set.plan().seed());
-            journal.line(&format!("input `{name}` of stage `{}` is fed random numbers of seed {seed}", given.name));
+            let Seed(seed) = set.plan().seed();
+            journal.drawn(given.name.as_str(), &input.name, seed);
         }
         let mut remaining = set.samples().map_err(Box::new)?.peekable();
         let mut made = 0;

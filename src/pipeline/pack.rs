@@ -59,6 +59,8 @@ impl Hint for PackError {
 /// What `buildinfo.json` says. Keys that the older tool wrote keep their names.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildInfo {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    calibration_seeds: BTreeMap<String, u64>,
     cmd_info: BTreeMap<String, Vec<String>>,
     compile_tool_build: Option<String>,
     compile_tool_version: Option<String>,
@@ -108,6 +110,7 @@ impl BuildInfo {
         };
         let mut tools = record.tools;
         Self {
+            calibration_seeds: record.seeds,
             cmd_info: record.commands,
             compile_tool_build: tools.remove("compile_tool_build"),
             compile_tool_version: tools.remove("compile_tool"),
