@@ -6,6 +6,7 @@ use super::element::{Element, Tensor};
 use super::fit::{FitError, fit};
 use super::picture::{Channels, Picture, Size};
 use super::random::{Distribution, Generator, sample};
+use super::wide::wide;
 use crate::config::{Calibration, Color, DataType, Named, ResizeMethod, ResolvedInput, Shape};
 use crate::hint::Hint;
 use crate::nn_archive::Layout;
@@ -413,12 +414,27 @@ fn gather(source: &[u8], axes: &[Axis], found: &mut Vec<u8>) {
             found.extend(source.iter().take(1).cycle().take(*length));
         }
         [Axis { length, stride: 1 }] => found.extend_from_slice(source.get(..*length).unwrap_or_default()),
+        [Axis { length, stride: 3 }] => take_thirds(source, *length, found),
         [Axis { length, stride }] => found.extend(source.iter().step_by(*stride).take(*length)),
         [Axis { length, stride }, inner @ ..] => {
             for step in 0..*length {
                 gather(source.get(step * stride..).unwrap_or_default(), inner, found);
             }
         }
+    }
+}
+
+wide! {
+    /// Appends every third byte, as the channels of a picture stand: a step that the compiler knows is a fast one.
+    fn take_thirds(source: &[u8], length: usize, found: &mut Vec<u8>) = thirds;
+}
+
+#[inline(always)]
+fn thirds(source: &[u8], length: usize, found: &mut Vec<u8>) {
+    let (whole, rest) = source.as_chunks::<3>();
+    found.extend(whole.iter().take(length).map(|[first, ..]| *first));
+    if whole.len() < length {
+        found.extend(rest.first());
     }
 }
 

@@ -3,104 +3,71 @@
 //! Thirteen bits after the point for the factors, and two more for what stands between the two passes: the roundings that
 //! libjpeg's accurate transform has, so that pixels are the same.
 
-use std::array;
-use std::ops::{Add, Mul, Sub};
+use std::num::Wrapping;
 
 use super::super::wide::wide;
 
 /// Bits after the point of a factor.
-const POINT: u32 = 13;
+const POINT: usize = 13;
 /// Bits that the first pass keeps beyond whole numbers.
 const KEPT: u32 = 2;
 
-/// Eight numbers that go the same way.
-#[derive(Clone, Copy)]
-struct Lanes([i32; 8]);
+/// Eight rows of eight numbers.
+type Rows = [[i32; 8]; 8];
 
-impl Lanes {
-    /// Divides by a power of two and rounds to the nearest.
-    #[inline(always)]
-    fn rounded(self, bits: u32) -> Self {
-        Self(self.0.map(|lane| lane.wrapping_add(1 << (bits - 1)) >> bits))
-    }
-
-    #[inline(always)]
-    fn shifted(self) -> Self {
-        Self(self.0.map(|lane| lane.wrapping_shl(POINT)))
-    }
-}
-
-impl Add for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Self(array::from_fn(|lane| self.0[lane].wrapping_add(other.0[lane])))
-    }
-}
-
-impl Sub for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        Self(array::from_fn(|lane| self.0[lane].wrapping_sub(other.0[lane])))
-    }
-}
-
-impl Mul<i32> for Lanes {
-    type Output = Self;
-
-    #[inline(always)]
-    fn mul(self, factor: i32) -> Self {
-        Self(self.0.map(|lane| lane.wrapping_mul(factor)))
-    }
-}
-
-/// Transforms in one direction, each lane by itself.
+/// Transforms all columns. This is a loop over columns, and not over rows of eight, as compilers see eight lanes in it.
 #[inline(always)]
-fn pass(from: [Lanes; 8], bits: u32) -> [Lanes; 8] {
-    let [c0, c1, c2, c3, c4, c5, c6, c7] = from;
-    // Even coefficients.
-    let rotated = (c2 + c6) * 4433;
-    let low = rotated - c6 * 15_137;
-    let high = rotated + c2 * 6270;
-    let sum = (c0 + c4).shifted();
-    let difference = (c0 - c4).shifted();
-    let even = [sum + high, difference + low, difference - low, sum - high];
-    // Odd coefficients.
-    let (outer, inner) = ((c7 + c1) * -7373, (c5 + c3) * -20_995);
-    let (left, right) = (c7 + c3, c5 + c1);
-    let all = (left + right) * 9633;
-    let (left, right) = (left * -16_069 + all, right * -3196 + all);
-    let odd = [
-        c1 * 12_299 + outer + right,
-        c3 * 25_172 + inner + left,
-        c5 * 16_819 + inner + right,
-        c7 * 2446 + outer + left,
-    ];
-    array::from_fn(|at| match at {
-        0..4 => (even[at] + odd[at]).rounded(bits),
-        _ => (even[7 - at] - odd[7 - at]).rounded(bits),
-    })
+fn pass(from: &Rows, bits: u32) -> Rows {
+    let mut to = [[0; 8]; 8];
+    for column in 0..8 {
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = from.each_ref().map(|row| Wrapping(row[column]));
+        // Even coefficients.
+        let rotated = (c2 + c6) * Wrapping(4433);
+        let low = rotated - c6 * Wrapping(15_137);
+        let high = rotated + c2 * Wrapping(6270);
+        let sum = (c0 + c4) << POINT;
+        let difference = (c0 - c4) << POINT;
+        let even = [sum + high, difference + low, difference - low, sum - high];
+        // Odd coefficients.
+        let (outer, inner) = ((c7 + c1) * Wrapping(-7373), (c5 + c3) * Wrapping(-20_995));
+        let (left, right) = (c7 + c3, c5 + c1);
+        let all = (left + right) * Wrapping(9633);
+        let (left, right) = (left * Wrapping(-16_069) + all, right * Wrapping(-3196) + all);
+        let odd = [
+            c1 * Wrapping(12_299) + outer + right,
+            c3 * Wrapping(25_172) + inner + left,
+            c5 * Wrapping(16_819) + inner + right,
+            c7 * Wrapping(2446) + outer + left,
+        ];
+        let half = Wrapping(1 << (bits - 1));
+        for (at, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+            to[at][column] = (even + odd + half).0 >> bits;
+            to[7 - at][column] = (even - odd + half).0 >> bits;
+        }
+    }
+    to
 }
 
 #[inline(always)]
-fn transposed(rows: [Lanes; 8]) -> [Lanes; 8] {
-    array::from_fn(|column| Lanes(array::from_fn(|row| rows[row].0[column])))
+fn transposed(rows: &Rows) -> Rows {
+    let mut columns = [[0; 8]; 8];
+    for (at, row) in rows.iter().enumerate() {
+        for (column, number) in columns.iter_mut().zip(row) {
+            column[at] = *number;
+        }
+    }
+    columns
 }
 
 #[inline(always)]
 fn body(coefficients: &[i16; 64], factors: &[u16; 64], samples: &mut [u8], stride: usize) {
-    let rows = array::from_fn(|row| {
-        Lanes(array::from_fn(|column| {
-            let at = row * 8 + column;
-            i32::from(coefficients[at]).wrapping_mul(i32::from(factors[at]))
-        }))
-    });
-    let columns = transposed(pass(rows, POINT - KEPT));
-    let rows = transposed(pass(columns, POINT + KEPT + 3));
-    for (to, Lanes(row)) in samples.chunks_mut(stride).zip(rows) {
+    let mut rows = [[0; 8]; 8];
+    for ((number, coefficient), factor) in rows.as_flattened_mut().iter_mut().zip(coefficients).zip(factors) {
+        *number = i32::from(*coefficient).wrapping_mul(i32::from(*factor));
+    }
+    let columns = transposed(&pass(&rows, POINT as u32 - KEPT));
+    let rows = transposed(&pass(&columns, POINT as u32 + KEPT + 3));
+    for (to, row) in samples.chunks_mut(stride).zip(rows) {
         if let Some(to) = to.first_chunk_mut::<8>() {
             *to = row.map(|sample| sample.wrapping_add(128).clamp(0, 255) as u8);
         }
