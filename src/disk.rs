@@ -8,10 +8,13 @@ use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use memmap2::{Mmap, UncheckedAdvice};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -183,13 +186,15 @@ pub fn read(path: &Path, limit: ByteSize) -> Result<Vec<u8>, DiskError> {
 }
 
 /// Returns the contents of a regular file of at most `limit`. A large file is mapped: it takes memory only where it is
-/// looked at, and only as long as the system has memory to spare.
+/// looked at, and only as long as the system has memory to spare; of a very large one, what was looked at does not add up.
 ///
 /// Whoever shortens a mapped file meanwhile ends this process with SIGBUS, so this is for what users hand over to be
 /// read, never for the store.
 pub fn map(path: &Path, limit: ByteSize) -> Result<Bytes, DiskError> {
     /// Below this, one copy costs less than the faults of the pages.
     const MAPPED_FROM: u64 = 4 << 20;
+    /// Below this, nobody misses the memory.
+    const SPARED_FROM: u64 = 64 << 20;
     let file = open_plain(path, 0)?;
     let metadata = file.metadata().map_err(refused("read", path))?;
     if metadata.len() > limit.bytes() {
@@ -199,8 +204,44 @@ pub fn map(path: &Path, limit: ByteSize) -> Result<Bytes, DiskError> {
         return read_open(file, path, limit).map(Bytes::from);
     }
     // SAFETY: the mapping is private and read-only; what happens when others change the file is said above.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(refused("map", path))?;
-    Ok(Bytes::from_owner(map))
+    let map = unsafe { Mmap::map(&file) }.map_err(refused("map", path))?;
+    if metadata.len() < SPARED_FROM {
+        return Ok(Bytes::from_owner(map));
+    }
+    Ok(Bytes::from_owner(Spared::new(map)))
+}
+
+/// A mapped file whose pages are given back every now and then; those that are looked at again are read again, mostly from
+/// the system's cache. Else a network of which all weights are rewritten would be in memory twice.
+struct Spared {
+    map: Arc<Mmap>,
+    /// Ends the thread that gives back when it is dropped.
+    _until: mpsc::Sender<()>,
+}
+
+impl Spared {
+    fn new(map: Mmap) -> Self {
+        /// Time to look at some hundred megabytes at most.
+        const EVERY: Duration = Duration::from_millis(50);
+        let map = Arc::new(map);
+        let (until, over) = mpsc::channel();
+        let pages = Arc::clone(&map);
+        let give_back = move || {
+            while over.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                // SAFETY: the mapping is of a file and read-only, so that pages come back as they were.
+                let _ = unsafe { pages.unchecked_advise(UncheckedAdvice::DontNeed) };
+            }
+        };
+        // Without such a thread there is just more in memory.
+        let _ = thread::Builder::new().name("pages".to_owned()).spawn(give_back);
+        Self { map, _until: until }
+    }
+}
+
+impl AsRef<[u8]> for Spared {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
 }
 
 /// Reads a whole file of at most `limit` that a stranger made, if there is one; see [`open_regular`].
@@ -648,6 +689,34 @@ mod tests {
         assert_eq!(read(&path, ByteSize::new(3)).unwrap(), b"two");
         assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&path));
         assert!(matches!(read(&path, ByteSize::new(2)), Err(DiskError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn what_was_looked_at_of_a_very_large_file_is_given_back() {
+        const LENGTH: u64 = 80 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        fs::write(&path, b"first").unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(LENGTH).unwrap();
+        let bytes = map(&path, ByteSize::new(LENGTH)).unwrap();
+        let in_memory = || {
+            let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+            let own = maps.split_once(path.to_str().unwrap()).unwrap().1;
+            let resident = own.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+            resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        for _ in 0..2 {
+            assert!(bytes.starts_with(b"first") && bytes[5..].iter().step_by(4096).all(|byte| *byte == 0));
+            // Whenever the thread gets its turn.
+            let is_given_back = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(10));
+                in_memory() == 0
+            });
+            assert!(is_given_back);
+        }
+        let slice = bytes.slice(1..3);
+        drop(bytes);
+        assert_eq!(slice, b"ir"[..]);
     }
 
     #[test]
