@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use modelconverter::disk::{self, NewFile};
+use modelconverter::disk;
 use modelconverter::onnx::{MAX_MODEL_BYTES, Model, restate_shapes};
 use modelconverter::surgery::{
     DeadCode, FoldConstants, FreeInitializers, InlineBranches, InlineFunctions, Pass, PlainDomain, RemoveNoOps,
@@ -35,9 +35,8 @@ fn rewrite(from: &Path, to: &Path) -> Outcome {
     let (model, operations) = operate(model, &passes)?;
     let (model, _) = restate_shapes(model);
     let rewritten = Instant::now();
-    let mut file = NewFile::create(to)?;
-    model.write_to(&mut file)?;
-    file.commit()?;
+    // As a conversion does, and the peers: nobody waits for the disk.
+    model.write_to(&mut disk::create_anew(to)?)?;
     let (load, rewriting) = (loaded - begun, rewritten - loaded);
     println!(
         "load {:.3} s, rewrite {:.3} s, save {:.3} s; {before} nodes became {}, in {} steps",
